@@ -1,0 +1,135 @@
+# Sourced by run.sh, test.sh and .ci/run, whose directory is one below the top.
+# shellcheck shell=sh
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "$@"
+    exit 1
+}
+
+# quietly COMMAND...: shows what the command says only if it fails.
+quietly() {
+    output=$("$@" 2>&1 </dev/null) || {
+        say "$output"
+        return 1
+    }
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# links COMPILER [FLAG...]: does it make a program?
+links() (
+    probe=$(mktemp)
+    trap 'rm -f "$probe"' EXIT
+    # CC may carry flags of its own.
+    # shellcheck disable=SC2086
+    printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' |
+        { cc=$1 && shift && $cc -x c "$@" -o "$probe" -; } 2>/dev/null
+)
+
+# Prints the compiler for the sanitizer build: Alpine's gcc has no sanitizers, its clang has.
+sanitizing_cc() {
+    for cc in "${CC:-cc}" clang; do
+        if links "$cc" -fsanitize=address,undefined; then
+            echo "$cc"
+            return
+        fi
+    done
+    return 1
+}
+
+# Whether a need is met. Asking the tools, not the package manager, makes a second run quick and
+# lets those who installed the tools some other way, or are not root, go on.
+met() {
+    case $1 in
+    compiler) links "${CC:-cc}" ;;
+    make) have ninja || have make ;;
+    libuv) pkg-config --exists 'libuv >= 1.44' 2>/dev/null ;;
+    cmocka) pkg-config --exists cmocka 2>/dev/null ;;
+    sanitizers) sanitizing_cc >/dev/null ;;
+    *) have "$1" ;;
+    esac
+}
+
+# Prints the packages that meet a need; a tool's package bears its name unless listed.
+packages() {
+    case $manager:$1 in
+    apt-get:compiler) echo gcc libc6-dev ;;
+    dnf:compiler) echo gcc glibc-devel ;;
+    apk:compiler) echo gcc musl-dev linux-headers ;;
+    brew:compiler) echo gcc ;;
+    dnf:pkg-config) echo pkgconf-pkg-config ;;
+    apk:pkg-config | brew:pkg-config) echo pkgconf ;;
+    apt-get:libuv) echo libuv1-dev ;;
+    dnf:libuv) echo libuv-devel ;;
+    apk:libuv) echo libuv-dev ;;
+    apt-get:cmocka) echo libcmocka-dev ;;
+    dnf:cmocka) echo libcmocka-devel ;;
+    apk:cmocka) echo cmocka-dev ;;
+    apt-get:sanitizers) echo gcc ;;
+    dnf:sanitizers) echo libasan libubsan ;;
+    apk:sanitizers) echo clang compiler-rt ;;
+    brew:sanitizers) echo llvm ;;
+    *) echo "$1" ;;
+    esac
+}
+
+# need NEED...: installs what is missing, or says what to install and ends.
+need() {
+    missing=
+    for need in "$@"; do
+        met "$need" || missing="$missing $need"
+    done
+    [ -n "$missing" ] || return 0
+
+    for manager in apt-get dnf apk brew none; do
+        ! have "$manager" || break
+    done
+    [ "$manager" != none ] || die "Missing:$missing. Please install them and run this again."
+    list=
+    for need in $missing; do
+        list="$list $(packages "$need")"
+    done
+
+    as_root=
+    if [ "$manager" != brew ] && [ "$(id -u)" -ne 0 ]; then
+        have sudo || die "Missing, and neither root nor sudo to install them:$list"
+        as_root=sudo
+    fi
+    say "Installing:$list"
+    # The list is meant to split.
+    # shellcheck disable=SC2086
+    case $manager in
+    apt-get)
+        # One broken source of many fails the update, and need not concern us.
+        quietly $as_root apt-get update -q || say "Going on with the package lists as they are."
+        quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+            --no-install-recommends $list
+        ;;
+    dnf) quietly $as_root dnf install -y --setopt=install_weak_deps=False $list ;;
+    apk) quietly $as_root apk add --no-cache $list ;;
+    brew) quietly brew install $list ;;
+    esac || die "Could not install:$list"
+}
+
+# build NAME [CMAKE-ARGUMENT...]: configures and builds build/NAME; speaks up only when it fails.
+build() {
+    dir=$root/build/$1
+    shift
+    # A tree that was moved or copied along with its build directories starts anew.
+    if [ -f "$dir/CMakeCache.txt" ] &&
+        ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$dir/CMakeCache.txt"; then
+        rm -rf "$dir"
+    fi
+    # Once made, a build directory keeps its generator.
+    if [ ! -f "$dir/CMakeCache.txt" ] && [ -z "${CMAKE_GENERATOR:-}" ] && have ninja; then
+        set -- -G Ninja "$@"
+    fi
+    say "Building ${dir#"$root"/}"
+    { quietly cmake -S "$root" -B "$dir" "$@" && quietly cmake --build "$dir" --parallel "$jobs"; } ||
+        die "Could not build $dir"
+}

@@ -1,0 +1,140 @@
+#include "sock.h"
+
+#include "net.h"
+
+#include <assert.h>
+#include <errno.h>
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+/* Starts the poll handle for exactly these events, or stops it when there are none. */
+static int sock_arm(struct sock *sock, int events)
+{
+    int rc = events != 0 ? uv_poll_start(&sock->poll, events, on_poll) : uv_poll_stop(&sock->poll);
+    sock->armed = rc == 0 ? (unsigned char)events : 0;
+    return rc;
+}
+
+static void on_reserve(uv_poll_t *poll, int status, int events)
+{
+    (void)poll, (void)status, (void)events;
+}
+
+static void on_reserve_closed(uv_handle_t *handle)
+{
+    *(bool *)handle->data = true;
+}
+
+int sock_reserve(uv_loop_t *loop, int fd, int highest_fd)
+{
+    int high = net_dup_above(fd, highest_fd);
+    if (high < 0)
+        return high;
+    uv_poll_t poll;
+    bool closed = false;
+    int rc = uv_poll_init(loop, &poll, high);
+    if (rc == 0) {
+        (void)uv_poll_start(&poll, UV_WRITABLE, on_reserve);
+        poll.data = &closed;
+        uv_close((uv_handle_t *)&poll, on_reserve_closed);
+        while (!closed)
+            (void)uv_run(loop, UV_RUN_NOWAIT);
+    }
+    net_close(high);
+    return rc;
+}
+
+int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd)
+{
+    int rc = uv_poll_init(loop, &sock->poll, fd);
+    if (rc < 0)
+        return rc;
+    sock->waker = waker;
+    sock->recv_wait = NULL;
+    sock->send_wait = NULL;
+    sock->fd = fd;
+    sock->armed = 0;
+    sock->send_refused = false;
+    return 0;
+}
+
+/* Moves the task from its wait to the run queue. False: nobody waited. */
+static bool sock_wake_one(struct sock *sock, struct task **wait)
+{
+    struct task *task = *wait;
+    if (task == NULL)
+        return false;
+    *wait = NULL;
+    sock->waker->wake(sock->waker, task);
+    return true;
+}
+
+void sock_wake(struct sock *sock)
+{
+    (void)sock_wake_one(sock, &sock->recv_wait);
+    (void)sock_wake_one(sock, &sock->send_wait);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct sock *sock = container_of(poll, struct sock, poll);
+    if (status < 0) {
+        /* POLLERR: libuv has stopped the handle. The waiter's own call finds the real error. */
+        sock->armed = 0;
+        sock->send_refused = false;
+        sock_wake(sock);
+        return;
+    }
+    int unwanted = 0;
+    if ((events & UV_READABLE) != 0 && !sock_wake_one(sock, &sock->recv_wait))
+        unwanted |= UV_READABLE;
+    if ((events & UV_WRITABLE) != 0) {
+        sock->send_refused = false;
+        if (!sock_wake_one(sock, &sock->send_wait))
+            unwanted |= UV_WRITABLE;
+    }
+    /* The kernel would report these again at once, and for ever. */
+    if (unwanted != 0)
+        (void)sock_arm(sock, sock->armed & ~unwanted);
+}
+
+static int sock_wait(struct sock *sock, struct task **wait, struct task *task)
+{
+    if (*wait != NULL)
+        return -EBUSY;
+    *wait = task;
+    int wanted =
+        (sock->recv_wait != NULL ? UV_READABLE : 0) | (sock->send_wait != NULL ? UV_WRITABLE : 0);
+    int rc = (wanted & ~sock->armed) == 0 ? 0 : sock_arm(sock, wanted);
+    if (rc < 0)
+        *wait = NULL;
+    return rc;
+}
+
+int sock_wait_recv(struct sock *sock, struct task *task)
+{
+    return sock_wait(sock, &sock->recv_wait, task);
+}
+
+int sock_wait_send(struct sock *sock, struct task *task)
+{
+    if (sock->send_wait == NULL && !sock->send_refused)
+        return 1;
+    return sock_wait(sock, &sock->send_wait, task);
+}
+
+ssize_t sock_send(struct sock *sock, const void *buf, size_t len)
+{
+    ssize_t n = net_send(sock->fd, buf, len);
+    if (n == -EAGAIN || (n >= 0 && (size_t)n < len))
+        sock->send_refused = true;
+    return n;
+}
+
+void sock_close(struct sock *sock, uv_close_cb closed)
+{
+    assert(sock->recv_wait == NULL && sock->send_wait == NULL);
+    uv_close((uv_handle_t *)&sock->poll, closed);
+    net_close(sock->fd);
+    sock->fd = -1;
+}
