@@ -1,0 +1,149 @@
+#include "conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void conns_init(struct conns *conns)
+{
+    list_init(&conns->active);
+    list_init(&conns->lingering);
+    conns->open = 0;
+    conns->accepted = 0;
+    conns->bytes_in = 0;
+    conns->bytes_out = 0;
+}
+
+bool conns_full(const struct conns *conns)
+{
+    return conns->open >= conns->limit;
+}
+
+static uint64_t conn_now(const struct conn *conn)
+{
+    return uv_now(conn->owner->sched->loop);
+}
+
+int conn_open(struct conns *conns, int fd, const union net_addr *peer)
+{
+    struct conn *conn = calloc(1, conns->handler->frame_size);
+    int rc = conn == NULL ? -ENOMEM
+                          : sock_init(&conn->sock, conns->sched->loop, &conns->sched->waker, fd);
+    if (rc < 0) {
+        free(conn);
+        net_close(fd);
+        return rc;
+    }
+    conn->owner = conns;
+    conn->peer = *peer;
+    conn->active_ms = conn_now(conn);
+    list_append(&conns->active, &conn->link);
+    conns->open++;
+    conns->accepted++;
+    conns->on_event(conn, CONN_OPENED, 0);
+    sched_spawn(conns->sched, &conn->task, conns->handler->start);
+    return 0;
+}
+
+/* O(1), because the end of the list is where the most lively one belongs. */
+static void conn_touch(struct conn *conn)
+{
+    conn->active_ms = conn_now(conn);
+    list_remove(&conn->link);
+    list_append(&conn->owner->active, &conn->link);
+}
+
+void conn_received(struct conn *conn, size_t bytes)
+{
+    conn->owner->bytes_in += bytes;
+    conn_touch(conn);
+    if (!conn->spoke) {
+        conn->spoke = true;
+        conn->owner->on_event(conn, CONN_SPOKE, 0);
+    }
+}
+
+void conn_sent(struct conn *conn, size_t bytes)
+{
+    conn->owner->bytes_out += bytes;
+    conn_touch(conn);
+}
+
+static void on_closed(uv_handle_t *poll)
+{
+    struct sock *sock = container_of(poll, struct sock, poll);
+    free(container_of(sock, struct conn, sock));
+}
+
+struct yield conn_finish(struct conn *conn, int error)
+{
+    struct conns *conns = conn->owner;
+    conns->handler->release(conn);
+    list_remove(&conn->link);
+    conns->open--;
+    sock_close(&conn->sock, on_closed);
+    conns->on_event(conn, CONN_CLOSED, error);
+    return yield_done(&conn->task);
+}
+
+/* Throws away what the peer sends until it ends, too. */
+static struct yield conn_linger(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    char discard[4096];
+    ssize_t n = net_recv(conn->sock.fd, discard, sizeof discard);
+    if (n > 0 || n == -EAGAIN)
+        return yield_recv(task, &conn->sock, conn_linger);
+    return conn_finish(conn, conn->error);
+}
+
+static struct yield conn_end(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    return conn_finish(conn, conn->error);
+}
+
+/* The task goes on in another step than it thought, now. It waits, or is queued already. */
+static void conn_divert(struct conn *conn, task_step *step, int error)
+{
+    conn->error = (short)error;
+    conn->task.resume = step;
+    sock_wake(&conn->sock);
+}
+
+void conn_shut(struct conn *conn, int error)
+{
+    if (conn->lingering)
+        return;
+    conn->lingering = true;
+    conn->active_ms = conn_now(conn);
+    list_remove(&conn->link);
+    list_append(&conn->owner->lingering, &conn->link);
+    (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer is gone; recv says so */
+    conn_divert(conn, conn_linger, error);
+}
+
+void conn_abort(struct conn *conn, int error)
+{
+    list_remove(&conn->link);
+    list_init(&conn->link); /* nobody finds it any more: it ends in the turn to come */
+    conn_divert(conn, conn_end, conn->lingering ? conn->error : error);
+}
+
+static struct conn *conn_first(const struct list *head)
+{
+    return container_of(head->next, struct conn, link);
+}
+
+void conns_shut_all(struct conns *conns, int error)
+{
+    while (!list_empty(&conns->active))
+        conn_shut(conn_first(&conns->active), error);
+}
+
+void conns_abort_all(struct conns *conns, int error)
+{
+    while (!list_empty(&conns->active))
+        conn_abort(conn_first(&conns->active), error);
+    while (!list_empty(&conns->lingering))
+        conn_abort(conn_first(&conns->lingering), error);
+}

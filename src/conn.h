@@ -1,0 +1,103 @@
+/*
+ * conn.h - accepted connections: what each is, and the set of them that a loop serves.
+ *
+ * A connection is a task and its socket, with what the server must know of it whatever protocol
+ * it speaks: its peer, when it last moved a byte, why it ends. A protocol is a struct handler;
+ * its frame starts with a struct conn and adds its own locals.
+ *
+ * A connection ends in one of two ways. Its own step says `return conn_finish(conn, error)`; or
+ * somebody else says conn_shut(), which is generator.close() here: the task goes on in another
+ * step, which says goodbye to the peer. Frames are freed in the close callback only.
+ */
+#ifndef UVECHOD_CONN_H
+#define UVECHOD_CONN_H
+
+#include "list.h"
+#include "net.h"
+#include "sched.h"
+#include "sock.h"
+#include "task.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn {
+    struct task task;
+    struct sock sock;
+    struct conns *owner;
+    struct list link;   /* in owner->active, or in owner->lingering */
+    uint64_t active_ms; /* loop time of its last byte; when lingering, of our FIN */
+    union net_addr peer;
+    short error;    /* why it lingers: 0 or a negative errno */
+    bool spoke;     /* it has sent a byte */
+    bool lingering; /* we have sent our FIN and wait for the peer's */
+};
+
+/* A protocol. */
+struct handler {
+    size_t frame_size;              /* of the struct that starts with a struct conn */
+    task_step *start;               /* its first step; the frame is zero but for its conn */
+    void (*release)(struct conn *); /* gives back what the frame holds; called once, at the end */
+};
+
+enum conn_event {
+    CONN_OPENED, /* accepted, and its task is queued */
+    CONN_SPOKE,  /* its first byte has come */
+    CONN_CLOSED, /* its descriptor is closed; error is 0 or the negative errno that ended it */
+};
+
+struct conns {
+    struct sched *sched;
+    const struct handler *handler;
+    void *service; /* what all frames of the handler share; the handler's own business */
+    void (*on_event)(struct conn *conn, enum conn_event event, int error);
+    struct list active;    /* the longest silent first */
+    struct list lingering; /* the longest lingering first */
+    size_t open;
+    size_t limit;      /* of open ones; whoever accepts keeps to it */
+    uint64_t accepted; /* ever */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+};
+
+/*
+ * Makes an empty set on conns->sched. The caller has set sched, handler, service, on_event and
+ * limit, all of which outlive the set; the rest is set up here.
+ */
+void conns_init(struct conns *conns);
+
+/* Whether no further connection may be opened until one has closed. */
+bool conns_full(const struct conns *conns);
+
+/* Every connection that is open says goodbye (conn_shut) or ends at once (conn_abort). */
+void conns_shut_all(struct conns *conns, int error);
+void conns_abort_all(struct conns *conns, int error);
+
+/*
+ * Spawns the handler on fd, which is non-blocking and which this call takes over in any case.
+ * Returns 0, or -ENOMEM or another negative errno of sock_init(): fd is closed then.
+ */
+int conn_open(struct conns *conns, int fd, const union net_addr *peer);
+
+/* The handler has received or sent this many bytes: counts them, and notes that it lives. */
+void conn_received(struct conn *conn, size_t bytes);
+void conn_sent(struct conn *conn, size_t bytes);
+
+/*
+ * The last word of a connection's own step: closes it, tells on_event why (0: the peer was done;
+ * a negative errno: what broke it) and ends the task.
+ */
+struct yield conn_finish(struct conn *conn, int error);
+
+/*
+ * For others than its own step. Ends the connection for the reason error, so that what is on its
+ * way to the peer arrives: a FIN first, then whatever the peer still sends is thrown away until
+ * it ends too. (Closing with unread input would make the kernel send a reset, which destroys
+ * answers in flight.) The peer may take for ever: somebody must call conn_abort() in the end.
+ */
+void conn_shut(struct conn *conn, int error);
+
+/* For others than its own step. Ends the connection in this turn, whatever is on its way. */
+void conn_abort(struct conn *conn, int error);
+
+#endif
