@@ -1,0 +1,32 @@
+/*
+ * The order of steps: descriptors, options, log, server, exit code.
+ */
+#include "descriptors.h"
+#include "log.h"
+#include "options.h"
+#include "server.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    descriptors_fill_stdio();
+    switch (options_parse(&options, argc, argv, stdout, stderr)) {
+    case OPTIONS_ERROR:
+        return EXIT_USAGE;
+    case OPTIONS_DONE:
+        return 0;
+    case OPTIONS_RUN:
+        break;
+    }
+    struct log log;
+    log_init(&log, STDERR_FILENO, options.log_level);
+    int rc = server_run(&options.server, &log);
+    log_close(&log);
+    options_free(&options);
+    return rc < 0 ? EXIT_RUN_TIME : 0;
+}

@@ -1,0 +1,331 @@
+#include "options.h"
+
+#include "chunks.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+enum {
+    OPTIONS_ADDRS_MAX = 64,                   /* of one name, and of all */
+    OPTIONS_SECONDS_MAX = UINT_MAX / 1000 - 1 /* 49 days: what fits in milliseconds */
+};
+
+/* getopt_long(3)'s value for options that have no short form. */
+enum {
+    OPTION_PREFIX = UCHAR_MAX + 1,
+    OPTION_CHUNK,
+    OPTION_RFC862,
+    OPTION_BACKLOG,
+    OPTION_MAX_CONNECTIONS,
+    OPTION_IDLE_TIMEOUT,
+    OPTION_DRAIN_TIMEOUT,
+};
+
+struct option_spec {
+    const char *name;
+    int value;       /* the short form, or one of the above */
+    const char *arg; /* NULL: takes none */
+    const char *help;
+};
+
+static const struct option_spec option_specs[] = {
+    {"port", 'p', "PORT", "listen on PORT, 0 to 65535; 0 takes a free one (25000)"},
+    {"bind", 'b', "ADDRESS",
+     "listen on this IPv4 or IPv6 address, or name; may be\n"
+     "given several times (every IPv4 and IPv6 address)"},
+    {"prefix", OPTION_PREFIX, "TEXT",
+     "put TEXT before each chunk, at most 255 bytes; empty\n"
+     "for none (GOT:)"},
+    {"chunk", OPTION_CHUNK, "BYTES", "the largest chunk, 1 to 65536 bytes (1000)"},
+    {"rfc862", OPTION_RFC862, NULL, "echo verbatim, as RFC 862 asks: an empty prefix"},
+    {"backlog", OPTION_BACKLOG, "N", "connections that may wait to be accepted (SOMAXCONN)"},
+    {"max-connections", OPTION_MAX_CONNECTIONS, "N",
+     "more than this wait in the backlog until one closes\n"
+     "(what RLIMIT_NOFILE allows)"},
+    {"idle-timeout", OPTION_IDLE_TIMEOUT, "SECONDS",
+     "end a connection after so long without a byte in\n"
+     "either direction; 0 for never (0)"},
+    {"drain-timeout", OPTION_DRAIN_TIMEOUT, "SECONDS",
+     "how long a stop waits for open connections (10)"},
+    {"quiet", 'q', NULL, "log warnings only"},
+    {"verbose", 'v', NULL, "log every detail"},
+    {"help", 'h', NULL, "show this help and exit"},
+    {"version", 'V', NULL, "show the version and exit"},
+};
+
+enum { OPTION_COUNT = sizeof option_specs / sizeof *option_specs };
+
+/* What the handling of one option needs to know. */
+struct parser {
+    struct options *options;
+    const struct option_spec *spec;
+    FILE *err;
+};
+
+/*
+ * One line on err: what was wrong, as printf(3), and where help is. What the user typed is part of
+ * it, so control characters become '?'. Returns false.
+ */
+static bool options_complain(FILE *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static bool options_complain(FILE *err, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    for (char *c = line; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    (void)fprintf(err, "uvechod: %s. Try 'uvechod --help'.\n", line);
+    return false;
+}
+
+/* The whole of value as a number in [min, max]; else one line on err, and false. */
+static bool options_number(const struct parser *parser, const char *value, unsigned long min,
+                           unsigned long max, unsigned long *number)
+{
+    char *end;
+    errno = 0;
+    *number = strtoul(value, &end, 10);
+    /* strtoul(3) accepts blanks and signs in front, and so would turn -1 into a large number. */
+    if (value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0 && *number >= min &&
+        *number <= max)
+        return true;
+    return options_complain(parser->err, "--%s: '%s' is not a number from %lu to %lu",
+                            parser->spec->name, value, min, max);
+}
+
+static bool options_seconds(const struct parser *parser, const char *value, unsigned *ms)
+{
+    unsigned long seconds;
+    if (!options_number(parser, value, 0, OPTIONS_SECONDS_MAX, &seconds))
+        return false;
+    *ms = (unsigned)seconds * 1000;
+    return true;
+}
+
+static bool options_add_address(const struct parser *parser, const char *name)
+{
+    struct options *options = parser->options;
+    union net_addr *addrs = options->addrs;
+    if (addrs == NULL)
+        addrs = options->addrs = calloc(OPTIONS_ADDRS_MAX, sizeof *addrs);
+    size_t count = options->server.addrs_count;
+    int found = addrs == NULL ? EAI_MEMORY
+                              : net_resolve(name, addrs + count, OPTIONS_ADDRS_MAX - (int)count);
+    if (found <= 0)
+        return options_complain(parser->err,
+                                "--%s: '%s' is not an IPv4 or IPv6 address or name: %s",
+                                parser->spec->name, name,
+                                found < 0 ? gai_strerror(found) : "no room for more addresses");
+    options->server.addrs = addrs;
+    options->server.addrs_count += (size_t)found;
+    return true;
+}
+
+static bool options_prefix(const struct parser *parser, const char *prefix)
+{
+    struct server_config *server = &parser->options->server;
+    server->prefix = prefix;
+    server->prefix_len = strlen(prefix);
+    if (server->prefix_len <= CHUNKS_PREFIX_MAX)
+        return true;
+    return options_complain(parser->err, "--%s: %zu bytes are given, at most %d are possible",
+                            parser->spec->name, server->prefix_len, CHUNKS_PREFIX_MAX);
+}
+
+/* One option that configures the daemon; false after one line on err. */
+static bool options_set(const struct parser *parser, const char *value)
+{
+    struct server_config *server = &parser->options->server;
+    unsigned long number = 0;
+    bool good = true;
+    switch (parser->spec->value) {
+    case 'p':
+        good = options_number(parser, value, 0, UINT16_MAX, &number);
+        server->port = (uint16_t)number;
+        break;
+    case 'b':
+        good = options_add_address(parser, value);
+        break;
+    case OPTION_PREFIX:
+        good = options_prefix(parser, value);
+        break;
+    case OPTION_RFC862:
+        server->prefix_len = 0;
+        break;
+    case OPTION_CHUNK:
+        good = options_number(parser, value, 1, CHUNKS_CHUNK_MAX, &number);
+        server->chunk = number;
+        break;
+    case OPTION_BACKLOG:
+        good = options_number(parser, value, 1, INT_MAX, &number);
+        server->backlog = (int)number;
+        break;
+    case OPTION_MAX_CONNECTIONS:
+        good = options_number(parser, value, 1, INT_MAX, &number);
+        server->max_connections = number;
+        break;
+    case OPTION_IDLE_TIMEOUT:
+        good = options_seconds(parser, value, &server->idle_ms);
+        break;
+    case OPTION_DRAIN_TIMEOUT:
+        good = options_seconds(parser, value, &server->drain_ms);
+        break;
+    case 'q':
+        parser->options->log_level = LOG_LEVEL_NOTICE;
+        break;
+    case 'v':
+        parser->options->log_level = LOG_LEVEL_DEBUG;
+        break;
+    default:
+        break;
+    }
+    return good;
+}
+
+/* The left column of --help is as wide as "-p, --drain-timeout=SECONDS". */
+static void options_help(FILE *out)
+{
+    (void)fputs("Usage: uvechod [OPTION]...\n"
+                "Answer every chunk that a TCP client sends with a prefix and the chunk.\n\n",
+                out);
+    for (const struct option_spec *spec = option_specs; spec < option_specs + OPTION_COUNT;
+         spec++) {
+        char left[40];
+        (void)snprintf(left, sizeof left,
+                       spec->value <= UCHAR_MAX ? "-%c, --%s%s%s" : "%c   --%s%s%s",
+                       spec->value <= UCHAR_MAX ? spec->value : ' ', spec->name,
+                       spec->arg != NULL ? "=" : "", spec->arg != NULL ? spec->arg : "");
+        const char *line = spec->help;
+        for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+            (void)fprintf(out, "  %-27s  %.*s\n", left, (int)(end - line), line);
+            left[0] = '\0';
+        }
+        (void)fprintf(out, "  %-27s  %s\n", left, line);
+    }
+    (void)fputs(
+        "\nThe defaults are in parentheses. SIGTERM, SIGINT and SIGHUP stop the daemon once its\n"
+        "connections have ended, a second one at once; SIGUSR1 logs figures.\n",
+        out);
+}
+
+/* Help that could not be written, to a full disk say, is a failure. */
+static enum options_outcome options_done(FILE *out, FILE *err)
+{
+    if (fflush(out) == 0 && ferror(out) == 0)
+        return OPTIONS_DONE;
+    (void)fprintf(err, "uvechod: standard output: %s\n", strerror(errno));
+    return OPTIONS_ERROR;
+}
+
+static void options_getopt_tables(struct option longs[OPTION_COUNT + 1], char *shorts)
+{
+    *shorts++ = ':'; /* tell a missing argument from an unknown option */
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const struct option_spec *spec = &option_specs[i];
+        longs[i] = (struct option){.name = spec->name,
+                                   .has_arg = spec->arg != NULL ? required_argument : no_argument,
+                                   .val = spec->value};
+        if (spec->value > UCHAR_MAX)
+            continue;
+        *shorts++ = (char)spec->value;
+        if (spec->arg != NULL)
+            *shorts++ = ':';
+    }
+    longs[OPTION_COUNT] = (struct option){0};
+    *shorts = '\0';
+}
+
+static const struct option_spec *options_find(int value)
+{
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (option_specs[i].value == value)
+            return &option_specs[i];
+    return NULL;
+}
+
+/* getopt_long(3) has found fault with an argument: result is ':' or '?', optopt its option. */
+static enum options_outcome options_misuse(int result, const char *argument, FILE *err)
+{
+    const struct option_spec *spec = options_find(optopt);
+    if (spec != NULL && result == ':')
+        (void)options_complain(err, "--%s: %s is missing", spec->name, spec->arg);
+    else if (spec != NULL)
+        (void)options_complain(err, "--%s: takes no value, '%s' has one", spec->name, argument);
+    else if (optopt != 0)
+        (void)options_complain(err, "unknown option '-%c'", optopt);
+    else
+        (void)options_complain(err, "unknown or ambiguous option '%s'", argument);
+    return OPTIONS_ERROR;
+}
+
+static void options_defaults(struct options *options)
+{
+    *options = (struct options){
+        .server = {.port = 25000,
+                   .backlog = SOMAXCONN,
+                   .prefix = "GOT:",
+                   .prefix_len = 4,
+                   .chunk = 1000,
+                   .drain_ms = 10000},
+        .log_level = LOG_LEVEL_INFO,
+    };
+}
+
+static enum options_outcome options_loop(struct options *options, int argc, char **argv, FILE *out,
+                                         FILE *err)
+{
+    struct option longs[OPTION_COUNT + 1];
+    char shorts[2 * OPTION_COUNT + 2];
+    options_getopt_tables(longs, shorts);
+    optind = 0; /* start anew: glibc and musl take 0 for it, others 1 */
+    opterr = 0;
+    int result;
+    while ((result = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+        struct parser parser = {.options = options, .spec = options_find(result), .err = err};
+        if (parser.spec == NULL)
+            return options_misuse(result, argv[optind - 1], err);
+        if (result == 'h') {
+            options_help(out);
+            return options_done(out, err);
+        }
+        if (result == 'V') {
+            (void)fprintf(out, "uvechod %s (libuv %s)\n", UVECHOD_VERSION, uv_version_string());
+            return options_done(out, err);
+        }
+        if (!options_set(&parser, optarg))
+            return OPTIONS_ERROR;
+    }
+    if (optind < argc) {
+        (void)options_complain(err, "'%s': no argument is expected but options", argv[optind]);
+        return OPTIONS_ERROR;
+    }
+    return OPTIONS_RUN;
+}
+
+enum options_outcome options_parse(struct options *options, int argc, char **argv, FILE *out,
+                                   FILE *err)
+{
+    options_defaults(options);
+    enum options_outcome outcome = options_loop(options, argc, argv, out, err);
+    if (outcome != OPTIONS_RUN)
+        options_free(options);
+    return outcome;
+}
+
+void options_free(struct options *options)
+{
+    free(options->addrs);
+    options->addrs = NULL;
+}

@@ -1,0 +1,38 @@
+/*
+ * server.h - the daemon: owns the loop and all that hangs off it, from the first listening
+ * socket to the end of the last connection.
+ *
+ * Start: descriptors, listening sockets, loop, tasks, signals; nothing is logged as listening
+ * before everything stands. Stop, at the first SIGTERM, SIGINT or SIGHUP: the listeners end, the
+ * connections go on until they end by themselves or the drain deadline ends them, and the loop
+ * returns because no task is left. A second signal ends the connections at once.
+ */
+#ifndef UVECHOD_SERVER_H
+#define UVECHOD_SERVER_H
+
+#include "log.h"
+#include "net.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct server_config {
+    const union net_addr *addrs; /* to listen on; their ports do not count */
+    size_t addrs_count;          /* 0: every IPv4 and every IPv6 address */
+    uint16_t port;               /* 0: a free one */
+    int backlog;                 /* of connections that wait to be accepted */
+    const char *prefix;          /* put before each chunk, prefix_len bytes */
+    size_t prefix_len;           /* 0 to CHUNKS_PREFIX_MAX */
+    size_t chunk;                /* the largest, 1 to CHUNKS_CHUNK_MAX bytes */
+    size_t max_connections;      /* 0: as many as the descriptors allow */
+    unsigned idle_ms;            /* without a byte in either direction; 0: for ever */
+    unsigned drain_ms;           /* how long a stop waits for open connections */
+};
+
+/*
+ * Runs until it is told to stop and has stopped. Returns 0, or a negative errno if it could not
+ * start or one of its tasks was wrong; it has logged which. The config must outlive the call.
+ */
+int server_run(const struct server_config *config, struct log *log);
+
+#endif

@@ -1,0 +1,579 @@
+/*
+ * options.c: every row of the table, good and bad, in each way of writing it. What options_parse()
+ * writes goes to memory. Names are resolved by a wrapped net_resolve() which knows a few of its
+ * own, so that no test asks the network; numeric addresses go to the real one.
+ */
+#include "options.h"
+
+#include "support.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdlib.h>
+
+enum { ARGS_MAX = 160 };
+
+static struct {
+    struct options options;
+    char *out;
+    char *err;
+    enum options_outcome outcome;
+} run;
+
+int __real_net_resolve(const char *name, union net_addr *addrs, int max);
+int __wrap_net_resolve(const char *name, union net_addr *addrs, int max);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+static bool calloc_fails;
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return calloc_fails ? NULL : __real_calloc(count, size);
+}
+
+/* A name of two addresses and one of none; every other word with a letter is unknown. */
+int __wrap_net_resolve(const char *name, union net_addr *addrs, int max)
+{
+    if (strcmp(name, "both.test") == 0) {
+        int count = __real_net_resolve("192.0.2.1", addrs, max);
+        return count + __real_net_resolve("2001:db8::1", addrs + count, max - count);
+    }
+    return strspn(name, "0123456789abcdef:.") == strlen(name) ? __real_net_resolve(name, addrs, max)
+                                                              : EAI_NONAME;
+}
+
+static void run_free(void)
+{
+    if (run.outcome == OPTIONS_RUN)
+        options_free(&run.options);
+    free(run.out);
+    free(run.err);
+    memset(&run, 0, sizeof run);
+}
+
+static int run_teardown(void **state)
+{
+    (void)state;
+    calloc_fails = false;
+    run_free();
+    return 0;
+}
+
+static enum options_outcome parse_argv(int argc, char **argv)
+{
+    size_t size;
+    run_free();
+    memset(&run.options, 0xa5, sizeof run.options); /* whatever the caller's stack holds */
+    FILE *out = open_memstream(&run.out, &size);
+    FILE *err = open_memstream(&run.err, &size);
+    assert_non_null(out);
+    assert_non_null(err);
+    run.outcome = options_parse(&run.options, argc, argv, out, err);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(fclose(err), 0);
+    return run.outcome;
+}
+
+/* Parses a command line; the arguments stand between blanks, and '' is an empty one. */
+static enum options_outcome parse(const char *line)
+{
+    static char copy[1024];
+    static char *argv[ARGS_MAX + 1];
+    int argc = 0;
+    char *rest = NULL;
+    assert_true(strlen(line) < sizeof copy);
+    strcpy(copy, line);
+    static char name[] = "uvechod", empty[] = "";
+    argv[argc++] = name;
+    for (char *arg = strtok_r(copy, " ", &rest); arg != NULL; arg = strtok_r(NULL, " ", &rest)) {
+        assert_true(argc < ARGS_MAX);
+        argv[argc++] = strcmp(arg, "''") == 0 ? empty : arg;
+    }
+    argv[argc] = NULL;
+    return parse_argv(argc, argv);
+}
+
+static const struct server_config *parse_good(const char *line)
+{
+    if (parse(line) != OPTIONS_RUN)
+        fail_msg("'%s' is refused: %s", line, run.err);
+    assert_string_equal(run.out, "");
+    assert_string_equal(run.err, "");
+    return &run.options.server;
+}
+
+/* Refused, in one line which contains each of the words (NULL: no further one). */
+static void parse_bad(const char *line, const char *word, const char *other)
+{
+    if (parse(line) != OPTIONS_ERROR)
+        fail_msg("'%s' is not refused", line);
+    assert_string_equal(run.out, "");
+    size_t len = strlen(run.err);
+    assert_true(len > 0);
+    assert_ptr_equal(strchr(run.err, '\n'), run.err + len - 1);
+    assert_memory_equal(run.err, "uvechod: ", 9);
+    if (strstr(run.err, word) == NULL || (other != NULL && strstr(run.err, other) == NULL))
+        fail_msg("'%s' is refused without naming %s, %s: %s", line, word, other, run.err);
+    assert_non_null(strstr(run.err, "Try 'uvechod --help'."));
+    assert_null(run.options.addrs);
+}
+
+static void check_prefix(const char *line, const char *prefix)
+{
+    const struct server_config *server = parse_good(line);
+    assert_int_equal(server->prefix_len, strlen(prefix));
+    assert_memory_equal(server->prefix, prefix, strlen(prefix));
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    const struct server_config *server = parse_good("");
+    assert_int_equal(server->port, 25000);
+    assert_int_equal(server->addrs_count, 0);
+    assert_null(server->addrs);
+    assert_int_equal(server->backlog, SOMAXCONN);
+    assert_int_equal(server->prefix_len, 4);
+    assert_memory_equal(server->prefix, "GOT:", 4);
+    assert_int_equal(server->chunk, 1000);
+    assert_int_equal(server->max_connections, 0);
+    assert_int_equal(server->idle_ms, 0);
+    assert_int_equal(server->drain_ms, 10000);
+    assert_int_equal(run.options.log_level, LOG_LEVEL_INFO);
+}
+
+static void test_port(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--port=0")->port, 0);
+    assert_int_equal(parse_good("--port=65535")->port, 65535);
+    assert_int_equal(parse_good("--port 7")->port, 7);
+    assert_int_equal(parse_good("-p 7")->port, 7);
+    assert_int_equal(parse_good("-p7")->port, 7);
+    assert_int_equal(parse_good("-qp7")->port, 7);
+    assert_int_equal(parse_good("--po=7")->port, 7);
+    assert_int_equal(parse_good("--port=007")->port, 7);
+    assert_int_equal(parse_good("--port=1 --port=2")->port, 2);
+}
+
+static void test_chunk(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--chunk=1")->chunk, 1);
+    assert_int_equal(parse_good("--chunk=65536")->chunk, 65536);
+    assert_int_equal(parse_good("--chunk 999")->chunk, 999);
+    assert_int_equal(parse_good("--ch=2")->chunk, 2);
+}
+
+static void test_backlog(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--backlog=1")->backlog, 1);
+    assert_int_equal(parse_good("--backlog 2147483647")->backlog, INT_MAX);
+    assert_int_equal(parse_good("--ba=5")->backlog, 5);
+}
+
+static void test_max_connections(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--max-connections=1")->max_connections, 1);
+    assert_int_equal(parse_good("--max-connections 2147483647")->max_connections, INT_MAX);
+    assert_int_equal(parse_good("--max=5")->max_connections, 5);
+}
+
+static void test_timeouts(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--idle-timeout=0")->idle_ms, 0);
+    assert_int_equal(parse_good("--idle-timeout=1")->idle_ms, 1000);
+    assert_int_equal(parse_good("--idle-timeout 4294966")->idle_ms, 4294966000U);
+    assert_int_equal(parse_good("--idle=60")->idle_ms, 60000);
+    assert_int_equal(parse_good("--idle=60")->drain_ms, 10000);
+    assert_int_equal(parse_good("--drain-timeout=0")->drain_ms, 0);
+    assert_int_equal(parse_good("--drain-timeout 3600")->drain_ms, 3600000);
+    assert_int_equal(parse_good("--drain=3")->drain_ms, 3000);
+    assert_int_equal(parse_good("--drain=3")->idle_ms, 0);
+}
+
+static void test_log_levels(void **state)
+{
+    static const struct {
+        const char *line;
+        enum log_level level;
+    } rows[] = {
+        {"-q", LOG_LEVEL_NOTICE},       {"--quiet", LOG_LEVEL_NOTICE}, {"-v", LOG_LEVEL_DEBUG},
+        {"--verbose", LOG_LEVEL_DEBUG}, {"-q -v", LOG_LEVEL_DEBUG},    {"-vq", LOG_LEVEL_NOTICE},
+        {"--q", LOG_LEVEL_NOTICE},      {"--verb", LOG_LEVEL_DEBUG},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        (void)parse_good(rows[i].line);
+        assert_int_equal(run.options.log_level, rows[i].level);
+    }
+}
+
+static void test_prefix(void **state)
+{
+    (void)state;
+    check_prefix("--prefix=X", "X");
+    check_prefix("--prefix abc", "abc");
+    check_prefix("--prefix=", "");
+    check_prefix("--prefix ''", "");
+    check_prefix("--prefix=--rfc862", "--rfc862");
+    check_prefix("--prefix --rfc862", "--rfc862");
+    check_prefix("--pre=a=b", "a=b");
+    check_prefix("--prefix=a --prefix=bc", "bc");
+}
+
+static void test_rfc862(void **state)
+{
+    (void)state;
+    check_prefix("--rfc862", "");
+    check_prefix("--rfc", "");
+    check_prefix("--prefix=X --rfc862", "");
+    check_prefix("--rfc862 --prefix=XY", "XY");
+}
+
+static void test_prefix_length(void **state)
+{
+    char longest[512] = "--prefix=";
+    char line[768];
+    (void)state;
+    memset(longest + strlen(longest), 'x', 255);
+    assert_int_equal(parse_good(longest)->prefix_len, 255);
+    (void)snprintf(line, sizeof line, "%sy", longest);
+    parse_bad(line, "--prefix", "255");
+    assert_non_null(strstr(run.err, "256"));
+}
+
+static void check_addr(size_t at, const char *text)
+{
+    char buf[NET_ADDR_STRLEN];
+    assert_true(at < run.options.server.addrs_count);
+    assert_string_equal(net_format(&run.options.server.addrs[at], buf), text);
+}
+
+static void test_bind(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--bind=127.0.0.1")->addrs_count, 1);
+    check_addr(0, "127.0.0.1:0");
+    assert_int_equal(parse_good("--bind ::1")->addrs_count, 1);
+    check_addr(0, "[::1]:0");
+    assert_int_equal(parse_good("-b ::1 -b127.0.0.2 --bi=::")->addrs_count, 3);
+    check_addr(0, "[::1]:0");
+    check_addr(1, "127.0.0.2:0");
+    check_addr(2, "[::]:0");
+    assert_int_equal(parse_good("-b both.test -b 127.0.0.1")->addrs_count, 3);
+    check_addr(0, "192.0.2.1:0");
+    check_addr(1, "[2001:db8::1]:0");
+    check_addr(2, "127.0.0.1:0");
+}
+
+static void test_bind_is_bounded(void **state)
+{
+    char line[1024] = "";
+    (void)state;
+    for (int i = 0; i < 64; i++)
+        strcat(line, "-b 1.2.3.4 ");
+    assert_int_equal(parse_good(line)->addrs_count, 64);
+    check_addr(63, "1.2.3.4:0");
+    strcat(line, "-b 5.6.7.8");
+    parse_bad(line, "--bind", "5.6.7.8");
+}
+
+static void test_bad_bind(void **state)
+{
+    (void)state;
+    parse_bad("--bind=nowhere.test", "--bind", "nowhere.test");
+    assert_non_null(strstr(run.err, gai_strerror(EAI_NONAME)));
+    parse_bad("-b 127.0.0.1 -b 1.2.3.4.5", "--bind", "1.2.3.4.5");
+    parse_bad("--bind=", "--bind", "''");
+}
+
+static void test_bind_without_memory(void **state)
+{
+    (void)state;
+    calloc_fails = true;
+    parse_bad("--bind=127.0.0.1", "--bind", gai_strerror(EAI_MEMORY));
+}
+
+/* What stands for each numeric option in a refusal: the bounds that were expected. */
+static void test_bad_numbers(void **state)
+{
+    static const struct {
+        const char *option;
+        const char *bounds;
+        const char *too_small;
+        const char *too_large;
+    } rows[] = {
+        {"port", "0 to 65535", "-1", "65536"},
+        {"chunk", "1 to 65536", "0", "65537"},
+        {"backlog", "1 to 2147483647", "0", "2147483648"},
+        {"max-connections", "1 to 2147483647", "0", "2147483648"},
+        {"idle-timeout", "0 to 4294966", "-1", "4294967"},
+        {"drain-timeout", "0 to 4294966", "-1", "4294967"},
+    };
+    static const char *const words[] = {"abc",
+                                        "",
+                                        "12x",
+                                        "1.5",
+                                        "+1",
+                                        "0x10",
+                                        "-",
+                                        "1e3",
+                                        "-1",
+                                        "18446744073709551617",
+                                        "99999999999999999999"};
+    char line[128];
+    char option[32];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        (void)snprintf(option, sizeof option, "--%s", rows[i].option);
+        (void)snprintf(line, sizeof line, "%s=%s", option, rows[i].too_small);
+        parse_bad(line, option, rows[i].bounds);
+        (void)snprintf(line, sizeof line, "%s %s", option, rows[i].too_large);
+        parse_bad(line, option, rows[i].bounds);
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+            (void)snprintf(line, sizeof line, "%s=%s", option, words[w]);
+            parse_bad(line, option, rows[i].bounds);
+            assert_non_null(strstr(run.err, words[w]));
+        }
+    }
+}
+
+/* Blanks around a number, which the command line of parse() cannot hold. */
+static void test_blanks_are_no_part_of_a_number(void **state)
+{
+    static const char *const words[] = {"--port= 1", "--port=1 ", "--port=\t1", "--port=1\n"};
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char name[] = "uvechod";
+        char arg[16];
+        strcpy(arg, words[i]);
+        char *argv[] = {name, arg, NULL};
+        assert_int_equal(parse_argv(2, argv), OPTIONS_ERROR);
+        assert_non_null(strstr(run.err, "--port"));
+        /* One line, whatever the argument contains. */
+        assert_ptr_equal(strchr(run.err, '\n'), run.err + strlen(run.err) - 1);
+        assert_null(strchr(run.err, '\t'));
+    }
+}
+
+static void test_missing_values(void **state)
+{
+    static const char *const rows[][2] = {
+        {"--port", "PORT"},
+        {"--bind", "ADDRESS"},
+        {"--prefix", "TEXT"},
+        {"--chunk", "BYTES"},
+        {"--backlog", "N"},
+        {"--max-connections", "N"},
+        {"--idle-timeout", "SECONDS"},
+        {"--drain-timeout", "SECONDS"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        parse_bad(rows[i][0], rows[i][0], rows[i][1]);
+    parse_bad("-p", "--port", "PORT");
+    parse_bad("-vb", "--bind", "ADDRESS");
+}
+
+static void test_superfluous_values(void **state)
+{
+    (void)state;
+    parse_bad("--rfc862=yes", "--rfc862: takes no value", "'--rfc862=yes'");
+    parse_bad("--quiet=1", "--quiet: takes no value", "'--quiet=1'");
+    parse_bad("--verbose=1", "--verbose: takes no value", "'--verbose=1'");
+    parse_bad("--help=me", "--help: takes no value", "'--help=me'");
+    parse_bad("--version=2", "--version: takes no value", "'--version=2'");
+}
+
+static void test_unknown_options(void **state)
+{
+    (void)state;
+    parse_bad("--colour", "--colour", "unknown");
+    parse_bad("--colour=red", "--colour", "unknown");
+    parse_bad("-x", "'-x'", "unknown");
+    parse_bad("-qx", "'-x'", "unknown");
+    parse_bad("-?", "'-?'", "unknown");
+    parse_bad("-:", "'-:'", "unknown");
+    parse_bad("--p=1", "--p=1", "ambiguous"); /* port or prefix */
+    parse_bad("--ver", "--ver", "ambiguous"); /* verbose or version */
+    parse_bad("--b=1", "--b=1", "ambiguous"); /* bind or backlog */
+}
+
+static void test_stray_arguments(void **state)
+{
+    (void)state;
+    parse_bad("25000", "'25000'", NULL);
+    parse_bad("stray --port=1", "'stray'", NULL);
+    parse_bad("-q -- --port=1", "'--port=1'", NULL);
+    parse_bad("''", "''", NULL);
+    parse_bad("-", "'-'", NULL);
+    parse_bad("-b 127.0.0.1 stray", "'stray'", NULL);
+    assert_int_equal(parse("--"), OPTIONS_RUN);
+}
+
+/* The first mistake is the one that is told, and nothing after it is looked at. */
+static void test_the_first_mistake_counts(void **state)
+{
+    (void)state;
+    parse_bad("--port=x --chunk=y --help", "--port", "'x'");
+    assert_null(strstr(run.err, "chunk"));
+}
+
+static void test_help_lists_every_option(void **state)
+{
+    static const char *const texts[] = {
+        "-p, --port=PORT",
+        "-b, --bind=ADDRESS",
+        "--prefix=TEXT",
+        "--chunk=BYTES",
+        "--rfc862",
+        "--backlog=N",
+        "--max-connections=N",
+        "--idle-timeout=SECONDS",
+        "--drain-timeout=SECONDS",
+        "-q, --quiet",
+        "-v, --verbose",
+        "-h, --help",
+        "-V, --version",
+        "(25000)",
+        "(GOT:)",
+        "(1000)",
+        "(SOMAXCONN)",
+        "(10)",
+    };
+    static const char *const lines[] = {"--help", "-h", "--he", "-qh", "--port=1 --help"};
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_int_equal(parse(lines[i]), OPTIONS_DONE);
+        assert_string_equal(run.err, "");
+        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+            if (strstr(run.out, texts[t]) == NULL)
+                fail_msg("no %s in:\n%s", texts[t], run.out);
+    }
+}
+
+/* Fits a terminal, and its right column stands straight. */
+static void test_help_is_tidy(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--help"), OPTIONS_DONE);
+    assert_int_equal(run.out[strlen(run.out) - 1], '\n');
+    assert_null(strstr(strstr(run.out, "--bind") + 1, "--bind")); /* but in its first row */
+    char *rest = NULL;
+    int rows = 0;
+    for (char *line = strtok_r(run.out, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        assert_true(strlen(line) <= 88);
+        assert_int_not_equal(line[strlen(line) - 1], ' ');
+        if (line[0] != ' ')
+            continue;
+        assert_memory_equal(line + 29, "  ", 2);
+        assert_int_not_equal(line[31], ' ');
+        rows++;
+    }
+    assert_true(rows >= 13);
+}
+
+static void test_version(void **state)
+{
+    static const char *const lines[] = {"--version", "-V", "--vers", "-b 127.0.0.1 -V"};
+    char expected[128];
+    (void)state;
+    (void)snprintf(expected, sizeof expected, "uvechod %s (libuv %s)\n", UVECHOD_VERSION,
+                   uv_version_string());
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_int_equal(parse(lines[i]), OPTIONS_DONE);
+        assert_string_equal(run.err, "");
+        assert_string_equal(run.out, expected);
+        assert_null(run.options.addrs);
+    }
+}
+
+/* Help that nobody could read is a failure, in one line that says why. */
+static void test_unwritable_output(void **state)
+{
+    static const char *const args[] = {"--help", "--version"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char name[] = "uvechod";
+        char arg[16];
+        strcpy(arg, args[i]);
+        char *argv[] = {name, arg, NULL};
+        char *text = NULL;
+        size_t size;
+        FILE *full = fopen("/dev/full", "w");
+        FILE *err = open_memstream(&text, &size);
+        assert_non_null(full);
+        assert_int_equal(options_parse(&run.options, 2, argv, full, err), OPTIONS_ERROR);
+        (void)fclose(full);
+        (void)fclose(err);
+        assert_non_null(strstr(text, strerror(ENOSPC)));
+        assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+        free(text);
+    }
+}
+
+/* getopt_long(3) keeps its place in globals: an earlier parse must not show in a later one. */
+static void test_parsing_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        parse_bad("-qvx --port=1", "'-x'", NULL); /* left amid a cluster of short options */
+        assert_int_equal(parse_good("-qp7")->port, 7);
+        assert_int_equal(parse_good("")->port, 25000);
+        assert_int_equal(parse("--port=1 --help -q"), OPTIONS_DONE);
+        parse_bad("--port", "--port", "PORT");
+        assert_int_equal(parse_good("-b 127.0.0.1 --port=9")->port, 9);
+        assert_int_equal(run.options.server.addrs_count, 1);
+    }
+}
+
+static void test_freeing_twice_is_harmless(void **state)
+{
+    (void)state;
+    (void)parse_good("-b 127.0.0.1");
+    options_free(&run.options);
+    options_free(&run.options);
+}
+
+#define OPTIONS_TEST(test) cmocka_unit_test_teardown(test, run_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        OPTIONS_TEST(test_defaults),
+        OPTIONS_TEST(test_port),
+        OPTIONS_TEST(test_chunk),
+        OPTIONS_TEST(test_backlog),
+        OPTIONS_TEST(test_max_connections),
+        OPTIONS_TEST(test_timeouts),
+        OPTIONS_TEST(test_log_levels),
+        OPTIONS_TEST(test_prefix),
+        OPTIONS_TEST(test_rfc862),
+        OPTIONS_TEST(test_prefix_length),
+        OPTIONS_TEST(test_bind),
+        OPTIONS_TEST(test_bind_is_bounded),
+        OPTIONS_TEST(test_bad_bind),
+        OPTIONS_TEST(test_bind_without_memory),
+        OPTIONS_TEST(test_bad_numbers),
+        OPTIONS_TEST(test_blanks_are_no_part_of_a_number),
+        OPTIONS_TEST(test_missing_values),
+        OPTIONS_TEST(test_superfluous_values),
+        OPTIONS_TEST(test_unknown_options),
+        OPTIONS_TEST(test_stray_arguments),
+        OPTIONS_TEST(test_the_first_mistake_counts),
+        OPTIONS_TEST(test_help_lists_every_option),
+        OPTIONS_TEST(test_help_is_tidy),
+        OPTIONS_TEST(test_version),
+        OPTIONS_TEST(test_unwritable_output),
+        OPTIONS_TEST(test_parsing_again),
+        OPTIONS_TEST(test_freeing_twice_is_harmless),
+    };
+    return RUN_TESTS("options", tests);
+}
