@@ -1,0 +1,370 @@
+/*
+ * test_cli.c - the command line: help, version, everything that cannot be, and starts that fail.
+ */
+#include "harness.h"
+
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static struct outcome outcome; /* too large for a stack */
+
+/* Runs with these options and nothing else. */
+static void run(const char *options)
+{
+    harness_run(&outcome, &(struct launch){.options = options, .own_port = true});
+}
+
+static void assert_contains(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL)
+        fail_msg("'%s' is not in '%s'", part, text);
+}
+
+static void assert_one_line(const char *text)
+{
+    const char *end = strchr(text, '\n');
+    if (end == NULL || end[1] != '\0')
+        fail_msg("'%s' is not one line", text);
+}
+
+/* ---- what it says of itself ---- */
+
+static void check_help(const char *options)
+{
+    static const char *const names[] = {
+        "-p, --port=PORT",
+        "-b, --bind=ADDRESS",
+        "--prefix=TEXT",
+        "--chunk=BYTES",
+        "--rfc862",
+        "--backlog=N",
+        "--max-connections=N",
+        "--idle-timeout=SECONDS",
+        "--drain-timeout=SECONDS",
+        "-q, --quiet",
+        "-v, --verbose",
+        "-h, --help",
+        "-V, --version",
+        "25000",
+        "SIGUSR1",
+    };
+    run(options);
+    assert_int_equal(outcome.status, 0);
+    assert_string_equal(outcome.err, "");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_contains(outcome.out, names[i]);
+    for (const char *line = outcome.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        assert_in_range(end - line, 0, 100);
+}
+
+static void help(struct daemon *daemon)
+{
+    (void)daemon;
+    check_help("--help");
+    check_help("-h");
+    check_help("--port=0 -h");
+}
+
+static void check_version(const char *options)
+{
+    static const char beginning[] = "uvechod " UVECHOD_VERSION " (libuv 1.";
+    run(options);
+    assert_int_equal(outcome.status, 0);
+    assert_string_equal(outcome.err, "");
+    assert_int_equal(strncmp(outcome.out, beginning, strlen(beginning)), 0);
+    assert_one_line(outcome.out);
+}
+
+static void version(struct daemon *daemon)
+{
+    (void)daemon;
+    check_version("--version");
+    check_version("-V");
+}
+
+static void help_that_cannot_be_written(struct daemon *daemon)
+{
+    (void)daemon;
+    if (access("/dev/full", W_OK) != 0)
+        harness_skip("no /dev/full");
+    harness_run(&outcome, &(struct launch){.options = "--help", .stdout_path = "/dev/full"});
+    assert_int_not_equal(outcome.status, 0);
+    assert_one_line(outcome.err);
+    assert_contains(outcome.err, "No space left");
+}
+
+/* ---- what it does not understand ---- */
+
+struct misuse {
+    const char *options;
+    const char *said; /* what the line must name */
+};
+
+static void check_misuse(const struct misuse *misuse)
+{
+    run(misuse->options);
+    if (outcome.status != 2)
+        fail_msg("%s: exit code %d and '%s'", misuse->options, outcome.status, outcome.err);
+    assert_string_equal(outcome.out, "");
+    assert_one_line(outcome.err);
+    assert_int_equal(strncmp(outcome.err, "uvechod: ", 9), 0);
+    assert_contains(outcome.err, misuse->said);
+    assert_contains(outcome.err, "Try 'uvechod --help'");
+}
+
+static void check_misuses(const struct misuse *misuses, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        check_misuse(&misuses[i]);
+}
+
+static void unknown_options(struct daemon *daemon)
+{
+    (void)daemon;
+    static const struct misuse misuses[] = {
+        {"--nosuch", "'--nosuch'"},
+        {"-x", "'-x'"},
+        {"-vx", "'-x'"},
+        {"--portt=1", "'--portt=1'"},
+        {"--b=1", "'--b=1'"},
+        {"stray", "'stray'"},
+        {"--port=0 25000", "'25000'"},
+        {"-- stray", "'stray'"},
+        {"--rfc862=yes", "--rfc862"},
+        {"--help=me", "--help"},
+        {"--verbose=9", "--verbose"},
+        {"--quiet=", "--quiet"},
+    };
+    check_misuses(misuses, sizeof misuses / sizeof *misuses);
+}
+
+static void missing_values(struct daemon *daemon)
+{
+    (void)daemon;
+    static const struct misuse misuses[] = {
+        {"--port", "--port"},
+        {"-p", "--port"},
+        {"--bind", "--bind"},
+        {"-b", "--bind"},
+        {"--prefix", "--prefix"},
+        {"--chunk", "--chunk"},
+        {"--backlog", "--backlog"},
+        {"--max-connections", "--max-connections"},
+        {"--idle-timeout", "--idle-timeout"},
+        {"--drain-timeout", "--drain-timeout"},
+    };
+    check_misuses(misuses, sizeof misuses / sizeof *misuses);
+}
+
+static void bad_ports(struct daemon *daemon)
+{
+    (void)daemon;
+    static const struct misuse misuses[] = {
+        {"--port=65536", "--port: '65536' is not a number from 0 to 65535"},
+        {"--port=abc", "--port: 'abc' is not a number from 0 to 65535"},
+        {"-p abc", "--port: 'abc'"},
+        {"-p-1", "--port: '-1'"},
+        {"--port=", "--port: ''"},
+        {"--port=-1", "--port: '-1'"},
+        {"--port=+1", "--port: '+1'"},
+        {"--port=1x", "--port: '1x'"},
+        {"--port=0x10", "--port: '0x10'"},
+        {"--port=\t1", "--port: "},
+        {"--port=1.5", "--port: '1.5'"},
+        {"--port=99999999999999999999999", "--port: '99999999999999999999999'"},
+        {"--port=18446744073709551616", "--port: '18446744073709551616'"},
+        {"--port=1 --port=65536", "--port: '65536'"},
+    };
+    check_misuses(misuses, sizeof misuses / sizeof *misuses);
+}
+
+static void bad_numbers(struct daemon *daemon)
+{
+    (void)daemon;
+    static const struct misuse misuses[] = {
+        {"--chunk=0", "--chunk: '0' is not a number from 1 to 65536"},
+        {"--chunk=65537", "--chunk: '65537' is not a number from 1 to 65536"},
+        {"--chunk=-1", "--chunk: '-1'"},
+        {"--chunk=1k", "--chunk: '1k'"},
+        {"--chunk=", "--chunk: ''"},
+        {"--backlog=0", "--backlog: '0'"},
+        {"--backlog=2147483648", "--backlog: '2147483648'"},
+        {"--backlog=many", "--backlog: 'many'"},
+        {"--max-connections=0", "--max-connections: '0'"},
+        {"--max-connections=-5", "--max-connections: '-5'"},
+        {"--max-connections=2147483648", "--max-connections: '2147483648'"},
+        {"--idle-timeout=-1", "--idle-timeout: '-1'"},
+        {"--idle-timeout=1s", "--idle-timeout: '1s'"},
+        {"--idle-timeout=4294968", "--idle-timeout: '4294968'"},
+        {"--drain-timeout=soon", "--drain-timeout: 'soon'"},
+        {"--drain-timeout=99999999999", "--drain-timeout: '99999999999'"},
+    };
+    check_misuses(misuses, sizeof misuses / sizeof *misuses);
+}
+
+static void prefix_too_long(struct daemon *daemon)
+{
+    (void)daemon;
+    char options[300] = "--prefix=";
+    memset(options + strlen(options), 'p', 256);
+    check_misuse(&(struct misuse){options, "--prefix: 256 bytes"});
+}
+
+/* None of these makes the resolver ask the network: no label may be empty or so long. */
+static void bad_addresses(struct daemon *daemon)
+{
+    (void)daemon;
+    static const struct misuse misuses[] = {
+        {"--bind=", "--bind: ''"},
+        {"--bind=a..b", "--bind: 'a..b'"},
+        {"-b a..b", "--bind: 'a..b'"},
+        {"--bind=127.0.0.1 --bind=1..2", "--bind: '1..2'"},
+        {"--bind=a-label-that-is-longer-than-the-63-bytes-which-a-label-may-have-at-most",
+         "--bind: 'a-label"},
+    };
+    check_misuses(misuses, sizeof misuses / sizeof *misuses);
+}
+
+/* Whatever a value contains, the complaint is one line. */
+static void values_with_control_characters(struct daemon *daemon)
+{
+    (void)daemon;
+    static const struct misuse misuses[] = {
+        {"--port=1\n2", "--port"},
+        {"--no\nsuch", "such"},
+        {"stray\nargument", "argument"},
+    };
+    check_misuses(misuses, sizeof misuses / sizeof *misuses);
+}
+
+/* ---- starts that fail ---- */
+
+static void check_refused_start(const struct launch *launch, const char *address,
+                                const char *reason)
+{
+    harness_run(&outcome, launch);
+    if (outcome.status != 1)
+        fail_msg("%s: exit code %d and '%s'", launch->options, outcome.status, outcome.err);
+    assert_string_equal(outcome.out, "");
+    assert_one_line(outcome.err);
+    assert_contains(outcome.err, address);
+    assert_contains(outcome.err, reason);
+}
+
+static void check_port_in_use(const char *port_option, uint16_t port, const char *bind,
+                              const char *address)
+{
+    char options[80];
+    char said[32];
+    (void)snprintf(options, sizeof options, "%s%u%s", port_option, (unsigned)port, bind);
+    (void)snprintf(said, sizeof said, "%s:%u:", address, (unsigned)port);
+    check_refused_start(&(struct launch){.options = options, .own_port = true}, said,
+                        "Address already in use");
+}
+
+static void port_in_use(struct daemon *daemon)
+{
+    daemon_start(daemon, "--bind=127.0.0.1");
+    check_port_in_use("--port=", daemon->port, "", "0.0.0.0");
+    check_port_in_use("-p ", daemon->port, " -b 127.0.0.1", "127.0.0.1");
+    check_port_in_use("-p", daemon->port, " --bind=127.0.0.2 --bind=127.0.0.1", "127.0.0.1");
+    client_ping(client_connect(daemon), "GOT:", "I was first");
+}
+
+static void address_of_another_machine(struct daemon *daemon)
+{
+    (void)daemon;
+    if (harness_has_address("198.51.100.1")) /* reserved for documentation */
+        harness_skip("this machine binds to addresses that it does not have");
+    check_refused_start(&(struct launch){.options = "--bind=198.51.100.1"},
+                        "198.51.100.1:", "Cannot assign requested address");
+}
+
+static long unprivileged_port_start(void)
+{
+    char text[32] = "1024";
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+    if (file != NULL) {
+        (void)fread(text, 1, sizeof text - 1, file);
+        (void)fclose(file);
+    }
+    return strtol(text, NULL, 10);
+}
+
+static void privileged_port(struct daemon *daemon)
+{
+    (void)daemon;
+    if (unprivileged_port_start() <= 7)
+        harness_skip("anybody may bind port 7 here");
+    if (geteuid() == 0 && prctl(PR_CAPBSET_READ, CAP_SETPCAP) != 1)
+        harness_skip("root that cannot give up a right");
+    const struct launch launch = {
+        .options = "--port=7 --bind=127.0.0.1", .own_port = true, .may_not_bind_low = true};
+    check_refused_start(&launch, "127.0.0.1:7:", "Permission denied");
+}
+
+/* ---- starts that do not ---- */
+
+/* Whether or not the port is free, the line says which one it is. */
+static void default_port(struct daemon *daemon)
+{
+    daemon_launch(daemon, &(struct launch){.options = "--bind=127.0.0.1", .own_port = true});
+    bool taken = strstr(daemon_wait_line(daemon, " on 127.0.0.1:25000"), "Cannot") != NULL;
+    if (taken)
+        assert_int_equal(daemon_wait_exit(daemon), 1);
+}
+
+static void options_in_every_form(struct daemon *daemon)
+{
+    static const struct launch launch = {.options = "-p0 -b 127.0.0.1 --pre ab --ch 3 -v --back 9",
+                                         .own_port = true};
+    daemon_launch(daemon, &launch);
+    const char *line = daemon_wait_line(daemon, "Listening on 127.0.0.1:");
+    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    int fd = client_connect(daemon);
+    client_ping(fd, "ab", "123");
+    client_ping(fd, "ab", "1");
+}
+
+/* The last one counts. */
+static void options_given_twice(struct daemon *daemon)
+{
+    daemon_start(daemon, "--port=1 --port=0 --rfc862 --prefix=A: --chunk=1 --chunk=100");
+    client_ping(client_connect(daemon), "A:", "hello");
+}
+
+static void names_are_resolved(struct daemon *daemon)
+{
+    daemon_launch(daemon, &(struct launch){.options = "--bind=localhost"});
+    const char *line = daemon_wait_line(daemon, "Listening on ");
+    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    bool in6 = strstr(line, "[::1]") != NULL;
+    client_ping(client_connect_to(daemon, in6 ? "::1" : "127.0.0.1"), "GOT:", "hello");
+}
+
+int main(void)
+{
+    harness_init();
+    const struct CMUnitTest tests[] = {
+        e2e_test(help),
+        e2e_test(version),
+        e2e_test(help_that_cannot_be_written),
+        e2e_test(unknown_options),
+        e2e_test(missing_values),
+        e2e_test(bad_ports),
+        e2e_test(bad_numbers),
+        e2e_test(prefix_too_long),
+        e2e_test(bad_addresses),
+        e2e_test(values_with_control_characters),
+        e2e_test(port_in_use),
+        e2e_test(address_of_another_machine),
+        e2e_test(privileged_port),
+        e2e_test(default_port),
+        e2e_test(options_in_every_form),
+        e2e_test(options_given_twice),
+        e2e_test(names_are_resolved),
+    };
+    return cmocka_run_group_tests_name("e2e.cli", tests, NULL, NULL);
+}

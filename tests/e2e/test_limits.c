@@ -1,0 +1,302 @@
+/*
+ * test_limits.c - connections, descriptors and time that run out, and a daemon with nothing to do.
+ */
+#include "harness.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+
+/* ---- --max-connections ---- */
+
+static void third_client_waits(struct daemon *daemon)
+{
+    daemon_start(daemon, "--max-connections=2");
+    int first = client_connect(daemon);
+    int second = client_connect(daemon);
+    client_ping(first, "GOT:", "first");
+    client_ping(second, "GOT:", "second");
+    int third = client_connect(daemon); /* by the kernel, which queues it */
+    client_send(third, "third", 5);
+    assert_false(client_readable(third, HARNESS_LOCKED_MS));
+    client_ping(first, "GOT:", "first again");
+    daemon_assert_asleep(daemon); /* it is not asking for the third one all the time */
+    assert_false(client_readable(third, 0));
+    client_close(second);
+    client_expect(third, "GOT:third", 9);
+    client_ping(first, "GOT:", "first at last");
+}
+
+/* Whoever waits on whichever address is let in when there is room again. */
+static void waiting_on_two_addresses(struct daemon *daemon)
+{
+    daemon_start(daemon, "--bind=127.0.0.1 --bind=127.0.0.2 --max-connections=1");
+    int held = client_connect_to(daemon, "127.0.0.1");
+    client_ping(held, "GOT:", "held");
+    for (int i = 0; i < 10; i++) {
+        const char *text = i % 2 == 0 ? "even" : "odd";
+        int next = client_connect_to(daemon, i % 2 == 0 ? "127.0.0.2" : "127.0.0.1");
+        client_send(next, text, strlen(text));
+        assert_false(client_readable(next, 20));
+        client_close(held);
+        client_expect(next, "GOT:", 4);
+        client_expect(next, text, strlen(text));
+        held = next;
+    }
+}
+
+/* Many more than fit, which end as soon as they are answered. */
+static void queue_moves_up(struct daemon *daemon)
+{
+    enum { CLIENTS = 200 };
+    daemon_start(daemon, "--max-connections=3");
+    int fds[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client_connect(daemon);
+        client_send(fds[i], "me", 2);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        client_expect(fds[i], "GOT:me", 6);
+        client_close(fds[i]);
+    }
+}
+
+/* ---- descriptors ---- */
+
+/* A running daemon that may have no further descriptor. */
+static void lower_nofile(const struct daemon *daemon, struct rlimit *before)
+{
+    assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, NULL, before), 0);
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = before->rlim_max};
+    assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, &none, NULL), 0);
+}
+
+/* Must hold while accept(2) fails: nobody is answered who waits, and nothing spins. */
+static void check_exhausted(struct daemon *daemon, int accepted, int waiting)
+{
+    assert_non_null(strstr(daemon_wait_line(daemon, "Accepting paused"), "Too many open files"));
+    long before_ms = daemon_cpu_ms(daemon);
+    assert_false(client_readable(waiting, 1000));
+    assert_in_range(daemon_cpu_ms(daemon) - before_ms, 0, 200);
+    client_ping(accepted, "GOT:", "I am in");
+}
+
+static void out_of_descriptors(struct daemon *daemon)
+{
+    struct rlimit before;
+    daemon_start(daemon, NULL);
+    int accepted = client_connect(daemon);
+    client_ping(accepted, "GOT:", "in time");
+    lower_nofile(daemon, &before);
+    int first = client_connect(daemon);
+    int second = client_connect(daemon);
+    client_send(first, "one", 3);
+    client_send(second, "two", 3);
+    check_exhausted(daemon, accepted, first);
+    assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, &before, NULL), 0);
+    client_expect(first, "GOT:one", 7);
+    client_expect(second, "GOT:two", 7);
+    (void)daemon_wait_line(daemon, "Accepting again");
+    daemon_signal(daemon, SIGUSR1);
+    assert_non_null(strstr(daemon_wait_line(daemon, "Figures:"), " 1 accept pauses"));
+    assert_int_equal(daemon_count(daemon, "Accepting paused"), 1);
+    assert_int_equal(daemon_count(daemon, "Accepting again"), 1);
+}
+
+/* Each time is a pause of its own, and the descriptors of who leaves are enough to recover. */
+static void out_of_descriptors_twice(struct daemon *daemon)
+{
+    daemon_start(daemon, NULL);
+    for (unsigned time = 1; time <= 2; time++) {
+        struct rlimit before;
+        lower_nofile(daemon, &before);
+        int fd = client_connect(daemon);
+        client_send(fd, "me", 2);
+        (void)daemon_wait_line(daemon, "Accepting paused");
+        assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, &before, NULL), 0);
+        client_expect(fd, "GOT:me", 6);
+        (void)daemon_wait_line(daemon, "Accepting again");
+        client_close(fd);
+        assert_int_equal(daemon_count(daemon, "Accepting paused"), time);
+    }
+}
+
+static void stopped_while_paused(struct daemon *daemon)
+{
+    struct rlimit before;
+    daemon_start(daemon, NULL);
+    int accepted = client_connect(daemon);
+    client_ping(accepted, "GOT:", "in time");
+    lower_nofile(daemon, &before);
+    int fd = client_connect(daemon);
+    (void)daemon_wait_line(daemon, "Accepting paused");
+    daemon_signal(daemon, SIGTERM);
+    (void)daemon_wait_line(daemon, "waiting for 1 connections");
+    client_ping(accepted, "GOT:", "still");
+    assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, &before, NULL), 0); /* LSan needs some */
+    client_close(accepted);
+    client_close(fd);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+}
+
+/* Not one that is too small for a start may end in anything but a line and exit code 1. */
+static void too_few_descriptors_to_start(struct daemon *daemon)
+{
+    (void)daemon;
+    unsigned refused = 0;
+    for (rlim_t nofile = 4; nofile <= 32; nofile++) {
+        static struct outcome outcome;
+        harness_run(&outcome, &(struct launch){.nofile = nofile});
+        if (outcome.status == 127)
+            continue; /* not even the program's libraries can be opened */
+        assert_int_equal(outcome.status, 1);
+        assert_non_null(strstr(outcome.err, "Cannot listen on "));
+        assert_non_null(strstr(outcome.err, "Too many open files"));
+        assert_ptr_equal(strchr(outcome.err, '\n'), outcome.err + strlen(outcome.err) - 1);
+        refused++;
+    }
+    assert_true(refused > 20);
+}
+
+/* So few that the daemon must limit its connections by itself. */
+static void few_descriptors(struct daemon *daemon)
+{
+    enum { CLIENTS = 64, NOFILE = 48 };
+    daemon_start_as(daemon, &(struct launch){.nofile = NOFILE});
+    int fds[CLIENTS];
+    int answered = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client_connect(daemon);
+        client_send(fds[i], "me", 2);
+    }
+    while (answered < CLIENTS && client_readable(fds[answered], HARNESS_LOCKED_MS))
+        client_expect(fds[answered++], "GOT:me", 6);
+    assert_in_range(answered, 1, NOFILE - 1);
+    daemon_assert_asleep(daemon);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (i >= answered)
+            client_expect(fds[i], "GOT:me", 6);
+        client_close(fds[i]);
+    }
+    assert_int_equal(daemon_count(daemon, "Accepting paused"), 0);
+}
+
+static void more_connections_than_descriptors(struct daemon *daemon)
+{
+    daemon_start_as(daemon, &(struct launch){.nofile = 64, .options = "--max-connections=1000"});
+    assert_int_equal(daemon_count(daemon, "--max-connections=1000: RLIMIT_NOFILE allows"), 1);
+    client_ping(client_connect(daemon), "GOT:", "hello");
+}
+
+/* ---- nothing to do ---- */
+
+static void sleeps_without_clients(struct daemon *daemon)
+{
+    daemon_start(daemon, NULL);
+    daemon_assert_asleep(daemon);
+}
+
+static void sleeps_with_idle_clients(struct daemon *daemon)
+{
+    daemon_start(daemon, NULL);
+    for (int i = 0; i < 100; i++) {
+        int fd = client_connect(daemon);
+        if (i % 2 == 0)
+            client_ping(fd, "GOT:", "I was here");
+    }
+    daemon_assert_asleep(daemon);
+}
+
+/* After each of the ways in which a connection can end. */
+static void sleeps_when_they_have_gone(struct daemon *daemon)
+{
+    daemon_start(daemon, NULL);
+    for (int i = 0; i < 50; i++) {
+        int fd = client_connect(daemon);
+        client_ping(fd, "GOT:", "I was here");
+        if (i % 2 == 0)
+            client_reset(fd);
+        else
+            client_close(fd);
+    }
+    daemon_assert_asleep(daemon);
+}
+
+/* ---- --idle-timeout ---- */
+
+static void silent_clients_are_ended(struct daemon *daemon)
+{
+    daemon_start(daemon, "--idle-timeout=1");
+    int active = client_connect(daemon);
+    int silent = client_connect(daemon);
+    int once = client_connect(daemon);
+    char name[80];
+    char line[128];
+    (void)snprintf(line, sizeof line, "Connection closed: %s (idle for too long)",
+                   client_name(once, name));
+    client_ping(once, "GOT:", "only once");
+    uint64_t begin_ms = harness_now_ms();
+    bool silent_ended = false;
+    bool once_ended = false;
+    while (harness_now_ms() - begin_ms < 2500 || !silent_ended || !once_ended) {
+        client_ping(active, "GOT:", "I live");
+        silent_ended = silent_ended || client_readable(silent, 50);
+        once_ended = once_ended || client_readable(once, 50);
+        (void)client_readable(active, 50);
+        assert_true(harness_now_ms() - begin_ms < HARNESS_DEADLINE_MS);
+    }
+    client_expect_end(silent); /* by a FIN: a reset would be an error here */
+    client_expect_end(once);
+    client_close(silent);
+    client_close(once);
+    (void)daemon_wait_line(daemon, line);
+    client_ping(active, "GOT:", "I live");
+}
+
+/* A client that sends nothing for a second and more, but not for long enough. */
+static void no_timeout_too_early(struct daemon *daemon)
+{
+    daemon_start(daemon, "--idle-timeout=3600");
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    assert_false(client_readable(fd, 1500));
+    client_ping(fd, "GOT:", "still here");
+}
+
+/* One that does not end when it is told to, and one that does not even read, are cut in the end. */
+static void stubborn_clients_are_cut(struct daemon *daemon)
+{
+    daemon_start(daemon, "--idle-timeout=2");
+    int stubborn = client_connect(daemon);
+    struct stream jammed;
+    client_ping(stubborn, "GOT:", "hello");
+    stream_init(&jammed, client_connect_small(daemon), 1, 1 << 28, true);
+    streams_jam(&jammed, 1);
+    client_expect_end(stubborn);
+    (void)daemon_wait_line(daemon, "Connection closed");
+    (void)daemon_wait_line(daemon, "Connection closed");
+    daemon_assert_asleep(daemon);
+}
+
+int main(void)
+{
+    harness_init();
+    const struct CMUnitTest tests[] = {
+        e2e_test(third_client_waits),
+        e2e_test(waiting_on_two_addresses),
+        e2e_test(queue_moves_up),
+        e2e_test(out_of_descriptors),
+        e2e_test(out_of_descriptors_twice),
+        e2e_test(stopped_while_paused),
+        e2e_test(too_few_descriptors_to_start),
+        e2e_test(few_descriptors),
+        e2e_test(more_connections_than_descriptors),
+        e2e_test(sleeps_without_clients),
+        e2e_test(sleeps_with_idle_clients),
+        e2e_test(sleeps_when_they_have_gone),
+        e2e_test(silent_clients_are_ended),
+        e2e_test(no_timeout_too_early),
+        e2e_test(stubborn_clients_are_cut),
+    };
+    return cmocka_run_group_tests_name("e2e.limits", tests, NULL, NULL);
+}

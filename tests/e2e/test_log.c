@@ -1,0 +1,307 @@
+/*
+ * test_log.c - what the daemon says, and that saying it holds up and leaks into nothing.
+ */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { FILLERS = 2000 }; /* connections whose lines are more than a pipe or socket holds */
+
+/* ---- the lines ---- */
+
+static void expect_line(struct daemon *daemon, const char *line)
+{
+    assert_string_equal(daemon_wait_line(daemon, ""), line);
+}
+
+/* One line of what happens to the client, with its address. */
+static void expect_line_of(struct daemon *daemon, const char *before, const char *name,
+                           const char *after)
+{
+    char line[256];
+    (void)snprintf(line, sizeof line, "%s%s%s", before, name, after);
+    expect_line(daemon, line);
+}
+
+static void check_life(struct daemon *daemon, const char *address)
+{
+    char name[80];
+    int fd = client_connect_to(daemon, address);
+    (void)client_name(fd, name);
+    client_ping(fd, "GOT:", "hello");
+    expect_line_of(daemon, "Connection from ", name, "");
+    client_close(fd);
+    expect_line_of(daemon, "Connection closed: ", name, "");
+    expect_line(daemon, "Task finished");
+}
+
+static void life_of_a_connection(struct daemon *daemon)
+{
+    daemon_start(daemon, NULL);
+    check_life(daemon, "127.0.0.1");
+    if (harness_has_address("::1"))
+        check_life(daemon, "::1");
+    check_life(daemon, "127.0.0.1");
+}
+
+static void life_in_detail(struct daemon *daemon)
+{
+    daemon_start(daemon, "-v");
+    check_life(daemon, "127.0.0.1");
+}
+
+static void a_reset_is_named(struct daemon *daemon)
+{
+    char name[80];
+    daemon_start(daemon, NULL);
+    int fd = client_connect(daemon);
+    (void)client_name(fd, name);
+    client_ping(fd, "GOT:", "hello");
+    expect_line_of(daemon, "Connection from ", name, "");
+    client_reset(fd);
+    expect_line_of(daemon, "Connection closed: ", name, " (Connection reset by peer)");
+    expect_line(daemon, "Task finished");
+}
+
+/* What a load balancer does every second is no news. */
+static void health_check(const struct daemon *daemon, bool reset)
+{
+    int fd = client_connect(daemon);
+    client_shutdown(fd);
+    client_expect_end(fd);
+    if (reset)
+        client_reset(fd);
+    else
+        client_close(fd);
+}
+
+static void health_checks_are_not_logged(struct daemon *daemon)
+{
+    daemon_start(daemon, NULL);
+    for (int i = 0; i < 20; i++)
+        health_check(daemon, i % 2 == 0);
+    client_reset(client_connect(daemon));
+    check_life(daemon, "127.0.0.1"); /* the next lines there are */
+}
+
+static void health_checks_are_logged_in_detail(struct daemon *daemon)
+{
+    daemon_start(daemon, "--verbose");
+    for (int i = 0; i < 3; i++) {
+        char name[80];
+        int fd = client_connect(daemon);
+        (void)client_name(fd, name);
+        expect_line_of(daemon, "Connection from ", name, "");
+        client_close(fd);
+        expect_line_of(daemon, "Connection closed: ", name, "");
+        expect_line(daemon, "Task finished");
+    }
+}
+
+static void quiet_is_quiet(struct daemon *daemon)
+{
+    daemon_start_mute(daemon, (struct launch){.options = "--quiet"});
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    client_reset(fd);
+    daemon_signal(daemon, SIGUSR1);
+    assert_non_null(strstr(daemon_wait_line(daemon, ""), "Figures: "));
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(daemon_count(daemon, "\n"), 1); /* what was asked for, and nothing else */
+}
+
+static void the_end_is_logged(struct daemon *daemon)
+{
+    daemon_start(daemon, "--bind=127.0.0.1");
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    expect_line(daemon, "Task finished"); /* the listener's */
+    assert_int_equal(daemon_count(daemon, "\n"), 2);
+}
+
+/* ---- nobody reads them ---- */
+
+static void fill_log(const struct daemon *daemon)
+{
+    for (int i = 0; i < FILLERS; i++) {
+        int fd = client_connect(daemon);
+        client_ping(fd, "GOT:", "hello");
+        client_reset(fd);
+    }
+}
+
+/* What all the lines that say so together say to be lost. */
+static unsigned long lost_lines(const struct daemon *daemon)
+{
+    static const char said[] = " log lines lost";
+    unsigned long lost = 0;
+    for (const char *at = daemon->log; (at = strstr(at, said)) != NULL; at++) {
+        const char *number = at;
+        while (number > daemon->log && number[-1] != '\n')
+            number--;
+        lost += strtoul(number, NULL, 10);
+    }
+    return lost;
+}
+
+/* Each line was either written or counted as lost: three for each connection. */
+static void check_loss(struct daemon *daemon)
+{
+    assert_in_range(daemon_count(daemon, "Connection from"), 1, FILLERS - 1);
+    int fd = client_connect(daemon);
+    char name[80];
+    char closed[128];
+    (void)snprintf(closed, sizeof closed, "Connection closed: %s", client_name(fd, name));
+    client_ping(fd, "GOT:", "I am heard again");
+    client_close(fd);
+    (void)daemon_wait_line(daemon, closed);
+    (void)daemon_wait_line(daemon, "Task finished");
+    unsigned long written = daemon_count(daemon, "Connection from") +
+                            daemon_count(daemon, "Connection closed") +
+                            daemon_count(daemon, "Task finished");
+    assert_true(lost_lines(daemon) > 0);
+    assert_int_equal(written + lost_lines(daemon), 3 * (FILLERS + 1));
+}
+
+static void pipe_that_nobody_reads(struct daemon *daemon)
+{
+    daemon_start(daemon, "-v");
+    assert_true(fcntl(daemon->err, F_SETPIPE_SZ, 4096) >= 4096);
+    fill_log(daemon);
+    check_loss(daemon);
+}
+
+static void socket_that_nobody_reads(struct daemon *daemon)
+{
+    daemon_start_as(daemon, &(struct launch){.options = "-v", .stderr_kind = STDERR_SOCKET});
+    fill_log(daemon);
+    check_loss(daemon);
+}
+
+/* The reader has gone for good. */
+static void check_no_reader(struct daemon *daemon, enum stderr_kind kind)
+{
+    daemon_start_as(daemon, &(struct launch){.options = "-v", .stderr_kind = kind});
+    (void)close(daemon->err);
+    daemon->err = -1;
+    for (int i = 0; i < 20; i++) {
+        int fd = client_connect(daemon);
+        client_ping(fd, "GOT:", "hello");
+        client_close(fd);
+    }
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+}
+
+static void pipe_without_a_reader(struct daemon *daemon)
+{
+    check_no_reader(daemon, STDERR_PIPE);
+}
+
+static void socket_without_a_reader(struct daemon *daemon)
+{
+    check_no_reader(daemon, STDERR_SOCKET);
+}
+
+/* The end of the program does not wait for a reader either. */
+static void ends_with_a_full_pipe(struct daemon *daemon)
+{
+    daemon_start(daemon, "-v");
+    assert_true(fcntl(daemon->err, F_SETPIPE_SZ, 4096) >= 4096);
+    fill_log(daemon);
+    int unread = daemon->err;
+    daemon->err = -1; /* not to be read while waiting */
+    int status = daemon_stop(daemon, SIGTERM);
+    daemon->err = unread;
+    assert_int_equal(status, 0);
+}
+
+/* What others share with the daemon does not become non-blocking behind their backs. */
+static void shared_stderr_stays_blocking(struct daemon *daemon)
+{
+    daemon_start(daemon, NULL);
+    client_ping(client_connect(daemon), "GOT:", "hello");
+    char info[64];
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/fdinfo/2", (int)daemon->pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    unsigned long flags = O_NONBLOCK;
+    while (fgets(info, sizeof info, file) != NULL)
+        if (strncmp(info, "flags:", 6) == 0)
+            flags = strtoul(info + 6, NULL, 8);
+    (void)fclose(file);
+    assert_int_equal(flags & O_NONBLOCK, 0);
+}
+
+/* ---- no stderr at all ---- */
+
+/* A daemon that was started without some of the descriptors 0, 1 and 2. */
+static void check_closed(const struct launch *launch)
+{
+    struct e2e_case test = {0};
+    void *state = &test;
+    assert_int_equal(harness_setup(&state), 0);
+    daemon_start_mute(test.daemon, *launch);
+    int fds[8];
+    for (int i = 0; i < 8; i++)
+        fds[i] = client_connect(test.daemon);
+    for (int i = 0; i < 8; i++)
+        client_ping(fds[i], "GOT:", "hello");
+    daemon_signal(test.daemon, SIGUSR1); /* something to be said */
+    for (int i = 0; i < 8; i++)
+        client_ping(fds[i], "GOT:", "hello again");
+    for (int i = 0; i < 8; i++) {
+        client_shutdown(fds[i]);
+        client_expect_end(fds[i]); /* and nothing that was not sent */
+        client_close(fds[i]);
+    }
+    daemon_assert_asleep(test.daemon);
+    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
+    test.passed = true;
+    assert_int_equal(harness_teardown(&state), 0);
+}
+
+static void stderr_closed(struct daemon *daemon)
+{
+    (void)daemon;
+    check_closed(&(struct launch){.options = "-v", .stderr_kind = STDERR_CLOSED});
+    check_closed(&(struct launch){
+        .options = "-v --bind=127.0.0.1", .stderr_kind = STDERR_CLOSED, .stdout_closed = true});
+}
+
+static void all_three_closed(struct daemon *daemon)
+{
+    (void)daemon;
+    struct launch launch = {
+        .options = "-v", .stderr_kind = STDERR_CLOSED, .stdin_closed = true, .stdout_closed = true};
+    check_closed(&launch);
+    launch.options = "-v --bind=127.0.0.1";
+    check_closed(&launch);
+    launch.options = "-v --bind=127.0.0.1 --bind=127.0.0.2 --bind=127.0.0.3";
+    check_closed(&launch);
+}
+
+int main(void)
+{
+    harness_init();
+    const struct CMUnitTest tests[] = {
+        e2e_test(life_of_a_connection),
+        e2e_test(life_in_detail),
+        e2e_test(a_reset_is_named),
+        e2e_test(health_checks_are_not_logged),
+        e2e_test(health_checks_are_logged_in_detail),
+        e2e_test(quiet_is_quiet),
+        e2e_test(the_end_is_logged),
+        e2e_test(pipe_that_nobody_reads),
+        e2e_test(socket_that_nobody_reads),
+        e2e_test(pipe_without_a_reader),
+        e2e_test(socket_without_a_reader),
+        e2e_test(ends_with_a_full_pipe),
+        e2e_test(shared_stderr_stays_blocking),
+        e2e_test(stderr_closed),
+        e2e_test(all_three_closed),
+    };
+    return cmocka_run_group_tests_name("e2e.log", tests, NULL, NULL);
+}
