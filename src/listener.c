@@ -3,7 +3,7 @@
  *
  *     def tcp_server(address, handler):            listener_start
  *         while True:
- *             yield 'recv', sock                   return yield_recv(..., listener_accept)
+ *             yield 'recv', sock                   listener_wait
  *             client, addr = sock.accept()         net_accept
  *             tasks.append(handler(client, addr))  conn_open
  */
@@ -93,6 +93,14 @@ static struct yield listener_accept(struct task *task)
     return yield_recv(task, &listener->sock, listener_accept);
 }
 
+static struct yield listener_wait(struct task *task)
+{
+    struct listener *listener = container_of(task, struct listener, task);
+    if (listener->stopping) /* already: nobody would wake it */
+        return listener_accept(task);
+    return yield_recv(task, &listener->sock, listener_accept);
+}
+
 int listener_start(struct listener *listener, int fd)
 {
     struct sched *sched = listener->conns->sched;
@@ -103,7 +111,7 @@ int listener_start(struct listener *listener, int fd)
     listener->parked = false;
     listener->paused = false;
     listener->stopping = false;
-    sched_spawn(sched, &listener->task, listener_accept);
+    sched_spawn(sched, &listener->task, listener_wait);
     return 0;
 }
 

@@ -21,7 +21,7 @@ void log_init(struct log *log, int fd, enum log_level level)
     if (!regular) {
         char path[32];
         (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        own = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     }
     *log = (struct log){
         .level = level, .fd = own >= 0 ? own : fd, .own = own >= 0, .regular = regular};

@@ -11,7 +11,8 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 static int sock_arm(struct sock *sock, int events)
 {
     int rc = events != 0 ? uv_poll_start(&sock->poll, events, on_poll) : uv_poll_stop(&sock->poll);
-    sock->armed = rc == 0 ? (unsigned char)events : 0;
+    if (rc == 0)
+        sock->armed = (unsigned char)events;
     return rc;
 }
 

@@ -36,8 +36,8 @@ struct sock {
 int sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
 
 /*
- * Takes over fd, makes it non-blocking. Returns 0 or libuv's negative errno: -EEXIST (fd has a
- * handle on this loop already), -EPERM (epoll cannot watch it: a regular file), -ENOMEM or
+ * Takes over fd, makes it non-blocking. Returns 0 or libuv's negative errno: -EEXIST (a handle on
+ * this loop waits for fd already), -EPERM (epoll cannot watch it: a regular file), -ENOMEM or
  * -ENOSPC (see epoll_ctl(2)). After a failure fd is still the caller's, and so is the memory.
  */
 int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd);

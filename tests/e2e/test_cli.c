@@ -287,7 +287,8 @@ static long unprivileged_port_start(void)
     char text[32] = "1024";
     FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
     if (file != NULL) {
-        (void)fread(text, 1, sizeof text - 1, file);
+        size_t n = fread(text, 1, sizeof text - 1, file);
+        assert_true(n > 0);
         (void)fclose(file);
     }
     return strtol(text, NULL, 10);

@@ -88,7 +88,7 @@ static void on_wake(struct waker *waker, struct task *task)
     fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
-static int fixture_open(void **state)
+static int fixture_start(void **state)
 {
     int fds[2];
     (void)state;
@@ -113,6 +113,15 @@ static int fixture_open(void **state)
 static struct yield step(void)
 {
     return fix.listener.task.resume(&fix.listener.task);
+}
+
+/* The first step has been taken: it waits, and has not asked for a connection yet. */
+static int fixture_open(void **state)
+{
+    (void)fixture_start(state);
+    assert_int_equal(step().reason, YIELD_RECV);
+    assert_int_equal(fix.accepts, 0);
+    return 0;
 }
 
 /* The step waits for its socket, as the scheduler then makes it. */
@@ -196,6 +205,25 @@ static void test_waits_for_connections(void **state)
     assert_int_equal(fix.accepts, 1);
     assert_int_equal(fix.conns.open, 0);
     recorder_expect(&fix.recorder, NULL, NULL);
+}
+
+static void test_waits_before_it_accepts(void **state)
+{
+    (void)state;
+    fix.backlog = 1;
+    step_waits();
+    assert_int_equal(fix.accepts, 0);
+    (void)step();
+    assert_int_equal(fix.conns.open, 1);
+}
+
+static void test_stop_before_the_first_step(void **state)
+{
+    (void)state;
+    fix.backlog = 2;
+    listener_stop(&fix.listener);
+    step_ends();
+    assert_int_equal(fix.conns.open, 2);
 }
 
 static void test_accepts_what_waits(void **state)
@@ -475,10 +503,15 @@ static void test_start_on_what_cannot_be_polled(void **state)
     (void)close(fd);
 }
 
+/* Before the first step. */
+#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_close)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_waits_for_connections),
+        START_TEST(test_waits_before_it_accepts),
+        START_TEST(test_stop_before_the_first_step),
         FIXTURE_TEST(test_accepts_what_waits),
         FIXTURE_TEST(test_a_burst_is_bounded),
         FIXTURE_TEST(test_errors_that_are_skipped),

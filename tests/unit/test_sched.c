@@ -51,7 +51,7 @@ static int fixture_open(void **state)
     int fds[2];
     fixture = (struct fixture){.peer = -1};
     assert_int_equal(uv_loop_init(&fixture.loop), 0);
-    memset(&fixture.sched, 0xa5, sizeof fixture.sched); /* memory as malloc() gives it */
+    memset(&fixture.sched, 1, sizeof fixture.sched); /* memory that was in use */
     sched_init(&fixture.sched, &fixture.loop);
     assert_int_equal(uv_check_init(&fixture.loop, &fixture.check), 0);
     assert_int_equal(uv_check_start(&fixture.check, on_check), 0);
@@ -146,7 +146,7 @@ static void spawn(struct fixture *f, struct frame *frame, char name, task_step *
 {
     frame->in = f;
     frame->name = name;
-    memset(&frame->task, 0xa5, sizeof frame->task);
+    memset(&frame->task, 1, sizeof frame->task);
     sched_spawn(&f->sched, &frame->task, first);
 }
 

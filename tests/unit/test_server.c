@@ -638,8 +638,8 @@ static void test_accept_pauses_are_told(void **state)
     (void)state;
     fault.accept = -EMFILE;
     server_up();
-    expect_line("Accepting paused: Too many open files");
     int fd = client_open();
+    expect_line("Accepting paused: Too many open files");
     client_send(fd, "Hello");
     expect_line("Accepting again");
     client_expect(fd, "GOT:Hello");

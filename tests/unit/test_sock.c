@@ -114,7 +114,7 @@ static int fixture_open(void **state)
     fixture.fds = count_fds();
     make_socketpair(fds);
     fixture.peer = fds[1];
-    memset(&fixture.sock, 0xa5, sizeof fixture.sock); /* memory as malloc() gives it */
+    memset(&fixture.sock, 1, sizeof fixture.sock); /* memory that was in use */
     assert_int_equal(sock_init(&fixture.sock, &fixture.loop, &fixture.recorder.waker, fds[0]), 0);
     *state = &fixture;
     return 0;
@@ -406,6 +406,21 @@ static void test_disarms_one_of_two(void **state)
     recorder_expect(&f->recorder, &f->writer, NULL);
 }
 
+/* A wait that must be armed for is a chance to drop what nobody waits for any more. */
+static void test_arms_for_the_waits_alone(void **state)
+{
+    struct fixture *f = *state;
+    wait_recv(f);
+    peer_send(f);
+    run_once(f);
+    recorder_expect(&f->recorder, &f->reader, NULL); /* and does not read */
+    fill(&f->sock);
+    wait_send(f);
+    assert_int_equal(calls.armed, UV_WRITABLE);
+    loop_turn(&f->loop);
+    assert_int_equal(calls.wakeups, 1);
+}
+
 static void test_second_receiver_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -674,6 +689,7 @@ int main(void)
         FIXTURE_TEST(test_both_wait_and_each_is_woken_alone),
         FIXTURE_TEST(test_both_are_woken_by_one_event),
         FIXTURE_TEST(test_disarms_one_of_two),
+        FIXTURE_TEST(test_arms_for_the_waits_alone),
         FIXTURE_TEST(test_second_receiver_is_refused),
         FIXTURE_TEST(test_second_sender_is_refused),
         FIXTURE_TEST(test_error_wakes_both),

@@ -31,7 +31,7 @@ static int fixture_open(void **state)
     fixture = (struct fixture){.closed = NULL};
     assert_int_equal(uv_loop_init(&fixture.loop), 0);
     recorder_init(&fixture.recorder);
-    memset(&fixture.timer, 0xa5, sizeof fixture.timer); /* memory as malloc() gives it */
+    memset(&fixture.timer, 1, sizeof fixture.timer); /* memory that was in use */
     timer_init(&fixture.timer, &fixture.loop, &fixture.recorder.waker);
     *state = &fixture;
     return 0;
