@@ -16,6 +16,7 @@ static void sched_push(struct sched *sched, struct task *task)
     else
         sched->tail->next = task;
     sched->tail = task;
+    sched->queued++;
     (void)uv_idle_start(&sched->idle, on_idle); /* does nothing when active already */
 }
 
@@ -26,6 +27,7 @@ static struct task *sched_pop(struct sched *sched)
     if (sched->head == NULL)
         sched->tail = NULL;
     task->next = NULL;
+    sched->queued--;
     return task;
 }
 
@@ -66,22 +68,31 @@ static void sched_step(struct sched *sched, struct task *task)
     }
 }
 
-static void on_idle(uv_idle_t *idle)
+static void sched_turn(struct sched *sched)
 {
-    struct sched *sched = container_of(idle, struct sched, idle);
     struct task *last = sched->tail;
     struct task *task;
+    sched->running = true;
     do {
         task = sched_pop(sched);
         sched_step(sched, task);
     } while (task != last && sched->error == 0);
+    sched->running = false;
     if (sched->head == NULL)
-        (void)uv_idle_stop(idle);
+        (void)uv_idle_stop(&sched->idle);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    sched_turn(container_of(idle, struct sched, idle));
 }
 
 static void on_wake(struct waker *waker, struct task *task)
 {
-    sched_push(container_of(waker, struct sched, waker), task);
+    struct sched *sched = container_of(waker, struct sched, waker);
+    sched_push(sched, task);
+    if (sched->queued >= SCHED_TURN_MAX && !sched->running && sched->error == 0)
+        sched_turn(sched);
 }
 
 void sched_init(struct sched *sched, uv_loop_t *loop)

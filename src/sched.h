@@ -6,6 +6,10 @@
  * that were queued when it began; what is queued meanwhile waits until the loop has looked at
  * its sockets and timers again, so no task starves them.
  *
+ * Sockets make one exception: libuv looks at them 1024 at a time, and at once again when all of
+ * the 1024 were ready. A task that has been woken and not yet run would be reported to it again
+ * then, with nobody waiting. So a turn is also due when SCHED_TURN_MAX tasks have been woken.
+ *
  * A scheduler belongs to one loop and one thread; several can live in one process.
  */
 #ifndef UVECHOD_SCHED_H
@@ -13,7 +17,11 @@
 
 #include "task.h"
 
+#include <stdbool.h>
 #include <uv.h>
+
+/* Divides 1024, so that libuv finds nobody queued when it looks at the sockets again. */
+enum { SCHED_TURN_MAX = 256 };
 
 struct sched {
     struct waker waker; /* what sock_init and timer_init are given */
@@ -21,9 +29,11 @@ struct sched {
     uv_idle_t idle;
     struct task *head; /* the run queue, in order of waking */
     struct task *tail;
-    size_t tasks; /* spawned and not done yet */
-    int error;    /* 0, or why the scheduler stopped */
-    int reason;   /* the reason that a task gave when it stopped */
+    unsigned queued; /* how many */
+    bool running;    /* a turn is under way */
+    size_t tasks;    /* spawned and not done yet */
+    int error;       /* 0, or why the scheduler stopped */
+    int reason;      /* the reason that a task gave when it stopped */
 };
 
 /* Sets up a scheduler on the loop, which must outlive it. Cannot fail. */

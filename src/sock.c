@@ -59,21 +59,26 @@ int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd)
     return 0;
 }
 
-/* Moves the task from its wait to the run queue. False: nobody waited. */
-static bool sock_wake_one(struct sock *sock, struct task **wait)
+/* Ends a wait: its task, or NULL if nobody waited. */
+static struct task *sock_take(struct task **wait)
 {
     struct task *task = *wait;
-    if (task == NULL)
-        return false;
     *wait = NULL;
-    sock->waker->wake(sock->waker, task);
-    return true;
+    return task;
+}
+
+static void sock_wake_task(const struct sock *sock, struct task *task)
+{
+    if (task != NULL)
+        sock->waker->wake(sock->waker, task);
 }
 
 void sock_wake(struct sock *sock)
 {
-    (void)sock_wake_one(sock, &sock->recv_wait);
-    (void)sock_wake_one(sock, &sock->send_wait);
+    struct task *receiver = sock_take(&sock->recv_wait);
+    struct task *sender = sock_take(&sock->send_wait);
+    sock_wake_task(sock, receiver);
+    sock_wake_task(sock, sender);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -86,17 +91,17 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         sock_wake(sock);
         return;
     }
-    int unwanted = 0;
-    if ((events & UV_READABLE) != 0 && !sock_wake_one(sock, &sock->recv_wait))
-        unwanted |= UV_READABLE;
-    if ((events & UV_WRITABLE) != 0) {
+    struct task *receiver = (events & UV_READABLE) != 0 ? sock_take(&sock->recv_wait) : NULL;
+    struct task *sender = (events & UV_WRITABLE) != 0 ? sock_take(&sock->send_wait) : NULL;
+    if ((events & UV_WRITABLE) != 0)
         sock->send_refused = false;
-        if (!sock_wake_one(sock, &sock->send_wait))
-            unwanted |= UV_WRITABLE;
-    }
-    /* The kernel would report these again at once, and for ever. */
-    if (unwanted != 0)
-        (void)sock_arm(sock, sock->armed & ~unwanted);
+    int wanted = (receiver != NULL ? UV_READABLE : 0) | (sender != NULL ? UV_WRITABLE : 0);
+    /* The kernel would report what nobody waited for again at once, and for ever. */
+    if ((events & ~wanted) != 0)
+        (void)sock_arm(sock, sock->armed & ~(events & ~wanted));
+    /* Last, because a task that is woken may run at once and close the socket. */
+    sock_wake_task(sock, receiver);
+    sock_wake_task(sock, sender);
 }
 
 static int sock_wait(struct sock *sock, struct task **wait, struct task *task)

@@ -10,6 +10,8 @@
 #include "timer.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 
 enum { HOUR_MS = 3600 * 1000, PING_PONGS = 1000 };
 
@@ -557,6 +559,88 @@ static void test_two_schedulers_in_turn(void **state)
     loop_close(&loop);
 }
 
+/* How often epoll has been told something. */
+static int poll_starts;
+static int poll_stops;
+
+int __wrap_uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb on_poll);
+int __real_uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb on_poll);
+int __wrap_uv_poll_stop(uv_poll_t *handle);
+int __real_uv_poll_stop(uv_poll_t *handle);
+
+int __wrap_uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb on_poll)
+{
+    poll_starts++;
+    return __real_uv_poll_start(handle, events, on_poll);
+}
+
+int __wrap_uv_poll_stop(uv_poll_t *handle)
+{
+    poll_stops++;
+    return __real_uv_poll_stop(handle);
+}
+
+/* More sockets than libuv looks at in one go, each with a task that receives a byte at a time. */
+enum { CROWD = 1500, CROWD_BYTES = 3 };
+
+struct member {
+    struct task task;
+    struct sock sock;
+    int peer;
+    int left; /* bytes that it is to receive yet */
+};
+
+static struct yield member_recv(struct task *task)
+{
+    struct member *member = container_of(task, struct member, task);
+    char byte;
+    if (recv(member->sock.fd, &byte, 1, 0) == 1)
+        member->left--;
+    if (member->left > 0)
+        return yield_recv(task, &member->sock, member_recv);
+    sock_close(&member->sock, NULL);
+    return yield_done(task);
+}
+
+static void member_start(struct fixture *f, struct member *member)
+{
+    int fds[2];
+    make_socketpair(fds);
+    member->peer = fds[1];
+    member->left = CROWD_BYTES;
+    assert_int_equal(sock_init(&member->sock, &f->loop, &f->sched.waker, fds[0]), 0);
+    assert_int_equal(send(member->peer, "xyz", CROWD_BYTES, 0), CROWD_BYTES);
+    sched_spawn(&f->sched, &member->task, member_recv);
+}
+
+/* All of them are ready all the time, and being reported together must not look like neglect. */
+static void test_a_crowd_costs_no_more_than_one(void **state)
+{
+    struct fixture *f = *state;
+    struct member *crowd = calloc(CROWD, sizeof *crowd);
+    struct rlimit limit;
+    assert_non_null(crowd);
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
+    limit.rlim_cur = limit.rlim_max;
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+    if (limit.rlim_cur < 2 * CROWD + 64) {
+        free(crowd);
+        skip();
+    }
+    poll_starts = 0;
+    poll_stops = 0;
+    for (int i = 0; i < CROWD; i++)
+        member_start(f, &crowd[i]);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_int_equal(poll_starts, CROWD);
+    assert_int_equal(poll_stops, 0);
+    for (int i = 0; i < CROWD; i++) {
+        assert_int_equal(crowd[i].left, 0);
+        (void)close(crowd[i].peer);
+    }
+    free(crowd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -582,6 +666,7 @@ int main(void)
         FIXTURE_TEST(test_second_sleeper),
         FIXTURE_TEST(test_two_schedulers_in_turn),
         cmocka_unit_test(test_two_threads),
+        FIXTURE_TEST(test_a_crowd_costs_no_more_than_one),
     };
     return RUN_TESTS("sched", tests);
 }
