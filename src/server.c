@@ -281,9 +281,23 @@ static int server_start_listeners(struct server *server)
     return 0;
 }
 
+/*
+ * A signal that still comes has nothing left to stop. libuv would give it its default action back,
+ * which kills, and so turn a stop that went well into one that did not.
+ */
+static void server_block_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (int i = 0; i < SERVER_SIGNALS; i++)
+        (void)sigaddset(&set, server_signals[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 /* All tasks have ended: closes what served them. */
 static void server_close(struct server *server)
 {
+    server_block_signals();
     for (int i = 0; i < server->signals_count; i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     timer_close(&server->drain_timer, NULL);

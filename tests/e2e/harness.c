@@ -172,6 +172,8 @@ static void launch_exec(const struct launch *launch, pid_t parent, int out, int 
     launch_descriptor(launch->stdin_closed ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
     launch_descriptor(launch->stdout_closed ? -1 : out, 1);
     launch_descriptor(err, 2);
+    for (int i = 0; i < launch->inherited; i++)
+        (void)fcntl(0, F_DUPFD, 3);
     struct rlimit limit = {launch->nofile, launch->nofile};
     if (launch->nofile > 0 && setrlimit(RLIMIT_NOFILE, &limit) < 0)
         _exit(126);

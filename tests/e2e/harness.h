@@ -97,6 +97,7 @@ struct launch {
     bool ignores_hup;        /* as under nohup(1) */
     bool may_not_bind_low;   /* without the right to bind privileged ports */
     rlim_t nofile;           /* RLIMIT_NOFILE, soft and hard; 0: what we have */
+    int inherited;           /* descriptors that whoever starts it has forgotten to close */
 };
 
 struct daemon {
@@ -187,6 +188,9 @@ void client_ping(int fd, const char *prefix, const char *text);
 /* Whether a byte or the end of the stream is there to be received within so many milliseconds. */
 bool client_readable(int fd, int timeout_ms);
 
+/* Whether the connection breaks, by a reset, within so many milliseconds. */
+bool client_breaks(int fd, int timeout_ms);
+
 /* The stream ends here, with a FIN. */
 void client_expect_end(int fd);
 
@@ -222,8 +226,9 @@ struct stream {
     size_t matched;    /* bytes of the current chunk's prefix */
     size_t chunk_len;  /* bytes of the current chunk */
     size_t chunk_max;
-    bool shut;  /* all is sent, and the sending side ended */
-    bool ended; /* the daemon's FIN has come, behind all answers */
+    bool shut;       /* all is sent, and the sending side ended */
+    bool ended;      /* the daemon's FIN has come, behind all answers */
+    bool may_be_cut; /* behind the first of the answers is enough */
 };
 
 /*

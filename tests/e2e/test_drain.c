@@ -158,6 +158,48 @@ static void answers_survive_the_deadline(struct daemon *daemon)
     assert_int_equal(daemon_wait_exit(daemon), 0);
 }
 
+/*
+ * The daemon says goodbye first and waits for the client's, which is what keeps answers alive. It
+ * waits for two seconds: on a machine that stands still for so long there is nothing to see.
+ */
+static void deadline_waits_for_goodbyes(struct daemon *daemon)
+{
+    daemon_start(daemon, "--drain-timeout=1");
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    uint64_t begin_ms = harness_now_ms();
+    daemon_signal(daemon, SIGTERM);
+    (void)daemon_wait_line(daemon, "Drain deadline");
+    daemon_signal(daemon, SIGUSR1);
+    const char *figures = daemon_wait_line(daemon, "Figures: ");
+    bool still_there = strstr(figures, "Figures: 1 connections now") != NULL;
+    daemon_freeze(daemon); /* what comes now was sent before */
+    if (!still_there && harness_now_ms() - begin_ms > 2800)
+        harness_skip("this machine is too slow today");
+    assert_true(still_there);
+    client_expect_end(fd);
+    client_close(fd);
+    daemon_signal(daemon, SIGCONT);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+}
+
+/* As many answers as wait in the kernel, and the FIN behind them, not a reset amid them. */
+static void answers_in_flight_survive_the_deadline(struct daemon *daemon)
+{
+    daemon_start(daemon, "--drain-timeout=1");
+    struct stream stream;
+    stream_init(&stream, client_connect(daemon), 1, 1 << 28, true);
+    streams_jam(&stream, 1);
+    daemon_signal(daemon, SIGTERM);
+    (void)daemon_wait_line(daemon, "Drain deadline");
+    assert_false(client_breaks(stream.fd, HARNESS_LOCKED_MS));
+    stream.may_be_cut = true;
+    stream.shut = true; /* leave the first goodbye to the daemon */
+    streams_run(&stream, 1);
+    assert_true(stream.checked > 65536);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+}
+
 /* Neither one that stays nor one that never reads holds up the end for ever. */
 static void deadline_is_not_held_up(struct daemon *daemon)
 {
@@ -197,6 +239,28 @@ static void signal_after_the_deadline(struct daemon *daemon)
     daemon_signal(daemon, SIGTERM);
     (void)daemon_wait_line(daemon, "Drain deadline");
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+}
+
+/* Impatience is no accident: however many signals come, the exit code stays 0. */
+static void check_impatience(void)
+{
+    struct e2e_case test = {0};
+    void *state = &test;
+    assert_int_equal(harness_setup(&state), 0);
+    daemon_start(test.daemon, NULL);
+    /* Readable is what it is once the daemon has ended. Without an end, signals starve it. */
+    for (int i = 0; i < 5000 && !client_readable(test.daemon->pidfd, 0); i++)
+        daemon_signal(test.daemon, SIGTERM);
+    assert_int_equal(daemon_wait_exit(test.daemon), 0);
+    test.passed = true;
+    assert_int_equal(harness_teardown(&state), 0);
+}
+
+static void signals_until_it_has_ended(struct daemon *daemon)
+{
+    (void)daemon;
+    for (int i = 0; i < 100; i++)
+        check_impatience();
 }
 
 /* ---- signals that do not stop it ---- */
@@ -257,9 +321,12 @@ int main(void)
         e2e_test(deadline_ends_with_a_fin),
         e2e_test(deadline_of_nothing),
         e2e_test(answers_survive_the_deadline),
+        e2e_test(deadline_waits_for_goodbyes),
+        e2e_test(answers_in_flight_survive_the_deadline),
         e2e_test(deadline_is_not_held_up),
         e2e_test(second_signal_ends_at_once),
         e2e_test(signal_after_the_deadline),
+        e2e_test(signals_until_it_has_ended),
         e2e_test(hangup_is_ignored_under_nohup),
         e2e_test(broken_pipe_is_ignored),
         e2e_test(figures_are_logged),

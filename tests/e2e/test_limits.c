@@ -76,8 +76,10 @@ static void check_exhausted(struct daemon *daemon, int accepted, int waiting)
 {
     assert_non_null(strstr(daemon_wait_line(daemon, "Accepting paused"), "Too many open files"));
     long before_ms = daemon_cpu_ms(daemon);
+    long switches = daemon_switches(daemon);
     assert_false(client_readable(waiting, 1000));
     assert_in_range(daemon_cpu_ms(daemon) - before_ms, 0, 200);
+    assert_in_range(daemon_switches(daemon) - switches, 0, 100); /* it does not try all the time */
     client_ping(accepted, "GOT:", "I am in");
 }
 
@@ -156,6 +158,31 @@ static void too_few_descriptors_to_start(struct daemon *daemon)
         refused++;
     }
     assert_true(refused > 20);
+}
+
+/* Starts, or says why it does not: returns which. */
+static bool check_inherited(int inherited)
+{
+    struct e2e_case test = {0};
+    void *state = &test;
+    assert_int_equal(harness_setup(&state), 0);
+    daemon_launch(test.daemon, &(struct launch){.nofile = 64, .inherited = inherited});
+    bool started = strstr(daemon_wait_line(test.daemon, "isten"), "Cannot listen") == NULL;
+    int status = started ? daemon_stop(test.daemon, SIGTERM) : daemon_wait_exit(test.daemon);
+    assert_int_equal(status, started ? 0 : 1);
+    test.passed = true;
+    assert_int_equal(harness_teardown(&state), 0);
+    return started;
+}
+
+/* Descriptors that are taken already count as well as the limit. */
+static void descriptors_taken_at_the_start(struct daemon *daemon)
+{
+    (void)daemon;
+    unsigned refused = 0;
+    for (int inherited = 30; inherited <= 60; inherited++)
+        refused += !check_inherited(inherited);
+    assert_in_range(refused, 1, 30);
 }
 
 /* So few that the daemon must limit its connections by itself. */
@@ -263,6 +290,21 @@ static void no_timeout_too_early(struct daemon *daemon)
     client_ping(fd, "GOT:", "still here");
 }
 
+/* What waits in the kernel for a client that does not read yet, and the FIN behind it. */
+static void answers_in_flight_survive_the_timeout(struct daemon *daemon)
+{
+    daemon_start(daemon, "--idle-timeout=1");
+    struct stream stream;
+    stream_init(&stream, client_connect(daemon), 1, 1 << 28, true);
+    streams_jam(&stream, 1);
+    assert_false(client_breaks(stream.fd, 1500));
+    stream.may_be_cut = true;
+    stream.shut = true; /* leave the first goodbye to the daemon */
+    streams_run(&stream, 1);
+    assert_true(stream.checked > 65536);
+    (void)daemon_wait_line(daemon, "(idle for too long)");
+}
+
 /* One that does not end when it is told to, and one that does not even read, are cut in the end. */
 static void stubborn_clients_are_cut(struct daemon *daemon)
 {
@@ -289,6 +331,7 @@ int main(void)
         e2e_test(out_of_descriptors_twice),
         e2e_test(stopped_while_paused),
         e2e_test(too_few_descriptors_to_start),
+        e2e_test(descriptors_taken_at_the_start),
         e2e_test(few_descriptors),
         e2e_test(more_connections_than_descriptors),
         e2e_test(sleeps_without_clients),
@@ -296,6 +339,7 @@ int main(void)
         e2e_test(sleeps_when_they_have_gone),
         e2e_test(silent_clients_are_ended),
         e2e_test(no_timeout_too_early),
+        e2e_test(answers_in_flight_survive_the_timeout),
         e2e_test(stubborn_clients_are_cut),
     };
     return cmocka_run_group_tests_name("e2e.limits", tests, NULL, NULL);
