@@ -1,4 +1,7 @@
-# The libraries, as imported targets PkgConfig::LIBUV and, for the tests, PkgConfig::CMOCKA.
+# The libraries, as imported targets PkgConfig::LIBUV, PkgConfig::LIBSYSTEMD if it is there and
+# wanted (LIBSYSTEMD_FOUND), and, for the tests, PkgConfig::CMOCKA.
+
+option(UVECHOD_SYSTEMD "Be supervised by systemd, where libsystemd is installed" ON)
 
 find_package(PkgConfig)
 if(NOT PKG_CONFIG_FOUND)
@@ -16,6 +19,16 @@ function(uvechod_require prefix module debian fedora alpine homebrew)
 endfunction()
 
 uvechod_require(LIBUV "libuv>=1.44" libuv1-dev libuv-devel libuv-dev libuv)
+if(UVECHOD_SYSTEMD)
+    pkg_check_modules(LIBSYSTEMD QUIET IMPORTED_TARGET libsystemd)
+else()
+    set(LIBSYSTEMD_FOUND FALSE) # over what the cache says of an earlier run
+endif()
+if(LIBSYSTEMD_FOUND)
+    message(STATUS "libsystemd: ${LIBSYSTEMD_VERSION}")
+else()
+    message(STATUS "libsystemd: not used")
+endif()
 if(BUILD_TESTING)
     uvechod_require(CMOCKA cmocka libcmocka-dev libcmocka-devel cmocka-dev cmocka
         "Only the tests need it: -DBUILD_TESTING=OFF does without.")

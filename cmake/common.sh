@@ -1,4 +1,4 @@
-# Sourced by run.sh, test.sh and .ci/run, whose directory is one below the top.
+# Sourced by the scripts here and .ci/run, whose directory is one below the top.
 # shellcheck shell=sh
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
@@ -49,7 +49,11 @@ met() {
     compiler) links "${CC:-cc}" ;;
     make) have ninja || have make ;;
     libuv) pkg-config --exists 'libuv >= 1.44' 2>/dev/null ;;
+    libsystemd) pkg-config --exists libsystemd 2>/dev/null ;;
     cmocka) pkg-config --exists cmocka 2>/dev/null ;;
+    gettext) have msgfmt && have xgettext ;;
+    locales) [ -f /usr/share/i18n/locales/de_DE ] ;;
+    dpkg-dev) have dpkg-shlibdeps ;;
     sanitizers) sanitizing_cc >/dev/null ;;
     *) have "$1" ;;
     esac
@@ -67,7 +71,13 @@ packages() {
     apt-get:libuv) echo libuv1-dev ;;
     dnf:libuv) echo libuv-devel ;;
     apk:libuv) echo libuv-dev ;;
+    apt-get:libsystemd) echo libsystemd-dev ;;
+    dnf:libsystemd) echo systemd-devel ;;
+    brew:libsystemd) echo systemd ;;
+    dnf:locales) echo glibc-locale-source ;;
     apt-get:cmocka) echo libcmocka-dev ;;
+    apt-get:linux.uml) echo user-mode-linux ;;
+    apt-get:mkfs.ext4) echo e2fsprogs ;;
     dnf:cmocka) echo libcmocka-devel ;;
     apk:cmocka) echo cmocka-dev ;;
     apt-get:sanitizers) echo gcc ;;

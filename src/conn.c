@@ -23,7 +23,7 @@ static uint64_t conn_now(const struct conn *conn)
     return uv_now(conn->owner->sched->loop);
 }
 
-int conn_open(struct conns *conns, int fd, const union net_addr *peer)
+int conn_open(struct conns *conns, int fd, const union net_peer *peer)
 {
     struct conn *conn = calloc(1, conns->handler->frame_size);
     int rc = conn == NULL ? -ENOMEM

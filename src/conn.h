@@ -27,7 +27,7 @@ struct conn {
     struct conns *owner;
     struct list link;   /* in owner->active, or in owner->lingering */
     uint64_t active_ms; /* loop time of its last byte; when lingering, of our FIN */
-    union net_addr peer;
+    union net_peer peer;
     short error;    /* why it lingers: 0 or a negative errno */
     bool spoke;     /* it has sent a byte */
     bool lingering; /* we have sent our FIN and wait for the peer's */
@@ -77,7 +77,7 @@ void conns_abort_all(struct conns *conns, int error);
  * Spawns the handler on fd, which is non-blocking and which this call takes over in any case.
  * Returns 0, or -ENOMEM or another negative errno of sock_init(): fd is closed then.
  */
-int conn_open(struct conns *conns, int fd, const union net_addr *peer);
+int conn_open(struct conns *conns, int fd, const union net_peer *peer);
 
 /* The handler has received or sent this many bytes: counts them, and notes that it lives. */
 void conn_received(struct conn *conn, size_t bytes);

@@ -54,7 +54,7 @@ static void listener_set_paused(struct listener *listener, bool paused, int erro
 /* Accepts one connection. Returns 0 when there may be more, or the errno that says why not. */
 static int listener_accept_one(struct listener *listener)
 {
-    union net_addr peer;
+    union net_peer peer;
     int fd = net_accept(listener->sock.fd, &peer);
     if (fd < 0)
         return listener_may_skip(fd) ? 0 : fd;

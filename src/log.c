@@ -1,17 +1,41 @@
 #include "log.h"
 
+#include "i18n.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Under PIPE_BUF (4096 on Linux, 512 in POSIX): a pipe takes such a write whole or not at all. */
 enum { LOG_LINE_MAX = 500 };
+
+/* systemd says which file is its journal, because a service may have its stderr elsewhere. */
+static bool log_is_journal(const struct stat *file)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device;
+    unsigned long long inode;
+    return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           device == file->st_dev && inode == file->st_ino;
+}
+
+static enum log_style log_style_of(int fd)
+{
+    struct stat file;
+    if (fstat(fd, &file) < 0)
+        return LOG_STYLE_PLAIN;
+    if (log_is_journal(&file))
+        return LOG_STYLE_JOURNAL;
+    return S_ISREG(file.st_mode) || isatty(fd) ? LOG_STYLE_TIME : LOG_STYLE_PLAIN;
+}
 
 void log_init(struct log *log, int fd, enum log_level level)
 {
@@ -23,8 +47,11 @@ void log_init(struct log *log, int fd, enum log_level level)
         (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     }
-    *log = (struct log){
-        .level = level, .fd = own >= 0 ? own : fd, .own = own >= 0, .regular = regular};
+    *log = (struct log){.level = level,
+                        .style = log_style_of(fd),
+                        .fd = own >= 0 ? own : fd,
+                        .own = own >= 0,
+                        .regular = regular};
 }
 
 bool log_enabled(const struct log *log, enum log_level level)
@@ -48,39 +75,101 @@ static bool log_put(const struct log *log, const char *line, size_t len)
            write(log->fd, line, len) == (ssize_t)len;
 }
 
-/* Says how many lines were lost; false while that cannot be said either. */
-static bool log_confess(struct log *log)
+static size_t log_put_time(char *line, size_t size)
+{
+    struct timespec now;
+    struct tm utc;
+    if (clock_gettime(CLOCK_REALTIME, &now) < 0 || gmtime_r(&now.tv_sec, &utc) == NULL)
+        return 0;
+    size_t len = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
+    int n = snprintf(line + len, size - len, ".%03ldZ ", now.tv_nsec / 1000000);
+    return len + (size_t)n;
+}
+
+/* What stands in front of a line; returns its length. */
+static size_t log_put_head(const struct log *log, enum log_level level, char *line, size_t size)
+{
+    static const char priorities[] = {'3', '4', '5', '6', '7'}; /* syslog(3)'s */
+    switch (log->style) {
+    case LOG_STYLE_JOURNAL:
+        return (size_t)snprintf(line, size, "<%c>", priorities[level]);
+    case LOG_STYLE_TIME:
+        return log_put_time(line, size);
+    default:
+        return 0;
+    }
+}
+
+/* Where to cut a line: not within a character of several bytes (UTF-8, RFC 3629). */
+static size_t log_cut(const char *text, size_t len)
+{
+    while (len > 0 && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
+        len--;
+    return len > 0 && (unsigned char)text[len - 1] >= 0xc0 ? len - 1 : len;
+}
+
+/* Makes text fit to be printed. */
+static void log_clean(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            text[i] = '?'; /* one event, one line, whatever a name contains */
+}
+
+static bool log_line(const struct log *log, enum log_level level, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static bool log_line(const struct log *log, enum log_level level, const char *format, va_list args)
 {
     char line[LOG_LINE_MAX];
-    int len = snprintf(line, sizeof line, "%lu log lines lost: nobody read them\n", log->lost);
-    if (!log_put(log, line, (size_t)len))
-        return false;
-    log->lost = 0;
-    return true;
+    size_t head = log_put_head(log, level, line, sizeof line);
+    size_t room = sizeof line - head; /* the NUL's place becomes the newline's */
+    int n = vsnprintf(line + head, room, format, args);
+    size_t len = n < 0 ? 0 : (size_t)n < room ? (size_t)n : log_cut(line + head, room - 1);
+    log_clean(line + head, len);
+    len += head;
+    line[len++] = '\n';
+    return log_put(log, line, len);
+}
+
+static bool log_say(const struct log *log, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static bool log_say(const struct log *log, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    bool said = log_line(log, LOG_LEVEL_WARNING, format, args);
+    va_end(args);
+    return said;
+}
+
+/* Says how many lines were lost; false while that cannot be said either. */
+static bool log_catch_up(struct log *log)
+{
+    unsigned long lost = log->lost;
+    if (lost > 0 && log_say(log,
+                            P_("%lu log line lost: nobody read it",
+                               "%lu log lines lost: nobody read them", lost),
+                            lost))
+        log->lost = 0;
+    return log->lost == 0;
 }
 
 void log_write(struct log *log, enum log_level level, const char *format, ...)
 {
     if (!log_enabled(log, level))
         return;
-    char line[LOG_LINE_MAX];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(line, sizeof line - 1, format, args); /* room for the newline */
-    va_end(args);
-    size_t len = n < 0 ? 0 : (size_t)n < sizeof line - 2 ? (size_t)n : sizeof line - 2;
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-            line[i] = '?'; /* one event, one line, whatever a name contains */
-    line[len++] = '\n';
-    if ((log->lost > 0 && !log_confess(log)) || !log_put(log, line, len))
+    if (!log_catch_up(log) || !log_line(log, level, format, args))
         log->lost++;
+    va_end(args);
 }
 
 void log_close(struct log *log)
 {
-    if (log->lost > 0)
-        (void)log_confess(log);
+    (void)log_catch_up(log);
     if (log->own)
         (void)close(log->fd);
     log->fd = -1;

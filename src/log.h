@@ -4,6 +4,10 @@
  * A line is one write of less than PIPE_BUF bytes. When whoever reads our stderr does not read,
  * the line is lost instead of holding up the loop; how many were lost is said in front of the
  * first line that can be written again.
+ *
+ * Under systemd's journal a line starts with its priority, as "<6>" (sd-daemon(3)); on a terminal
+ * and in a file with the time, as "2026-01-31T23:59:59.000Z" (RFC 3339); on a pipe with neither,
+ * because whoever reads that keeps its own time.
  */
 #ifndef UVECHOD_LOG_H
 #define UVECHOD_LOG_H
@@ -18,8 +22,11 @@ enum log_level {
     LOG_LEVEL_DEBUG,
 };
 
+enum log_style { LOG_STYLE_PLAIN, LOG_STYLE_TIME, LOG_STYLE_JOURNAL };
+
 struct log {
     enum log_level level; /* more detailed lines are not written */
+    enum log_style style;
     int fd;
     bool own;           /* fd has been opened anew, non-blocking */
     bool regular;       /* a write to a regular file does not block either */

@@ -1,7 +1,8 @@
 /*
- * The order of steps: descriptors, options, log, server, exit code.
+ * The order of steps: descriptors, language, options, log, server, exit code.
  */
 #include "descriptors.h"
+#include "i18n.h"
 #include "log.h"
 #include "options.h"
 #include "server.h"
@@ -15,6 +16,7 @@ int main(int argc, char **argv)
 {
     struct options options;
     descriptors_fill_stdio();
+    i18n_init();
     switch (options_parse(&options, argc, argv, stdout, stderr)) {
     case OPTIONS_ERROR:
         return EXIT_USAGE;

@@ -14,26 +14,53 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
-/* An IPv4 or IPv6 address with its port; 28 bytes, where a sockaddr_storage has 128. */
+/* Who has connected, in the 28 bytes of an IPv6 address, where a sockaddr_storage has 128. */
+union net_peer {
+    struct sockaddr sa;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct {
+        sa_family_t family; /* AF_UNIX, whose clients have no address worth telling */
+        pid_t pid;
+        uid_t uid;
+    } un;
+};
+
+/* What a socket is bound to: an IPv4 or IPv6 address with its port, or a Unix socket's. */
 union net_addr {
     struct sockaddr sa;
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
+    struct sockaddr_un un;
 };
 
-/* Enough for net_format(): "[", an IPv6 address, "%", a zone, "]:", a port and the NUL. */
-#define NET_ADDR_STRLEN 80
+/* Enough for net_format() and net_format_peer(), with the NUL. */
+#define NET_ADDR_STRLEN 128
 
 /* The wildcard address of family AF_INET or AF_INET6, port 0. */
 union net_addr net_any(sa_family_t family);
 
-/* The port, in host byte order. */
+/*
+ * The address of the Unix socket path, or of the abstract one that path names as "@name"
+ * (unix(7)). Returns 0, -EINVAL for an empty path or name or -ENAMETOOLONG for 108 bytes or more.
+ */
+int net_unix(const char *path, union net_addr *addr);
+
+/* The path in the file system of a Unix socket's address; NULL if it has none. */
+const char *net_unix_path(const union net_addr *addr);
+
+/* The port, in host byte order; Unix sockets have none (0), and setting it does nothing. */
 uint16_t net_port(const union net_addr *addr);
 void net_set_port(union net_addr *addr, uint16_t port);
 
-/* Writes "192.0.2.1:80" or "[2001:db8::1]:80" to buf (RFC 3986, 3.2.2); returns buf. */
+/*
+ * Writes "192.0.2.1:80", "[2001:db8::1]:80" (RFC 3986, 3.2.2), "unix:/path" or "unix:@name" to
+ * buf, for a peer of a Unix socket "unix:pid=1,uid=0"; returns buf.
+ */
 const char *net_format(const union net_addr *addr, char buf[static NET_ADDR_STRLEN]);
+const char *net_format_peer(const union net_peer *peer, char buf[static NET_ADDR_STRLEN]);
 
 /*
  * Finds the stream addresses of a numeric address or a name, port 0, and stores up to max of
@@ -42,20 +69,36 @@ const char *net_format(const union net_addr *addr, char buf[static NET_ADDR_STRL
 int net_resolve(const char *name, union net_addr *addrs, int max);
 
 /*
- * A listening socket on addr: SO_REUSEADDR, for IPv6 IPV6_V6ONLY, and TCP_NODELAY, which accepted
- * sockets inherit. backlog as in listen(2). Returns the descriptor or a negative errno of
- * socket(2), setsockopt(2), bind(2) or listen(2).
+ * A listening socket on addr: for IPv4 and IPv6 with SO_REUSEADDR, for IPv6 IPV6_V6ONLY, and
+ * TCP_NODELAY, which accepted sockets inherit. A Unix socket's file gets the permissions mode;
+ * one that stands there already is replaced if it is a socket that nobody listens on. backlog as
+ * in listen(2). Returns the descriptor, -EEXIST for a file that is no socket, or a negative errno
+ * of socket(2), setsockopt(2), bind(2), chmod(2) or listen(2).
  */
-int net_listen(const union net_addr *addr, int backlog);
+int net_listen(const union net_addr *addr, int backlog, mode_t mode);
+
+/*
+ * What a descriptor that somebody else made can be used for: NET_LISTENING or NET_CONNECTED, both
+ * of a stream of IPv4, IPv6 or Unix; -EPROTONOSUPPORT for another kind of socket, or a negative
+ * errno of getsockopt(2), such as -ENOTSOCK. Either is given TCP_NODELAY where it applies.
+ */
+enum net_kind { NET_LISTENING, NET_CONNECTED };
+int net_inspect(int fd);
 
 /* The address that fd is bound to (getsockname(2)). Returns 0 or a negative errno. */
 int net_local(int fd, union net_addr *addr);
+
+/* Who is connected to fd (getpeername(2), SO_PEERCRED). Returns 0 or a negative errno. */
+int net_remote(int fd, union net_peer *peer);
 
 /*
  * Accepts one connection; stores its peer. Returns its descriptor or a negative errno of
  * accept(2), where -EAGAIN says that none is waiting.
  */
-int net_accept(int fd, union net_addr *peer);
+int net_accept(int fd, union net_peer *peer);
+
+/* A datagram socket connected to a Unix address, or a negative errno of socket or connect(2). */
+int net_connect_datagram(const union net_addr *addr);
 
 /*
  * Receives at most len bytes into buf, or into the iov in order. Returns how many, 0 at the end

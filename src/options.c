@@ -1,6 +1,8 @@
 #include "options.h"
 
 #include "chunks.h"
+#include "i18n.h"
+#include "systemd.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -26,6 +28,7 @@ enum {
     OPTION_MAX_CONNECTIONS,
     OPTION_IDLE_TIMEOUT,
     OPTION_DRAIN_TIMEOUT,
+    OPTION_SOCKET_MODE,
 };
 
 struct option_spec {
@@ -36,28 +39,31 @@ struct option_spec {
 };
 
 static const struct option_spec option_specs[] = {
-    {"port", 'p', "PORT", "listen on PORT, 0 to 65535; 0 takes a free one (25000)"},
+    {"port", 'p', "PORT", N_("listen on PORT, 0 to 65535; 0 takes a free one (25000)")},
     {"bind", 'b', "ADDRESS",
-     "listen on this IPv4 or IPv6 address, or name; may be\n"
-     "given several times (every IPv4 and IPv6 address)"},
+     N_("listen on this IPv4 or IPv6 address, or name, or on\n"
+        "unix:/path or unix:@abstract; may be given several\n"
+        "times (every IPv4 and IPv6 address)")},
+    {"socket-mode", OPTION_SOCKET_MODE, "MODE",
+     N_("permissions of the files of Unix sockets, octal (0666)")},
     {"prefix", OPTION_PREFIX, "TEXT",
-     "put TEXT before each chunk, at most 255 bytes; empty\n"
-     "for none (GOT:)"},
-    {"chunk", OPTION_CHUNK, "BYTES", "the largest chunk, 1 to 65536 bytes (1000)"},
-    {"rfc862", OPTION_RFC862, NULL, "echo verbatim, as RFC 862 asks: an empty prefix"},
-    {"backlog", OPTION_BACKLOG, "N", "connections that may wait to be accepted (SOMAXCONN)"},
+     N_("put TEXT before each chunk, at most 255 bytes; empty\n"
+        "for none (GOT:)")},
+    {"chunk", OPTION_CHUNK, "BYTES", N_("the largest chunk, 1 to 65536 bytes (1000)")},
+    {"rfc862", OPTION_RFC862, NULL, N_("echo verbatim, as RFC 862 asks: an empty prefix")},
+    {"backlog", OPTION_BACKLOG, "N", N_("connections that may wait to be accepted (SOMAXCONN)")},
     {"max-connections", OPTION_MAX_CONNECTIONS, "N",
-     "more than this wait in the backlog until one closes\n"
-     "(what RLIMIT_NOFILE allows)"},
+     N_("more than this wait in the backlog until one closes\n"
+        "(what RLIMIT_NOFILE allows)")},
     {"idle-timeout", OPTION_IDLE_TIMEOUT, "SECONDS",
-     "end a connection after so long without a byte in\n"
-     "either direction; 0 for never (0)"},
+     N_("end a connection after so long without a byte in\n"
+        "either direction; 0 for never (0)")},
     {"drain-timeout", OPTION_DRAIN_TIMEOUT, "SECONDS",
-     "how long a stop waits for open connections (10)"},
-    {"quiet", 'q', NULL, "log warnings only"},
-    {"verbose", 'v', NULL, "log every detail"},
-    {"help", 'h', NULL, "show this help and exit"},
-    {"version", 'V', NULL, "show the version and exit"},
+     N_("how long a stop waits for open connections (10)")},
+    {"quiet", 'q', NULL, N_("log warnings only")},
+    {"verbose", 'v', NULL, N_("log every detail")},
+    {"help", 'h', NULL, N_("show this help and exit")},
+    {"version", 'V', NULL, N_("show the version and exit")},
 };
 
 enum { OPTION_COUNT = sizeof option_specs / sizeof *option_specs };
@@ -86,23 +92,40 @@ static bool options_complain(FILE *err, const char *format, ...)
     for (char *c = line; *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
-    (void)fprintf(err, "uvechod: %s. Try 'uvechod --help'.\n", line);
+    (void)fprintf(err, _("uvechod: %s. Try 'uvechod --help'.\n"), line);
     return false;
 }
 
-/* The whole of value as a number in [min, max]; else one line on err, and false. */
-static bool options_number(const struct parser *parser, const char *value, unsigned long min,
-                           unsigned long max, unsigned long *number)
+/* The whole of value as a number in [min, max]; else false. */
+static bool options_digits(const char *value, int base, unsigned long min, unsigned long max,
+                           unsigned long *number)
 {
     char *end;
     errno = 0;
-    *number = strtoul(value, &end, 10);
+    *number = strtoul(value, &end, base);
     /* strtoul(3) accepts blanks and signs in front, and so would turn -1 into a large number. */
-    if (value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0 && *number >= min &&
-        *number <= max)
+    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0 && *number >= min &&
+           *number <= max;
+}
+
+static bool options_number(const struct parser *parser, const char *value, unsigned long min,
+                           unsigned long max, unsigned long *number)
+{
+    if (options_digits(value, 10, min, max, number))
         return true;
-    return options_complain(parser->err, "--%s: '%s' is not a number from %lu to %lu",
+    return options_complain(parser->err, _("--%s: '%s' is not a number from %lu to %lu"),
                             parser->spec->name, value, min, max);
+}
+
+static bool options_mode(const struct parser *parser, const char *value, mode_t *mode)
+{
+    unsigned long number;
+    bool good = options_digits(value, 8, 0, 0777, &number);
+    if (!good)
+        (void)options_complain(parser->err, _("--%s: '%s' is not an octal number from 0 to 777"),
+                               parser->spec->name, value);
+    *mode = (mode_t)number;
+    return good;
 }
 
 static bool options_seconds(const struct parser *parser, const char *value, unsigned *ms)
@@ -114,23 +137,46 @@ static bool options_seconds(const struct parser *parser, const char *value, unsi
     return true;
 }
 
+/* One more address, or several for a name: returns how many, or 0 after one line on err. */
+static int options_find_address(const struct parser *parser, const char *name,
+                                union net_addr *addrs, int max)
+{
+    static const char unix_scheme[] = "unix:";
+    if (strncmp(name, unix_scheme, sizeof unix_scheme - 1) == 0) {
+        int rc = net_unix(name + sizeof unix_scheme - 1, addrs);
+        if (rc == 0)
+            return 1;
+        (void)options_complain(
+            parser->err, _("--%s: '%s' is not the path of a Unix socket: %s"), parser->spec->name,
+            name, rc == -ENAMETOOLONG ? _("it is longer than 107 bytes") : _("it is empty"));
+        return 0;
+    }
+    int found = net_resolve(name, addrs, max);
+    if (found > 0)
+        return found;
+    (void)options_complain(parser->err, _("--%s: '%s' is not an IPv4 or IPv6 address or name: %s"),
+                           parser->spec->name, name, gai_strerror(found < 0 ? found : EAI_NODATA));
+    return 0;
+}
+
 static bool options_add_address(const struct parser *parser, const char *name)
 {
-    struct options *options = parser->options;
-    union net_addr *addrs = options->addrs;
+    struct endpoints_config *endpoints = &parser->options->server.endpoints;
+    union net_addr *addrs = parser->options->addrs;
     if (addrs == NULL)
-        addrs = options->addrs = calloc(OPTIONS_ADDRS_MAX, sizeof *addrs);
-    size_t count = options->server.addrs_count;
-    int found = addrs == NULL ? EAI_MEMORY
-                              : net_resolve(name, addrs + count, OPTIONS_ADDRS_MAX - (int)count);
-    if (found <= 0)
+        addrs = parser->options->addrs = calloc(OPTIONS_ADDRS_MAX, sizeof *addrs);
+    if (addrs == NULL)
+        return options_complain(parser->err, "--%s: %s", parser->spec->name,
+                                gai_strerror(EAI_MEMORY));
+    int room = OPTIONS_ADDRS_MAX - (int)endpoints->count;
+    if (room == 0)
         return options_complain(parser->err,
-                                "--%s: '%s' is not an IPv4 or IPv6 address or name: %s",
-                                parser->spec->name, name,
-                                found < 0 ? gai_strerror(found) : "no room for more addresses");
-    options->server.addrs = addrs;
-    options->server.addrs_count += (size_t)found;
-    return true;
+                                _("--%s: '%s' is one address too many, %d are possible"),
+                                parser->spec->name, name, OPTIONS_ADDRS_MAX);
+    int found = options_find_address(parser, name, addrs + endpoints->count, room);
+    endpoints->addrs = addrs;
+    endpoints->count += (size_t)found;
+    return found > 0;
 }
 
 static bool options_prefix(const struct parser *parser, const char *prefix)
@@ -140,8 +186,9 @@ static bool options_prefix(const struct parser *parser, const char *prefix)
     server->prefix_len = strlen(prefix);
     if (server->prefix_len <= CHUNKS_PREFIX_MAX)
         return true;
-    return options_complain(parser->err, "--%s: %zu bytes are given, at most %d are possible",
-                            parser->spec->name, server->prefix_len, CHUNKS_PREFIX_MAX);
+    return options_complain(parser->err, _("--%s: %lu bytes are given, at most %d are possible"),
+                            parser->spec->name, (unsigned long)server->prefix_len,
+                            CHUNKS_PREFIX_MAX);
 }
 
 /* One option that configures the daemon; false after one line on err. */
@@ -153,10 +200,15 @@ static bool options_set(const struct parser *parser, const char *value)
     switch (parser->spec->value) {
     case 'p':
         good = options_number(parser, value, 0, UINT16_MAX, &number);
-        server->port = (uint16_t)number;
+        server->endpoints.port = (uint16_t)number;
+        parser->options->address_option = parser->spec->name;
         break;
     case 'b':
         good = options_add_address(parser, value);
+        parser->options->address_option = parser->spec->name;
+        break;
+    case OPTION_SOCKET_MODE:
+        good = options_mode(parser, value, &server->endpoints.socket_mode);
         break;
     case OPTION_PREFIX:
         good = options_prefix(parser, value);
@@ -170,7 +222,7 @@ static bool options_set(const struct parser *parser, const char *value)
         break;
     case OPTION_BACKLOG:
         good = options_number(parser, value, 1, INT_MAX, &number);
-        server->backlog = (int)number;
+        server->endpoints.backlog = (int)number;
         break;
     case OPTION_MAX_CONNECTIONS:
         good = options_number(parser, value, 1, INT_MAX, &number);
@@ -197,8 +249,8 @@ static bool options_set(const struct parser *parser, const char *value)
 /* The left column of --help is as wide as "-p, --drain-timeout=SECONDS". */
 static void options_help(FILE *out)
 {
-    (void)fputs("Usage: uvechod [OPTION]...\n"
-                "Answer every chunk that a TCP client sends with a prefix and the chunk.\n\n",
+    (void)fputs(_("Usage: uvechod [OPTION]...\n"
+                  "Answer every chunk that a client sends with a prefix and the chunk.\n\n"),
                 out);
     for (const struct option_spec *spec = option_specs; spec < option_specs + OPTION_COUNT;
          spec++) {
@@ -207,7 +259,7 @@ static void options_help(FILE *out)
                        spec->value <= UCHAR_MAX ? "-%c, --%s%s%s" : "%c   --%s%s%s",
                        spec->value <= UCHAR_MAX ? spec->value : ' ', spec->name,
                        spec->arg != NULL ? "=" : "", spec->arg != NULL ? spec->arg : "");
-        const char *line = spec->help;
+        const char *line = _(spec->help);
         for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
             (void)fprintf(out, "  %-27s  %.*s\n", left, (int)(end - line), line);
             left[0] = '\0';
@@ -215,8 +267,8 @@ static void options_help(FILE *out)
         (void)fprintf(out, "  %-27s  %s\n", left, line);
     }
     (void)fputs(
-        "\nThe defaults are in parentheses. SIGTERM, SIGINT and SIGHUP stop the daemon once its\n"
-        "connections have ended, a second one at once; SIGUSR1 logs figures.\n",
+        _("\nThe defaults are in parentheses. SIGTERM, SIGINT and SIGHUP stop the daemon once its\n"
+          "connections have ended, a second one at once; SIGUSR1 logs figures.\n"),
         out);
 }
 
@@ -225,7 +277,7 @@ static enum options_outcome options_done(FILE *out, FILE *err)
 {
     if (fflush(out) == 0 && ferror(out) == 0)
         return OPTIONS_DONE;
-    (void)fprintf(err, "uvechod: standard output: %s\n", strerror(errno));
+    (void)fprintf(err, _("uvechod: standard output: %s\n"), strerror(errno));
     return OPTIONS_ERROR;
 }
 
@@ -260,21 +312,20 @@ static enum options_outcome options_misuse(int result, const char *argument, FIL
 {
     const struct option_spec *spec = options_find(optopt);
     if (spec != NULL && result == ':')
-        (void)options_complain(err, "--%s: %s is missing", spec->name, spec->arg);
+        (void)options_complain(err, _("--%s: %s is missing"), spec->name, spec->arg);
     else if (spec != NULL)
-        (void)options_complain(err, "--%s: takes no value, '%s' has one", spec->name, argument);
+        (void)options_complain(err, _("--%s: takes no value, '%s' has one"), spec->name, argument);
     else if (optopt != 0)
-        (void)options_complain(err, "unknown option '-%c'", optopt);
+        (void)options_complain(err, _("unknown option '-%c'"), optopt);
     else
-        (void)options_complain(err, "unknown or ambiguous option '%s'", argument);
+        (void)options_complain(err, _("unknown or ambiguous option '%s'"), argument);
     return OPTIONS_ERROR;
 }
 
 static void options_defaults(struct options *options)
 {
     *options = (struct options){
-        .server = {.port = 25000,
-                   .backlog = SOMAXCONN,
+        .server = {.endpoints = {.port = 25000, .backlog = SOMAXCONN, .socket_mode = 0666},
                    .prefix = "GOT:",
                    .prefix_len = 4,
                    .chunk = 1000,
@@ -301,14 +352,22 @@ static enum options_outcome options_loop(struct options *options, int argc, char
             return options_done(out, err);
         }
         if (result == 'V') {
-            (void)fprintf(out, "uvechod %s (libuv %s)\n", UVECHOD_VERSION, uv_version_string());
+            (void)fprintf(out, "uvechod %s (libuv %s, %s)\n", UVECHOD_VERSION, uv_version_string(),
+                          systemd_supported() ? _("with systemd") : _("without systemd"));
             return options_done(out, err);
         }
         if (!options_set(&parser, optarg))
             return OPTIONS_ERROR;
     }
+    int first;
+    if (options->address_option != NULL && systemd_sockets(&first, NULL) > 0) {
+        (void)options_complain(err,
+                               _("--%s: not possible with the sockets that systemd has passed"),
+                               options->address_option);
+        return OPTIONS_ERROR;
+    }
     if (optind < argc) {
-        (void)options_complain(err, "'%s': no argument is expected but options", argv[optind]);
+        (void)options_complain(err, _("'%s': no argument is expected but options"), argv[optind]);
         return OPTIONS_ERROR;
     }
     return OPTIONS_RUN;

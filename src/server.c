@@ -4,14 +4,15 @@
 #include "conn.h"
 #include "descriptors.h"
 #include "echo.h"
-#include "endpoints.h"
+#include "i18n.h"
 #include "listener.h"
 #include "reaper.h"
 #include "sched.h"
+#include "supervision.h"
+#include "systemd.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct server {
     struct conns conns;
     struct listener *listeners; /* endpoints.count of them */
     struct reaper reaper;
+    struct supervision supervision;
     uv_signal_t signals[SERVER_SIGNALS];
     int signals_count; /* of them set up */
     struct task drain;
@@ -48,9 +50,9 @@ static const char *server_reason(int error)
 {
     switch (-error) {
     case ETIME:
-        return "idle for too long";
+        return _("idle for too long");
     case ESHUTDOWN:
-        return "the daemon stops";
+        return _("the daemon stops");
     default:
         return strerror(-error);
     }
@@ -63,26 +65,28 @@ static void on_conn_event(struct conn *conn, enum conn_event event, int error)
     /* Who never says a byte is a health check, and those come every second. */
     enum log_level level = conn->spoke ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
     char peer[NET_ADDR_STRLEN];
+    if (event == CONN_OPENED)
+        supervision_wake(&server->supervision);
     if (event == CONN_CLOSED)
         for (size_t i = 0; i < server->endpoints.count; i++)
             listener_unpark(&server->listeners[i]);
     if (!log_enabled(log, level))
         return;
-    (void)net_format(&conn->peer, peer);
+    (void)net_format_peer(&conn->peer, peer);
     switch (event) {
     case CONN_OPENED:
-        log_write(log, level, "Connection from %s", peer);
+        log_write(log, level, _("Connection from %s"), peer);
         break;
     case CONN_SPOKE:
         if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* it has been said otherwise */
-            log_write(log, level, "Connection from %s", peer);
+            log_write(log, level, _("Connection from %s"), peer);
         break;
     case CONN_CLOSED:
         if (error == 0)
-            log_write(log, level, "Connection closed: %s", peer);
+            log_write(log, level, _("Connection closed: %s"), peer);
         else
-            log_write(log, level, "Connection closed: %s (%s)", peer, server_reason(error));
-        log_write(log, level, "Task finished");
+            log_write(log, level, _("Connection closed: %s (%s)"), peer, server_reason(error));
+        log_write(log, level, _("Task finished"));
         break;
     }
 }
@@ -93,17 +97,17 @@ static void on_listener_event(struct listener *listener, enum listener_event eve
     switch (event) {
     case LISTENER_PAUSED:
         server->accept_pauses++;
-        log_write(server->log, LOG_LEVEL_WARNING, "Accepting paused: %s", strerror(-error));
+        log_write(server->log, LOG_LEVEL_WARNING, _("Accepting paused: %s"), strerror(-error));
         break;
     case LISTENER_RESUMED:
-        log_write(server->log, LOG_LEVEL_WARNING, "Accepting again");
+        log_write(server->log, LOG_LEVEL_WARNING, _("Accepting again"));
         break;
     case LISTENER_REFUSED:
         server->refused++;
-        log_write(server->log, LOG_LEVEL_WARNING, "Connection refused: %s", strerror(-error));
+        log_write(server->log, LOG_LEVEL_WARNING, _("Connection refused: %s"), strerror(-error));
         break;
     case LISTENER_ENDED:
-        log_write(server->log, LOG_LEVEL_INFO, "Task finished");
+        log_write(server->log, LOG_LEVEL_INFO, _("Task finished"));
         break;
     }
 }
@@ -112,8 +116,10 @@ static void on_listener_event(struct listener *listener, enum listener_event eve
 static struct yield server_drain_deadline(struct task *task)
 {
     struct server *server = container_of(task, struct server, drain);
-    log_write(server->log, LOG_LEVEL_WARNING, "Drain deadline: ending %zu connections",
-              server->conns.open);
+    log_write(server->log, LOG_LEVEL_WARNING,
+              P_("Drain deadline: ending %lu connection", "Drain deadline: ending %lu connections",
+                 (unsigned long)server->conns.open),
+              (unsigned long)server->conns.open);
     conns_shut_all(&server->conns, -ESHUTDOWN);
     reaper_wake(&server->reaper);
     return yield_done(task);
@@ -125,18 +131,23 @@ static struct yield server_drain(struct task *task)
     if (server->conns.open == 0)
         return yield_done(task);
     unsigned drain_ms = server->config->drain_ms;
-    log_write(server->log, LOG_LEVEL_INFO,
-              "Stopping: waiting for %zu connections, %u s at most; "
-              "a second signal ends them at once",
-              server->conns.open, drain_ms / 1000);
+    unsigned long open = (unsigned long)server->conns.open;
+    log_write(
+        server->log, LOG_LEVEL_INFO,
+        P_("Stopping: waiting for %lu connection, %u s at most; a second signal ends it at once",
+           "Stopping: waiting for %lu connections, %u s at most; a second signal ends them at once",
+           open),
+        open, drain_ms / 1000);
     return yield_sleep(task, &server->drain_timer, drain_ms, server_drain_deadline);
 }
 
 static void server_stop(struct server *server)
 {
     if (server->draining) {
-        log_write(server->log, LOG_LEVEL_WARNING, "Stopping at once: ending %zu connections",
-                  server->conns.open);
+        log_write(server->log, LOG_LEVEL_WARNING,
+                  P_("Stopping at once: ending %lu connection",
+                     "Stopping at once: ending %lu connections", (unsigned long)server->conns.open),
+                  (unsigned long)server->conns.open);
         conns_abort_all(&server->conns, -ESHUTDOWN);
         return;
     }
@@ -145,16 +156,20 @@ static void server_stop(struct server *server)
         listener_stop(&server->listeners[i]);
     /* Queued behind the listeners, it counts what they still take out of their backlogs. */
     sched_spawn(&server->sched, &server->drain, server_drain);
+    supervision_drain(&server->supervision);
 }
 
 static void server_log_figures(const struct server *server)
 {
     const struct conns *conns = &server->conns;
-    log_write(server->log, LOG_LEVEL_NOTICE,
-              "Figures: %zu connections now, %" PRIu64 " in total; %" PRIu64 " bytes in, %" PRIu64
-              " out; %" PRIu64 " refused; %" PRIu64 " accept pauses; up %" PRIu64 " s",
-              conns->open, conns->accepted, conns->bytes_in, conns->bytes_out, server->refused,
-              server->accept_pauses, (uv_now(&server->loop) - server->started_ms) / 1000);
+    log_write(
+        server->log, LOG_LEVEL_NOTICE,
+        _("Figures: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu refused; "
+          "%llu accept pauses; up %llu s"),
+        (unsigned long)conns->open, (unsigned long long)conns->accepted,
+        (unsigned long long)conns->bytes_in, (unsigned long long)conns->bytes_out,
+        (unsigned long long)server->refused, (unsigned long long)server->accept_pauses,
+        (unsigned long long)(uv_now(&server->loop) - server->started_ms) / 1000);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -198,33 +213,56 @@ static int server_set_limit(struct server *server)
     long descriptors = descriptors_raise();
     if (descriptors < 0)
         return (int)descriptors;
-    long reserve = DESCRIPTORS_RESERVE + (long)server->config->addrs_count;
+    long reserve = DESCRIPTORS_RESERVE + (long)server->endpoints.count;
     if (descriptors <= reserve)
         return -EMFILE;
     size_t allowed = (size_t)(descriptors - reserve);
     size_t wanted = server->config->max_connections;
     if (wanted > allowed)
-        log_write(server->log, LOG_LEVEL_WARNING, "--max-connections=%zu: RLIMIT_NOFILE allows %zu",
-                  wanted, allowed);
+        log_write(server->log, LOG_LEVEL_WARNING,
+                  _("--max-connections=%lu: RLIMIT_NOFILE allows %lu"), (unsigned long)wanted,
+                  (unsigned long)allowed);
     if (wanted == 0)
         wanted = SERVER_CONNECTIONS_DEFAULT_MAX;
     server->conns.limit = wanted < allowed ? wanted : allowed;
     return 0;
 }
 
-/* Listens, and makes sure that the loop will find what it needs, or it would abort. */
-static int server_listen(struct server *server)
+static int server_cannot_listen(const struct server *server, const union net_addr *addr, int error)
 {
-    const struct server_config *config = server->config;
-    int rc = endpoints_open(&server->endpoints, config->addrs, config->addrs_count, config->port,
-                            config->backlog);
-    if (rc == 0)
-        rc = server_set_limit(server);
-    if (rc == 0)
-        rc = descriptors_probe(server->endpoints.fds[0]);
-    if (rc == 0)
-        server->listeners = calloc(server->endpoints.count, sizeof *server->listeners);
-    return rc == 0 && server->listeners == NULL ? -ENOMEM : rc;
+    char text[NET_ADDR_STRLEN];
+    log_write(server->log, LOG_LEVEL_ERROR, _("Cannot listen on %s: %s"), net_format(addr, text),
+              strerror(-error));
+    return error;
+}
+
+static int server_adopt(struct server *server, int first, int count, char **names)
+{
+    size_t bad;
+    int rc = endpoints_adopt(&server->endpoints, first, (size_t)count, names, &bad);
+    if (rc < 0)
+        log_write(server->log, LOG_LEVEL_ERROR,
+                  _("Cannot serve the passed socket %d (%s), only stream sockets of IPv4, IPv6 or "
+                    "Unix: %s"),
+                  first + (int)bad,
+                  bad < server->endpoints.count ? server->endpoints.list[bad].name : "?",
+                  strerror(-rc));
+    return rc;
+}
+
+/* The sockets to serve: those that systemd has passed or, without any, those of our own. */
+static int server_get_endpoints(struct server *server)
+{
+    int first;
+    char **names;
+    int passed = systemd_sockets(&first, &names);
+    if (passed < 0)
+        log_write(server->log, LOG_LEVEL_ERROR, _("LISTEN_FDS, the number of passed sockets: %s"),
+                  strerror(-passed));
+    if (passed != 0)
+        return passed < 0 ? passed : server_adopt(server, first, passed, names);
+    int rc = endpoints_open(&server->endpoints, &server->config->endpoints);
+    return rc < 0 ? server_cannot_listen(server, &server->endpoints.failed, rc) : 0;
 }
 
 static int server_init_loop(struct server *server)
@@ -232,26 +270,44 @@ static int server_init_loop(struct server *server)
     int rc = uv_loop_init(&server->loop);
     if (rc < 0)
         return rc;
-    size_t highest = server->conns.limit + server->config->addrs_count + DESCRIPTORS_RESERVE - 1;
-    rc = sock_reserve(&server->loop, server->endpoints.fds[0], (int)highest);
+    size_t highest = server->conns.limit + server->endpoints.count + DESCRIPTORS_RESERVE - 1;
+    rc = sock_reserve(&server->loop, server->endpoints.list[0].fd, (int)highest);
     server->started_ms = uv_now(&server->loop);
     if (rc < 0)
         (void)uv_loop_close(&server->loop);
     return rc;
 }
 
-static void server_log_listening(const struct server *server)
+/* Gets all that the loop will need, or it would abort. */
+static int server_prepare(struct server *server)
 {
-    for (size_t i = 0; i < server->endpoints.count; i++) {
-        union net_addr addr;
-        char text[NET_ADDR_STRLEN];
-        if (net_local(server->listeners[i].sock.fd, &addr) == 0)
-            log_write(server->log, LOG_LEVEL_INFO, "Listening on %s", net_format(&addr, text));
+    int rc = server_get_endpoints(server);
+    if (rc < 0)
+        return rc;
+    rc = server_set_limit(server);
+    if (rc == 0)
+        rc = descriptors_probe(server->endpoints.list[0].fd);
+    if (rc == 0) {
+        server->listeners = calloc(server->endpoints.count, sizeof *server->listeners);
+        rc = server->listeners == NULL ? -ENOMEM : server_init_loop(server);
     }
+    return rc < 0 ? server_cannot_listen(server, &server->endpoints.list[0].bound, rc) : 0;
 }
 
-/* The tasks that are there from the start. What cannot fail comes first. */
-static void server_start_tasks(struct server *server)
+static void server_log_endpoint(const struct server *server, const struct endpoint *endpoint)
+{
+    char addr[NET_ADDR_STRLEN];
+    if (endpoint->connected)
+        return; /* it is logged as a connection */
+    (void)net_format(&endpoint->bound, addr);
+    if (endpoint->name == NULL)
+        log_write(server->log, LOG_LEVEL_INFO, _("Listening on %s"), addr);
+    else
+        log_write(server->log, LOG_LEVEL_INFO, _("Listening on %s (%s)"), addr, endpoint->name);
+}
+
+/* The tasks that are there from the start. Cannot fail. */
+static void server_start_tasks(struct server *server, const struct systemd *systemd)
 {
     const struct server_config *config = server->config;
     sched_init(&server->sched, &server->loop);
@@ -264,21 +320,53 @@ static void server_start_tasks(struct server *server)
     server->reaper.conns = &server->conns;
     server->reaper.idle_ms = config->idle_ms;
     reaper_start(&server->reaper);
+    server->supervision.conns = &server->conns;
+    supervision_start(&server->supervision, systemd);
     timer_init(&server->drain_timer, &server->loop, &server->sched.waker);
     uv_unref((uv_handle_t *)&server->drain_timer.uv);
 }
 
-static int server_start_listeners(struct server *server)
+/* Serves a connection that was passed to us. One that has broken meanwhile is no failure of ours.
+ */
+static int server_start_connection(struct server *server, int fd)
 {
-    for (size_t i = 0; i < server->endpoints.count; i++) {
-        server->listeners[i].conns = &server->conns;
-        server->listeners[i].on_event = on_listener_event;
-        int rc = listener_start(&server->listeners[i], server->endpoints.fds[i]);
-        if (rc < 0)
-            return rc;
-        server->endpoints.fds[i] = -1;
-    }
+    union net_peer peer;
+    int rc = net_remote(fd, &peer);
+    if (rc == 0)
+        return conn_open(&server->conns, fd, &peer);
+    server->refused++;
+    log_write(server->log, LOG_LEVEL_INFO, _("Connection refused: %s"), strerror(-rc));
+    net_close(fd);
     return 0;
+}
+
+static int server_start_listener(struct server *server, struct listener *listener, int fd)
+{
+    listener->conns = &server->conns;
+    listener->on_event = on_listener_event;
+    return listener_start(listener, fd);
+}
+
+/* Hands the descriptor over to the task that serves it. */
+static int server_start_endpoint(struct server *server, size_t i)
+{
+    struct endpoint *endpoint = &server->endpoints.list[i];
+    int rc = endpoint->connected
+                 ? server_start_connection(server, endpoint->fd)
+                 : server_start_listener(server, &server->listeners[i], endpoint->fd);
+    if (rc == 0 || endpoint->connected)
+        endpoint->fd = -1; /* a connection is closed in any case */
+    return rc;
+}
+
+static int server_start_endpoints(struct server *server)
+{
+    int rc = 0;
+    for (size_t i = 0; i < server->endpoints.count && rc == 0; i++)
+        rc = server_start_endpoint(server, i);
+    for (size_t i = 0; i < server->endpoints.count && rc == 0; i++)
+        server_log_endpoint(server, &server->endpoints.list[i]);
+    return rc;
 }
 
 /*
@@ -301,6 +389,7 @@ static void server_close(struct server *server)
     for (int i = 0; i < server->signals_count; i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     timer_close(&server->drain_timer, NULL);
+    supervision_close(&server->supervision);
     reaper_close(&server->reaper);
     sched_close(&server->sched);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
@@ -310,27 +399,35 @@ static void server_close(struct server *server)
     chunks_free(&server->chunks);
 }
 
-/* Runs the loop until its last task has ended; after a failed start that is at once. */
-static int server_loop(struct server *server)
+/* A task is wrong, and what it holds cannot be told: the kernel cleans up after us. */
+static int server_stopped(const struct server *server, int error)
 {
-    server_start_tasks(server);
-    int rc = server_start_listeners(server);
+    int reason = server->sched.reason;
+    if (error == -EINVAL)
+        log_write(server->log, LOG_LEVEL_ERROR, _("Unknown reason %d"), reason);
+    else
+        log_write(server->log, LOG_LEVEL_ERROR, _("Reason %d: %s"), reason, strerror(-error));
+    return error;
+}
+
+/* Runs the loop until its last task has ended; after a failed start that is at once. */
+static int server_loop(struct server *server, const struct systemd *systemd)
+{
+    server_start_tasks(server, systemd);
+    int rc = server_start_signals(server);
     if (rc == 0)
-        rc = server_start_signals(server);
+        rc = server_start_endpoints(server); /* says that it listens, so it comes last */
     if (rc == 0) {
-        server_log_listening(server);
+        supervision_ready(&server->supervision);
     } else {
-        log_write(server->log, LOG_LEVEL_ERROR, "Cannot start: %s", strerror(-rc));
+        log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-rc));
+        (void)systemd_notify(&server->supervision.systemd, "ERRNO=%d", -rc);
         server_stop(server);
+        conns_abort_all(&server->conns, rc); /* one that has been passed and is served already */
     }
     int ran = sched_run(&server->sched);
-    if (ran < 0) {
-        /* A task is wrong, and what it holds cannot be told: the kernel cleans up after us. */
-        log_write(server->log, LOG_LEVEL_ERROR, "%s %d: %s",
-                  ran == -EINVAL ? "Unknown reason" : "Reason", server->sched.reason,
-                  strerror(-ran));
-        return ran;
-    }
+    if (ran < 0)
+        return server_stopped(server, ran);
     server_close(server);
     return rc;
 }
@@ -338,16 +435,17 @@ static int server_loop(struct server *server)
 int server_run(const struct server_config *config, struct log *log)
 {
     struct server server = {.config = config, .log = log};
+    struct systemd systemd;
     (void)signal(SIGPIPE, SIG_IGN);
-    int rc = server_listen(&server);
-    if (rc == 0)
-        rc = server_init_loop(&server);
-    if (rc < 0) {
-        char addr[NET_ADDR_STRLEN];
-        log_write(log, LOG_LEVEL_ERROR, "Cannot listen on %s: %s",
-                  net_format(&server.endpoints.failed, addr), strerror(-rc));
+    int rc = systemd_open(&systemd);
+    if (rc < 0)
+        log_write(log, LOG_LEVEL_WARNING, _("WATCHDOG_USEC is ignored: %s"), strerror(-rc));
+    rc = server_prepare(&server);
+    if (rc == 0) {
+        rc = server_loop(&server, &systemd);
     } else {
-        rc = server_loop(&server);
+        (void)systemd_notify(&systemd, "ERRNO=%d", -rc);
+        systemd_close(&systemd);
     }
     endpoints_close(&server.endpoints);
     free(server.listeners);

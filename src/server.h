@@ -10,23 +10,20 @@
 #ifndef UVECHOD_SERVER_H
 #define UVECHOD_SERVER_H
 
+#include "endpoints.h"
 #include "log.h"
-#include "net.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 struct server_config {
-    const union net_addr *addrs; /* to listen on; their ports do not count */
-    size_t addrs_count;          /* 0: every IPv4 and every IPv6 address */
-    uint16_t port;               /* 0: a free one */
-    int backlog;                 /* of connections that wait to be accepted */
-    const char *prefix;          /* put before each chunk, prefix_len bytes */
-    size_t prefix_len;           /* 0 to CHUNKS_PREFIX_MAX */
-    size_t chunk;                /* the largest, 1 to CHUNKS_CHUNK_MAX bytes */
-    size_t max_connections;      /* 0: as many as the descriptors allow */
-    unsigned idle_ms;            /* without a byte in either direction; 0: for ever */
-    unsigned drain_ms;           /* how long a stop waits for open connections */
+    struct endpoints_config endpoints; /* to listen on, unless systemd has passed sockets */
+    const char *prefix;                /* put before each chunk, prefix_len bytes */
+    size_t prefix_len;                 /* 0 to CHUNKS_PREFIX_MAX */
+    size_t chunk;                      /* the largest, 1 to CHUNKS_CHUNK_MAX bytes */
+    size_t max_connections;            /* 0: as many as the descriptors allow */
+    unsigned idle_ms;                  /* without a byte in either direction; 0: for ever */
+    unsigned drain_ms;                 /* how long a stop waits for open connections */
 };
 
 /*

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* ---- clients ---- */
@@ -39,6 +40,70 @@ static void client_set_up(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &deadline, sizeof deadline);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+/* Returns the length of the address. */
+static socklen_t client_address_unix(const char *path, struct sockaddr_un *un)
+{
+    size_t len = strlen(path);
+    assert_in_range(len, 1, sizeof un->sun_path - 1);
+    *un = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(un->sun_path, path, len);
+    if (path[0] == '@')
+        un->sun_path[0] = '\0';
+    else
+        len++;
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+int client_try_unix(const char *path)
+{
+    struct sockaddr_un un;
+    socklen_t len = client_address_unix(path, &un);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        fail_msg("socket: %s", strerror(errno));
+    client_set_up(fd);
+    if (connect(fd, (struct sockaddr *)&un, len) == 0)
+        return fd;
+    int error = errno;
+    (void)close(fd);
+    return -error;
+}
+
+int harness_bind_unix(const char *path, int type)
+{
+    struct sockaddr_un un;
+    socklen_t len = client_address_unix(path, &un);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&un, len) < 0)
+        fail_msg("%s: %s", path, strerror(errno));
+    return fd;
+}
+
+int client_connect_like(int listening)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof addr;
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&addr, &len), 0);
+    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        fail_msg("socket: %s", strerror(errno));
+    client_set_up(fd);
+    if (connect(fd, (struct sockaddr *)&addr, len) < 0)
+        fail_msg("connect: %s", strerror(errno));
+    return fd;
+}
+
+int harness_listen(const char *address)
+{
+    struct sockaddr_storage addr;
+    const struct daemon any_port = {.port = 0};
+    socklen_t len = client_address(&any_port, address, &addr);
+    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, len) < 0 || listen(fd, SOMAXCONN) < 0)
+        fail_msg("%s: %s", address, strerror(errno));
+    return fd;
 }
 
 static int client_try_sized(const struct daemon *daemon, const char *address, bool small)
@@ -83,6 +148,11 @@ int client_connect_to(const struct daemon *daemon, const char *address)
 int client_connect(const struct daemon *daemon)
 {
     return client_connect_to(daemon, "127.0.0.1");
+}
+
+int client_connect_unix(const char *path)
+{
+    return client_must(client_try_unix(path));
 }
 
 int client_connect_small(const struct daemon *daemon)

@@ -7,14 +7,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <linux/capability.h>
+#include <locale.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,8 +26,21 @@ enum { ARGS_MAX = 80, POLL_AGAIN_MS = 5 };
 
 /* ---- tests ---- */
 
+/* Nothing of how we were started ourselves reaches the daemon. */
+static void harness_clear_environment(void)
+{
+    static const char *const names[] = {
+        "JOURNAL_STREAM", "LANG",          "LANGUAGE",     "LISTEN_FDS",    "LISTEN_FDNAMES",
+        "LISTEN_PID",     "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        (void)unsetenv(names[i]);
+    (void)setenv("LC_ALL", "C", 1);
+}
+
 void harness_init(void)
 {
+    harness_clear_environment();
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
@@ -37,6 +54,92 @@ void harness_skip(const char *why)
 {
     print_message("[          ] not tested here: %s\n", why);
     skip();
+}
+
+/* ---- files ---- */
+
+static char harness_directory[32];
+
+static int harness_remove(const char *path, const struct stat *stat, int kind, struct FTW *ftw)
+{
+    (void)stat;
+    (void)kind;
+    (void)ftw;
+    (void)remove(path);
+    return 0;
+}
+
+static void harness_remove_directory(void)
+{
+    (void)nftw(harness_directory, harness_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *harness_path(const char *name)
+{
+    static char paths[8][108]; /* as long as a Unix socket's may be */
+    static unsigned next;
+    if (harness_directory[0] == '\0') {
+        memcpy(harness_directory, "/tmp/uvechod-XXXXXX", sizeof "/tmp/uvechod-XXXXXX");
+        if (mkdtemp(harness_directory) == NULL || atexit(harness_remove_directory) != 0)
+            fail_msg("%s: %s", harness_directory, strerror(errno));
+    }
+    char *path = paths[next++ % 8];
+    assert_in_range(snprintf(path, 108, "%s/%s", harness_directory, name), 1, 107);
+    return path;
+}
+
+/* ---- languages ---- */
+
+/* Makes the locale in our directory, with localedef(1), once. Returns whether it is there. */
+static bool language_make(const char *language, const char *path)
+{
+    if (access(path, X_OK) == 0)
+        return true;
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        (void)dup2(null, STDOUT_FILENO);
+        (void)dup2(null, STDERR_FILENO);
+        (void)execlp("localedef", "localedef", "-i", language, "-f", "UTF-8", path, (char *)NULL);
+        _exit(127);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+const char *const *harness_language(const char *language)
+{
+    static char all[64];
+    static char place[128];
+    static const char *const setup[] = {all, place, NULL};
+    const char *name = all + (size_t)snprintf(all, sizeof all, "LC_ALL=");
+    (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s.UTF-8", language);
+    (void)snprintf(place, sizeof place, "LANGUAGE="); /* something that changes nothing */
+    locale_t locale = newlocale(LC_ALL_MASK, name, (locale_t)0);
+    if (locale != (locale_t)0) {
+        freelocale(locale);
+        return setup;
+    }
+    const char *path = harness_path(name);
+    if (!language_make(language, path))
+        harness_skip("neither this locale nor localedef(1) and its sources (package locales)");
+    (void)snprintf(place, sizeof place, "LOCPATH=%.*s", (int)(strrchr(path, '/') - path), path);
+    return setup;
+}
+
+void assert_contains(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL)
+        fail_msg("'%s' is not in '%s'", part, text);
+}
+
+void assert_one_line(const char *text)
+{
+    const char *end = strchr(text, '\n');
+    if (end == NULL || end[1] != '\0')
+        fail_msg("'%s' is not one line", text);
 }
 
 bool harness_may_weigh(void)
@@ -83,7 +186,7 @@ static void harness_close_clients(const struct daemon *daemon)
         int type;
         socklen_t len = sizeof type;
         if (fd > STDERR_FILENO && fd != daemon->err && fd != dirfd(dir) &&
-            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM)
+            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0)
             (void)close(fd);
     }
     (void)closedir(dir);
@@ -158,6 +261,52 @@ static void launch_descriptor(int from, int to)
         _exit(126);
 }
 
+/* In the child: sets a variable to one or two numbers. */
+static void launch_setenv(const char *name, unsigned long long first, const char *second)
+{
+    char value[64];
+    (void)snprintf(value, sizeof value, "%llu%s", first, second);
+    (void)setenv(name, value, 1);
+}
+
+/* In the child: JOURNAL_STREAM names what fd is (systemd.exec(5)). */
+static void launch_journal(int fd)
+{
+    struct stat file;
+    char inode[32];
+    if (fstat(fd, &file) < 0)
+        _exit(126);
+    (void)snprintf(inode, sizeof inode, ":%llu", (unsigned long long)file.st_ino);
+    launch_setenv("JOURNAL_STREAM", file.st_dev, inode);
+}
+
+/* In the child: descriptors 3 and on are the passed ones, none of which is that low itself. */
+static void launch_pass(const struct launch *launch)
+{
+    enum { FIRST = 3 }; /* SD_LISTEN_FDS_START */
+    int high[ARGS_MAX];
+    for (int i = 0; i < launch->fds_count; i++)
+        high[i] = fcntl(launch->fds[i], F_DUPFD_CLOEXEC, FIRST + launch->fds_count);
+    for (int i = 0; i < launch->fds_count; i++)
+        launch_descriptor(high[i], FIRST + i);
+    launch_setenv("LISTEN_FDS", (unsigned)launch->fds_count, "");
+    launch_setenv("LISTEN_PID", (unsigned)getpid(), "");
+    if (launch->fd_names != NULL)
+        (void)setenv("LISTEN_FDNAMES", launch->fd_names, 1);
+}
+
+/* In the child: what a service manager puts into the environment, and then what the test does. */
+static void launch_environment(const struct launch *launch)
+{
+    launch_setenv("WATCHDOG_PID", (unsigned)getpid(), "");
+    if (launch->fds_count > 0)
+        launch_pass(launch);
+    if (launch->journal)
+        launch_journal(STDERR_FILENO);
+    for (const char *const *setting = launch->setup; setting != NULL && *setting != NULL; setting++)
+        (void)putenv((char *)(uintptr_t)*setting);
+}
+
 /* In the child: becomes the daemon. */
 static void launch_exec(const struct launch *launch, pid_t parent, int out, int err, char **args)
 {
@@ -177,7 +326,8 @@ static void launch_exec(const struct launch *launch, pid_t parent, int out, int 
     struct rlimit limit = {launch->nofile, launch->nofile};
     if (launch->nofile > 0 && setrlimit(RLIMIT_NOFILE, &limit) < 0)
         _exit(126);
-    (void)execv(UVECHOD_BINARY, args);
+    launch_environment(launch);
+    (void)execvp(launch->program != NULL ? launch->program : UVECHOD_BINARY, args);
     _exit(127);
 }
 
@@ -198,16 +348,36 @@ static pid_t launch_fork(const struct launch *launch, int out, int err)
     return pid;
 }
 
+/* Our end of a terminal that changes nothing, and the other. Returns 0 or -1. */
+static int launch_terminal(int ends[2])
+{
+    char path[64];
+    struct termios raw;
+    ends[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (ends[0] < 0 || grantpt(ends[0]) < 0 || unlockpt(ends[0]) < 0 ||
+        ptsname_r(ends[0], path, sizeof path) != 0)
+        return -1;
+    ends[1] = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (ends[1] < 0 || tcgetattr(ends[1], &raw) < 0)
+        return -1;
+    cfmakeraw(&raw);
+    return tcsetattr(ends[1], TCSANOW, &raw);
+}
+
 /* Both ends of what will be the daemon's stderr: ours, then its. */
-static void launch_stderr(enum stderr_kind kind, int ends[2])
+static void launch_stderr(const struct launch *launch, int ends[2])
 {
     ends[0] = -1;
     ends[1] = -1;
     int rc = 0;
-    if (kind == STDERR_PIPE)
+    if (launch->stderr_kind == STDERR_PIPE)
         rc = pipe2(ends, O_CLOEXEC);
-    else if (kind == STDERR_SOCKET)
+    else if (launch->stderr_kind == STDERR_SOCKET)
         rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+    else if (launch->stderr_kind == STDERR_TERMINAL)
+        rc = launch_terminal(ends);
+    else if (launch->stderr_kind == STDERR_FILE)
+        rc = ends[1] = open(launch->stderr_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (rc < 0)
         fail_msg("stderr: %s", strerror(errno));
 }
@@ -216,7 +386,7 @@ void daemon_launch(struct daemon *daemon, const struct launch *launch)
 {
     int ends[2];
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    launch_stderr(launch->stderr_kind, ends);
+    launch_stderr(launch, ends);
     daemon->err = ends[0];
     daemon->pid = launch_fork(launch, null, ends[1]);
     (void)close(null);
@@ -281,7 +451,7 @@ uint16_t harness_free_port(void)
 /* How many addresses a daemon with these options will listen on. */
 static int launch_addresses(const struct launch *launch)
 {
-    int count = 0;
+    int count = launch->fds_count;
     const char *at = launch->options != NULL ? launch->options : "";
     while ((at = strstr(at, "--bind=")) != NULL) {
         count++;
@@ -295,6 +465,8 @@ void daemon_start_as(struct daemon *daemon, const struct launch *launch)
     daemon_launch(daemon, launch);
     for (int i = launch_addresses(launch); i > 0; i--) {
         const char *line = daemon_wait_line(daemon, "Listening on ");
+        if (strstr(line, " unix:") != NULL)
+            continue;
         unsigned long port = strtoul(strrchr(line, ':') + 1, NULL, 10);
         assert_in_range(port, 1, UINT16_MAX);
         if (daemon->port != 0)
@@ -545,6 +717,8 @@ void daemon_start_mute(struct daemon *daemon, struct launch launch)
         if (harness_now_ms() > deadline)
             fail_msg("The daemon cannot be reached: %s", strerror(-fd));
     }
+    client_shutdown(fd);
+    client_expect_end(fd); /* which the daemon itself says, not its backlog */
     client_close(fd);
 }
 
@@ -595,4 +769,18 @@ void harness_run(struct outcome *outcome, const struct launch *launch)
     if (!WIFEXITED(status))
         fail_msg("The daemon was ended by signal %d: %s", WTERMSIG(status), outcome->err);
     outcome->status = WEXITSTATUS(status);
+}
+
+const char *harness_run_refused(const struct launch *launch, int code, const char *part,
+                                const char *other)
+{
+    static struct outcome outcome; /* too large for a stack */
+    harness_run(&outcome, launch);
+    if (outcome.status != code)
+        fail_msg("%s: exit code %d and '%s'", launch->options, outcome.status, outcome.err);
+    assert_string_equal(outcome.out, "");
+    assert_one_line(outcome.err);
+    assert_contains(outcome.err, part);
+    assert_contains(outcome.err, other);
+    return outcome.err;
 }

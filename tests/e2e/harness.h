@@ -70,8 +70,25 @@ void harness_init(void);
 /* Ends the test as skipped, and says why. */
 void harness_skip(const char *why);
 
+/* A text has this part, or is one line. */
+void assert_contains(const char *text, const char *part);
+void assert_one_line(const char *text);
+
 /* Whether memory figures mean anything; says so when they do not. */
 bool harness_may_weigh(void);
+
+/*
+ * The path of a file in a directory of ours, which goes with all that is in it when we end. Valid
+ * until the eighth call after.
+ */
+const char *harness_path(const char *name);
+
+/*
+ * Makes the program speak a language ("de_DE"), by LC_ALL and, where the machine has not installed
+ * it, a locale of our own. Skips the test where neither is possible. For a launch's environment:
+ * returns two strings and NULL, which are overwritten by the next call.
+ */
+const char *const *harness_language(const char *language);
 
 /* Milliseconds on a clock that only goes forward. */
 uint64_t harness_now_ms(void);
@@ -84,7 +101,7 @@ uint16_t harness_free_port(void);
 
 /* ---- daemons ---- */
 
-enum stderr_kind { STDERR_PIPE, STDERR_SOCKET, STDERR_CLOSED };
+enum stderr_kind { STDERR_PIPE, STDERR_SOCKET, STDERR_TERMINAL, STDERR_FILE, STDERR_CLOSED };
 
 /* How a daemon is started; all zero is the usual way. */
 struct launch {
@@ -94,10 +111,19 @@ struct launch {
     bool stdin_closed;
     bool stdout_closed;
     const char *stdout_path; /* for harness_run() */
+    const char *stderr_path; /* for STDERR_FILE, which is not read as the daemon's log */
     bool ignores_hup;        /* as under nohup(1) */
     bool may_not_bind_low;   /* without the right to bind privileged ports */
     rlim_t nofile;           /* RLIMIT_NOFILE, soft and hard; 0: what we have */
     int inherited;           /* descriptors that whoever starts it has forgotten to close */
+    const char *program;     /* to be run instead, which starts the daemon itself; in PATH */
+
+    /* What systemd does for a service. */
+    const int *fds;           /* passed as 3 and on, described by LISTEN_FDS and LISTEN_PID */
+    int fds_count;            /* 0: neither are there */
+    const char *fd_names;     /* LISTEN_FDNAMES; NULL: there is none */
+    bool journal;             /* its stderr is the journal, says JOURNAL_STREAM */
+    const char *const *setup; /* environment: NAME=VALUE..., NULL; overrides all of the above */
 };
 
 struct daemon {
@@ -114,7 +140,10 @@ struct daemon {
 /* Starts it and waits for nothing. */
 void daemon_launch(struct daemon *daemon, const struct launch *launch);
 
-/* Starts it and waits until it says where it listens. */
+/*
+ * Starts it and waits until it says where it listens: as often as it has --bind options, or passed
+ * sockets, all of which must listen. Unix sockets have no port.
+ */
 void daemon_start(struct daemon *daemon, const char *options);
 void daemon_start_as(struct daemon *daemon, const struct launch *launch);
 
@@ -162,6 +191,13 @@ struct outcome {
 /* Runs the program to its end. The launch's stderr_kind is not looked at. */
 void harness_run(struct outcome *outcome, const struct launch *launch);
 
+/*
+ * Runs it to an end with this code, after nothing on stdout and one line on stderr, which has both
+ * parts. Returns the line, which lasts until the next call.
+ */
+const char *harness_run_refused(const struct launch *launch, int code, const char *part,
+                                const char *other);
+
 /* ---- clients: blocking sockets with a deadline ---- */
 
 /* Connects to the daemon, at 127.0.0.1 or another address. Returns the socket. */
@@ -173,6 +209,19 @@ int client_connect_small(const struct daemon *daemon);
 
 /* Tries once. Returns the socket or a negative errno. */
 int client_try(const struct daemon *daemon, const char *address);
+
+/* The same to a Unix socket: a path, or "@name" for an abstract one. */
+int client_connect_unix(const char *path);
+int client_try_unix(const char *path);
+
+/* Connects to where a listening socket of ours is bound. */
+int client_connect_like(int listening);
+
+/* A listening socket of ours, at a free port of a numeric address. */
+int harness_listen(const char *address);
+
+/* A Unix socket of ours, of type SOCK_STREAM or another, bound to such a path. */
+int harness_bind_unix(const char *path, int type);
 
 void client_send(int fd, const void *data, size_t len);
 

@@ -16,19 +16,6 @@ static void run(const char *options)
     harness_run(&outcome, &(struct launch){.options = options, .own_port = true});
 }
 
-static void assert_contains(const char *text, const char *part)
-{
-    if (strstr(text, part) == NULL)
-        fail_msg("'%s' is not in '%s'", part, text);
-}
-
-static void assert_one_line(const char *text)
-{
-    const char *end = strchr(text, '\n');
-    if (end == NULL || end[1] != '\0')
-        fail_msg("'%s' is not one line", text);
-}
-
 /* ---- what it says of itself ---- */
 
 static void check_help(const char *options)
@@ -36,6 +23,7 @@ static void check_help(const char *options)
     static const char *const names[] = {
         "-p, --port=PORT",
         "-b, --bind=ADDRESS",
+        "--socket-mode=MODE",
         "--prefix=TEXT",
         "--chunk=BYTES",
         "--rfc862",
@@ -148,6 +136,7 @@ static void missing_values(struct daemon *daemon)
         {"-p", "--port"},
         {"--bind", "--bind"},
         {"-b", "--bind"},
+        {"--socket-mode", "--socket-mode"},
         {"--prefix", "--prefix"},
         {"--chunk", "--chunk"},
         {"--backlog", "--backlog"},
@@ -241,18 +230,6 @@ static void values_with_control_characters(struct daemon *daemon)
 
 /* ---- starts that fail ---- */
 
-static void check_refused_start(const struct launch *launch, const char *address,
-                                const char *reason)
-{
-    harness_run(&outcome, launch);
-    if (outcome.status != 1)
-        fail_msg("%s: exit code %d and '%s'", launch->options, outcome.status, outcome.err);
-    assert_string_equal(outcome.out, "");
-    assert_one_line(outcome.err);
-    assert_contains(outcome.err, address);
-    assert_contains(outcome.err, reason);
-}
-
 static void check_port_in_use(const char *port_option, uint16_t port, const char *bind,
                               const char *address)
 {
@@ -260,8 +237,8 @@ static void check_port_in_use(const char *port_option, uint16_t port, const char
     char said[32];
     (void)snprintf(options, sizeof options, "%s%u%s", port_option, (unsigned)port, bind);
     (void)snprintf(said, sizeof said, "%s:%u:", address, (unsigned)port);
-    check_refused_start(&(struct launch){.options = options, .own_port = true}, said,
-                        "Address already in use");
+    (void)harness_run_refused(&(struct launch){.options = options, .own_port = true}, 1, said,
+                              "Address already in use");
 }
 
 static void port_in_use(struct daemon *daemon)
@@ -278,8 +255,8 @@ static void address_of_another_machine(struct daemon *daemon)
     (void)daemon;
     if (harness_has_address("198.51.100.1")) /* reserved for documentation */
         harness_skip("this machine binds to addresses that it does not have");
-    check_refused_start(&(struct launch){.options = "--bind=198.51.100.1"},
-                        "198.51.100.1:", "Cannot assign requested address");
+    (void)harness_run_refused(&(struct launch){.options = "--bind=198.51.100.1"}, 1,
+                              "198.51.100.1:", "Cannot assign requested address");
 }
 
 static long unprivileged_port_start(void)
@@ -303,7 +280,7 @@ static void privileged_port(struct daemon *daemon)
         harness_skip("root that cannot give up a right");
     const struct launch launch = {
         .options = "--port=7 --bind=127.0.0.1", .own_port = true, .may_not_bind_low = true};
-    check_refused_start(&launch, "127.0.0.1:7:", "Permission denied");
+    (void)harness_run_refused(&launch, 1, "127.0.0.1:7:", "Permission denied");
 }
 
 /* ---- starts that do not ---- */

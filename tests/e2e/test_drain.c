@@ -15,7 +15,7 @@ static void check_stop(int signum)
     int fd = client_connect(test.daemon);
     client_ping(fd, "GOT:", "hello");
     daemon_signal(test.daemon, signum);
-    (void)daemon_wait_line(test.daemon, "Stopping: waiting for 1 connections");
+    (void)daemon_wait_line(test.daemon, "Stopping: waiting for 1 connection,");
     client_ping(fd, "GOT:", "still here");
     client_close(fd);
     assert_int_equal(daemon_wait_exit(test.daemon), 0);

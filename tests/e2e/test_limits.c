@@ -133,7 +133,7 @@ static void stopped_while_paused(struct daemon *daemon)
     int fd = client_connect(daemon);
     (void)daemon_wait_line(daemon, "Accepting paused");
     daemon_signal(daemon, SIGTERM);
-    (void)daemon_wait_line(daemon, "waiting for 1 connections");
+    (void)daemon_wait_line(daemon, "waiting for 1 connection,");
     client_ping(accepted, "GOT:", "still");
     assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, &before, NULL), 0); /* LSan needs some */
     client_close(accepted);

@@ -1,6 +1,7 @@
 /*
  * support.h - what the unit tests share: cmocka and the headers that it asks for, a watchdog, loops
- * that are checked for leaks, and a waker that only notes whom it was to wake.
+ * that are checked for leaks, a waker that only notes whom it was to wake, directories that go
+ * with the test, and the socket on which a service manager is told how its service is.
  */
 #ifndef UVECHOD_TESTS_SUPPORT_H
 #define UVECHOD_TESTS_SUPPORT_H
@@ -17,13 +18,31 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
-/* The group, in main(): a test that hangs is ended by SIGALRM instead of holding up the others. */
-#define RUN_TESTS(name, tests) (alarm(30), cmocka_run_group_tests_name(name, tests, NULL, NULL))
+/* The group, in main(). */
+#define RUN_TESTS(name, tests)                                                                     \
+    (support_begin(), cmocka_run_group_tests_name(name, tests, NULL, NULL))
+
+/*
+ * A test that hangs is ended by SIGALRM instead of holding up the others. Whatever manager runs
+ * the tests, they do not talk to it.
+ */
+static inline void support_begin(void)
+{
+    static const char *const names[] = {"LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES",
+                                        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                        "JOURNAL_STREAM"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        (void)unsetenv(names[i]);
+    (void)alarm(30);
+}
 
 /* A test with a fixture of its own. */
 #define FIXTURE_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_open, fixture_close)
@@ -88,6 +107,66 @@ static inline void make_socketpair(int fds[2])
 {
     const int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
     assert_return_code(socketpair(AF_UNIX, type, 0, fds), 0);
+}
+
+/* A directory of the test's own, with a path short enough for Unix sockets in it. */
+static inline void make_dir(char path[32])
+{
+    strcpy(path, "/tmp/uvechod.XXXXXX");
+    assert_non_null(mkdtemp(path));
+}
+
+/* Removes it. What the test should have removed from it is a failure, but goes too. */
+static inline void remove_dir(const char *path)
+{
+    int left = 0;
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        if (entry->d_name[0] != '.' && ++left > 0)
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    (void)closedir(dir);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(left, 0);
+}
+
+/* The manager's end: a datagram socket at path, or an abstract one for "@name". */
+static inline int make_receiver(const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    assert_true(len < sizeof addr.sun_path);
+    memcpy(addr.sun_path, path, len);
+    if (path[0] == '@')
+        addr.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    len += offsetof(struct sockaddr_un, sun_path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, (socklen_t)len), 0);
+    return fd;
+}
+
+/* The next message, which is awaited. */
+static inline const char *receive_message(int fd, char buf[static 1024])
+{
+    ssize_t n = recv(fd, buf, 1023, 0);
+    assert_true(n >= 0);
+    buf[n] = '\0';
+    return buf;
+}
+
+static inline void expect_message(int fd, const char *expected)
+{
+    char buf[1024];
+    assert_string_equal(receive_message(fd, buf), expected);
+}
+
+static inline void expect_no_message(int fd)
+{
+    char buf[1024];
+    ssize_t n = recv(fd, buf, sizeof buf - 1, MSG_DONTWAIT);
+    if (n >= 0)
+        fail_msg("a message too many: %.*s", (int)n, buf);
 }
 
 /* One turn of the loop, without sleeping in it. */

@@ -153,12 +153,12 @@ static int fixture_open(void **state)
 /* Opens the next connection; its step has not run yet. */
 static struct conn *open_one(void)
 {
-    union net_addr peer = net_any(AF_INET);
     struct seen *seen = &fix.seen[fix.count];
     int fds[2];
     make_socketpair(fds);
     *seen = (struct seen){.fd = fds[0], .peer = fds[1], .error = NOT_CLOSED};
-    net_set_port(&peer, (uint16_t)(1000 + fix.count));
+    union net_peer peer = {
+        .in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(1000 + fix.count))}};
     assert_int_equal(conn_open(&fix.conns, fds[0], &peer), 0);
     return seen->conn;
 }
@@ -255,7 +255,7 @@ static void test_open(void **state)
     struct conn *conn = open_one();
     assert_int_equal(fix.seen[0].opened, 1);
     assert_int_equal(probe_of(conn)->steps, 0);
-    assert_int_equal(net_port(&conn->peer), 1000);
+    assert_int_equal(ntohs(conn->peer.in.sin_port), 1000);
     assert_int_equal(conn->active_ms, uv_now(&fix.loop));
     assert_int_equal(fix.conns.open, 1);
     assert_int_equal(fix.conns.accepted, 1);
@@ -550,7 +550,7 @@ static void test_abort_all(void **state)
 /* No frame, no event, no count; and the descriptor is gone, as promised. */
 static void check_open_fails(int fd, int error)
 {
-    union net_addr peer = net_any(AF_INET);
+    const union net_peer peer = {.in.sin_family = AF_INET};
     assert_int_equal(conn_open(&fix.conns, fd, &peer), error);
     assert_false(fd_is_open(fd));
     assert_int_equal(fix.count, 0);

@@ -167,7 +167,7 @@ static void on_wake(struct waker *waker, struct task *task)
 /* A new connection, whose peer has sent nothing. */
 static void open_conn(const char *prefix, size_t prefix_len, size_t chunk)
 {
-    static const union net_addr nobody;
+    static const union net_peer nobody;
     int fds[2];
     memset(&wire, 0, sizeof wire);
     wire.in_end = -EAGAIN;

@@ -29,12 +29,12 @@ static struct {
     int event_error;                     /* of the last event */
 } fix;
 
-int __wrap_net_accept(int fd, union net_addr *peer);
-int __wrap_conn_open(struct conns *conns, int fd, const union net_addr *peer);
+int __wrap_net_accept(int fd, union net_peer *peer);
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer);
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
 void __wrap_sched_wake(struct sched *sched, struct task *task);
 
-int __wrap_net_accept(int fd, union net_addr *peer)
+int __wrap_net_accept(int fd, union net_peer *peer)
 {
     assert_int_equal(fd, fix.listener.sock.fd);
     fix.accepts++;
@@ -45,16 +45,16 @@ int __wrap_net_accept(int fd, union net_addr *peer)
     if (fix.backlog == 0)
         return fix.error;
     fix.backlog--;
-    *peer = net_any(AF_INET);
-    net_set_port(peer, 25000);
+    *peer = (union net_peer){.in = {.sin_family = AF_INET, .sin_port = htons(25000)}};
     return FD_OF_CONN;
 }
 
-int __wrap_conn_open(struct conns *conns, int fd, const union net_addr *peer)
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
 {
     assert_ptr_equal(conns, &fix.conns);
     assert_int_equal(fd, FD_OF_CONN);
-    assert_int_equal(net_port(peer), 25000);
+    assert_int_equal(peer->sa.sa_family, AF_INET);
+    assert_int_equal(ntohs(peer->in.sin_port), 25000);
     assert_true(conns->open < conns->limit);
     if (fix.open_error == 0)
         conns->open++;

@@ -1,7 +1,7 @@
 /*
- * test_log.c - lines to a pipe, a socket and a file, read back; above all to a reader that does not
- * read: were a write to block, the watchdog would end the test. open(2) is wrapped, so that it can
- * fail as it does where /proc is missing.
+ * test_log.c - lines to a pipe, a socket, a file and a terminal, read back; above all to a reader
+ * that does not read: were a write to block, the watchdog would end the test. open(2) is wrapped,
+ * so that it can fail as it does where /proc is missing.
  */
 #include "support.h"
 
@@ -11,8 +11,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <time.h>
 
-enum { LINE_MAX_BYTES = 499 }; /* with the newline */
+enum { LINE_MAX_BYTES = 500 }; /* with the newline */
 
 static bool open_fails;
 
@@ -40,6 +43,7 @@ static int fixture_open(void **state)
     open_fails = false;
     fixture = (struct fixture){.reader = -1, .writer = -1, .fds = count_fds()};
     assert_ptr_not_equal(signal(SIGPIPE, SIG_IGN), SIG_ERR);
+    assert_return_code(unsetenv("JOURNAL_STREAM"), errno);
     *state = &fixture;
     return 0;
 }
@@ -93,6 +97,38 @@ static void use_file(struct fixture *f)
     assert_return_code(unlink(path), errno);
     assert_int_equal(write(f->writer, "before\n", 7), 7);
     log_init(&f->log, f->writer, LOG_LEVEL_INFO);
+}
+
+/* A terminal, which hands on what is written to it as it is. */
+static void use_terminal(struct fixture *f)
+{
+    char path[64];
+    struct termios raw;
+    f->reader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_return_code(f->reader, errno);
+    assert_return_code(grantpt(f->reader), errno);
+    assert_return_code(unlockpt(f->reader), errno);
+    assert_int_equal(ptsname_r(f->reader, path, sizeof path), 0);
+    f->writer = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_return_code(f->writer, errno);
+    assert_return_code(tcgetattr(f->writer, &raw), errno);
+    cfmakeraw(&raw);
+    assert_return_code(tcsetattr(f->writer, TCSANOW, &raw), errno);
+    log_init(&f->log, f->writer, LOG_LEVEL_INFO);
+}
+
+/* As systemd says it of a service: this file leads to the journal. Then the log starts anew. */
+static void use_journal(struct fixture *f, unsigned device_more, unsigned inode_more)
+{
+    struct stat file;
+    char stream[64];
+    assert_return_code(fstat(f->writer, &file), errno);
+    (void)snprintf(stream, sizeof stream, "%llu:%llu",
+                   (unsigned long long)file.st_dev + device_more,
+                   (unsigned long long)file.st_ino + inode_more);
+    assert_return_code(setenv("JOURNAL_STREAM", stream, 1), errno);
+    log_close(&f->log);
+    log_init(&f->log, f->writer, LOG_LEVEL_DEBUG);
 }
 
 /* All that can be read now. Returns how much. */
@@ -300,7 +336,7 @@ static void test_loss_after_the_confession(void **state)
     assert_int_equal(f->log.lost, 1);
     static char text[128 * 1024];
     size_t len = read_all(f->reader, text, sizeof text);
-    const char *confession = "1 log lines lost: nobody read them\n";
+    const char *confession = "1 log line lost: nobody read it\n";
     assert_int_equal(len, (size_t)room - 100 + strlen(confession));
     assert_string_equal(text + room - 100, confession);
 }
@@ -333,18 +369,46 @@ static void test_close_leaves_what_it_was_given(void **state)
     assert_true(fd_is_open(f->writer));
 }
 
+/* Returns what follows. */
+static const char *expect_prefix(const char *text, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    assert_true(strlen(text) >= len);
+    assert_memory_equal(text, prefix, len);
+    return text + len;
+}
+
+/* A time stamp (RFC 3339, in UTC, with milliseconds) from since on; returns what follows. */
+static const char *expect_time(const char *text, time_t since)
+{
+    struct tm utc = {0};
+    char again[32];
+    unsigned ms = 1000;
+    int len = 0;
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
+    assert_non_null(rest);
+    assert_int_equal(sscanf(rest, ".%3uZ %n", &ms, &len), 1);
+    assert_int_equal(len, 6);
+    assert_true(timegm(&utc) >= since && timegm(&utc) <= time(NULL));
+    assert_int_equal(strftime(again, sizeof again, "%Y-%m-%dT%H:%M:%S", &utc), 19);
+    (void)expect_prefix(text, again);
+    return rest + len;
+}
+
 /* Others may write to it as well: every line goes behind what is there, whoever wrote it. */
 static void test_file(void **state)
 {
     struct fixture *f = *state;
-    static const char expected[] = "before\nfirst\nother\nsecond\n";
-    char buf[64];
+    char buf[256] = "";
+    time_t since = time(NULL);
     use_file(f);
     log_write(&f->log, LOG_LEVEL_INFO, "first");
     assert_int_equal(write(f->writer, "other\n", 6), 6);
     log_write(&f->log, LOG_LEVEL_INFO, "second");
-    assert_int_equal(pread(f->writer, buf, sizeof buf, 0), sizeof expected - 1);
-    assert_memory_equal(buf, expected, sizeof expected - 1);
+    assert_true(pread(f->writer, buf, sizeof buf - 1, 0) > 0);
+    const char *rest = expect_prefix(buf, "before\n");
+    rest = expect_prefix(expect_time(rest, since), "first\nother\n");
+    assert_string_equal(expect_time(rest, since), "second\n");
     assert_int_equal(f->log.lost, 0);
     log_close(&f->log);
     assert_true(fd_is_open(f->writer));
@@ -389,6 +453,151 @@ static void test_pipe_closed_before(void **state)
     expect_lost(f);
 }
 
+/* The zone of the machine does not show. */
+static void test_file_in_another_zone(void **state)
+{
+    struct fixture *f = *state;
+    char buf[64] = "";
+    time_t since = time(NULL);
+    use_file(f);
+    assert_return_code(setenv("TZ", "XXX-5:30", 1), errno);
+    tzset();
+    log_write(&f->log, LOG_LEVEL_INFO, "when?");
+    assert_return_code(unsetenv("TZ"), errno);
+    tzset();
+    assert_true(pread(f->writer, buf, sizeof buf - 1, 7) > 0);
+    assert_string_equal(expect_time(buf, since), "when?\n");
+}
+
+static void test_terminal(void **state)
+{
+    struct fixture *f = *state;
+    char buf[64];
+    size_t len = 0;
+    time_t since = time(NULL);
+    use_terminal(f);
+    log_write(&f->log, LOG_LEVEL_INFO, "seen");
+    while (len == 0 || buf[len - 1] != '\n') {
+        ssize_t n = read(f->reader, buf + len, sizeof buf - 1 - len);
+        assert_true(n > 0);
+        len += (size_t)n;
+    }
+    buf[len] = '\0';
+    assert_string_equal(expect_time(buf, since), "seen\n");
+}
+
+static void test_journal(void **state)
+{
+    struct fixture *f = *state;
+    use_socket(f);
+    use_journal(f, 0, 0);
+    for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++)
+        log_write(&f->log, (enum log_level)level, "level %d", level);
+    expect_text(f, "<3>level 0\n<4>level 1\n<5>level 2\n<6>level 3\n<7>level 4\n");
+}
+
+/* The confession is a warning. */
+static void test_journal_that_nobody_reads(void **state)
+{
+    struct fixture *f = *state;
+    static char text[2 * 1024 * 1024];
+    use_socket(f);
+    use_journal(f, 0, 0);
+    (void)flood(f, 2);
+    assert_true(read_all(f->reader, text, sizeof text) > 0);
+    log_write(&f->log, LOG_LEVEL_INFO, "here again");
+    expect_text(f, "<4>2 log lines lost: nobody read them\n<6>here again\n");
+}
+
+/* A service may have its stderr elsewhere, and the variable is inherited by others. */
+static void test_a_journal_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const words[] = {"", "x", "1", "1:", ":1", "x:y"};
+    use_socket(f);
+    use_journal(f, 0, 1);
+    log_write(&f->log, LOG_LEVEL_INFO, "another inode");
+    use_journal(f, 1, 0);
+    log_write(&f->log, LOG_LEVEL_INFO, "another device");
+    expect_text(f, "another inode\nanother device\n");
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        assert_return_code(setenv("JOURNAL_STREAM", words[i], 1), errno);
+        log_init(&f->log, f->writer, LOG_LEVEL_INFO);
+        log_write(&f->log, LOG_LEVEL_INFO, "%s", "garbage");
+        expect_text(f, "garbage\n");
+    }
+}
+
+static void test_file_while_the_journal_is_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    char buf[64] = "";
+    time_t since = time(NULL);
+    use_file(f);
+    use_journal(f, 0, 1);
+    log_write(&f->log, LOG_LEVEL_ERROR, "here");
+    assert_true(pread(f->writer, buf, sizeof buf - 1, 7) > 0);
+    assert_string_equal(expect_time(buf, since), "here\n");
+}
+
+/* What stands in front is part of the line, and of its limit. */
+static void test_long_lines_with_a_head_are_cut(void **state)
+{
+    struct fixture *f = *state;
+    char buf[4096];
+    use_socket(f);
+    use_journal(f, 0, 0);
+    log_write(&f->log, LOG_LEVEL_INFO, "%0*d", LINE_MAX_BYTES - 4, 0);
+    assert_int_equal(read_all(f->reader, buf, sizeof buf), LINE_MAX_BYTES);
+    log_write(&f->log, LOG_LEVEL_INFO, "%0*d", LINE_MAX_BYTES - 3, 0);
+    assert_int_equal(read_all(f->reader, buf, sizeof buf), LINE_MAX_BYTES);
+    (void)expect_prefix(buf, "<6>00");
+    assert_int_equal(buf[LINE_MAX_BYTES - 1], '\n');
+    assert_int_equal(buf[LINE_MAX_BYTES - 2], '0');
+}
+
+/* How many bytes the character that starts so has; 0: it is none that starts. */
+static size_t utf8_len(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    return first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+static void expect_whole_characters(const char *text, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        size_t bytes = utf8_len((unsigned char)text[at]);
+        assert_true(bytes > 0 && at + bytes <= len);
+        for (size_t i = 1; i < bytes; i++)
+            assert_int_equal(utf8_len((unsigned char)text[at + i]), 0);
+        at += bytes;
+    }
+}
+
+/* Characters of two, three and four bytes, cut wherever the line ends: none is left in part. */
+static void test_a_line_is_cut_between_characters(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const characters[] = {"\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+    char text[2048];
+    char buf[4096];
+    use_pipe(f, LOG_LEVEL_INFO);
+    for (size_t c = 0; c < sizeof characters / sizeof *characters; c++)
+        for (size_t shift = 0; shift < 4; shift++) {
+            size_t bytes = strlen(characters[c]);
+            memset(text, 'x', shift);
+            for (size_t at = shift; at < 1000; at += bytes)
+                memcpy(text + at, characters[c], bytes + 1);
+            log_write(&f->log, LOG_LEVEL_INFO, "%s", text);
+            size_t len = read_all(f->reader, buf, sizeof buf);
+            assert_in_range(len, LINE_MAX_BYTES - 4, LINE_MAX_BYTES);
+            assert_int_equal(buf[len - 1], '\n');
+            assert_memory_equal(buf, text, len - 1);
+            expect_whole_characters(buf, len - 1);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +617,14 @@ int main(void)
         FIXTURE_TEST(test_close_does_not_block_either),
         FIXTURE_TEST(test_close_leaves_what_it_was_given),
         FIXTURE_TEST(test_file),
+        FIXTURE_TEST(test_file_in_another_zone),
+        FIXTURE_TEST(test_terminal),
+        FIXTURE_TEST(test_journal),
+        FIXTURE_TEST(test_journal_that_nobody_reads),
+        FIXTURE_TEST(test_a_journal_elsewhere),
+        FIXTURE_TEST(test_file_while_the_journal_is_elsewhere),
+        FIXTURE_TEST(test_long_lines_with_a_head_are_cut),
+        FIXTURE_TEST(test_a_line_is_cut_between_characters),
         FIXTURE_TEST(test_closed_pipe),
         FIXTURE_TEST(test_closed_socket),
         FIXTURE_TEST(test_pipe_closed_before),

@@ -1,6 +1,6 @@
 /*
- * test_net.c - the socket calls: on real loopback connections of both families, and with every
- * failure that accept(2), recv(2) and send(2) list, injected by wrapping the calls.
+ * test_net.c - the socket calls: on real loopback connections of both families and on Unix sockets,
+ * and with every failure that accept(2), recv(2) and send(2) list, injected by wrapping the calls.
  */
 #include "support.h"
 
@@ -14,6 +14,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -23,6 +25,8 @@ enum call {
     CALL_SETSOCKOPT,
     CALL_BIND,
     CALL_LISTEN,
+    CALL_CHMOD,
+    CALL_UNLINK,
     CALL_ACCEPT,
     CALL_RECV,
     CALL_RECVMSG,
@@ -72,6 +76,8 @@ WRAP(CALL_SETSOCKOPT, int, setsockopt,
      (int fd, int level, int option, const void *value, socklen_t len),
      (fd, level, option, value, len))
 WRAP(CALL_BIND, int, bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
+WRAP(CALL_CHMOD, int, chmod, (const char *path, mode_t mode), (path, mode))
+WRAP(CALL_UNLINK, int, unlink, (const char *path), (path))
 WRAP(CALL_ACCEPT, int, accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
      (fd, addr, len, flags))
 WRAP(CALL_RECV, ssize_t, recv, (int fd, void *buf, size_t len, int flags), (fd, buf, len, flags))
@@ -85,6 +91,18 @@ int __wrap_listen(int fd, int backlog)
 {
     listen_backlog = backlog;
     return fault_strikes(CALL_LISTEN) ? -1 : __real_listen(fd, backlog);
+}
+
+static int domain; /* what every socket's family is; 0: the truth */
+
+int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+    int rc = __real_getsockopt(fd, level, option, value, len);
+    if (rc == 0 && level == SOL_SOCKET && option == SO_DOMAIN && domain != 0)
+        memcpy(value, &domain, sizeof domain);
+    return rc;
 }
 
 static int send_flags; /* of the last send() */
@@ -129,6 +147,7 @@ void __wrap_freeaddrinfo(struct addrinfo *list)
 }
 
 static int fds_before;
+static char dir[32];
 
 static int fixture_open(void **state)
 {
@@ -166,7 +185,7 @@ static socklen_t addr_len(const union net_addr *addr)
 static int listen_on(sa_family_t family, union net_addr *addr)
 {
     *addr = loopback(family);
-    int fd = net_listen(addr, 16);
+    int fd = net_listen(addr, 16, 0);
     if (family == AF_INET6 && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)) {
         print_message("no IPv6 on this machine\n");
         skip();
@@ -182,7 +201,7 @@ struct link {
     int client;
     int server;
     union net_addr addr; /* of the listener */
-    union net_addr peer; /* of the client, as net_accept() says */
+    union net_peer peer; /* the client, as net_accept() says */
 };
 
 static int connect_to(const union net_addr *addr)
@@ -258,12 +277,12 @@ static void test_listen_on_both_wildcards(void **state)
     union net_addr probe;
     net_close(listen_on(AF_INET6, &probe)); /* skips */
     union net_addr addr6 = net_any(AF_INET6);
-    int fd6 = net_listen(&addr6, 1);
+    int fd6 = net_listen(&addr6, 1, 0);
     assert_return_code(fd6, -fd6);
     assert_int_equal(net_local(fd6, &addr6), 0);
     union net_addr addr4 = net_any(AF_INET);
     net_set_port(&addr4, net_port(&addr6));
-    int fd4 = net_listen(&addr4, 1);
+    int fd4 = net_listen(&addr4, 1, 0);
     assert_return_code(fd4, -fd4);
     net_close(fd4);
     net_close(fd6);
@@ -273,7 +292,7 @@ static void test_listen_in_use(void **state)
 {
     union net_addr addr;
     int fd = listen_on(*(const sa_family_t *)*state, &addr);
-    assert_int_equal(net_listen(&addr, 1), -EADDRINUSE);
+    assert_int_equal(net_listen(&addr, 1, 0), -EADDRINUSE);
     net_close(fd);
 }
 
@@ -282,14 +301,14 @@ static void test_listen_not_ours(void **state)
     (void)state;
     union net_addr addr = net_any(AF_INET);
     assert_int_equal(inet_pton(AF_INET, "192.0.2.1", &addr.in.sin_addr), 1);
-    assert_int_equal(net_listen(&addr, 1), -EADDRNOTAVAIL);
+    assert_int_equal(net_listen(&addr, 1, 0), -EADDRNOTAVAIL);
 }
 
 static void test_listen_unknown_family(void **state)
 {
     (void)state;
     union net_addr addr = net_any(AF_MAX);
-    assert_int_equal(net_listen(&addr, 1), -EAFNOSUPPORT);
+    assert_int_equal(net_listen(&addr, 1, 0), -EAFNOSUPPORT);
 }
 
 /* Whichever call fails, and whichever of its calls: told, and nothing left open. */
@@ -319,7 +338,7 @@ static void test_listen_failures(void **state)
     size_t count = COUNT(faults) - (family == AF_INET6 ? 0 : 1);
     for (size_t i = 0; i < count; i++) {
         fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
-        assert_int_equal(net_listen(&addr, 1), -faults[i].error);
+        assert_int_equal(net_listen(&addr, 1, 0), -faults[i].error);
         assert_int_equal(fault.count, faults[i].skip + 1);
         assert_int_equal(count_fds(), fds_before);
     }
@@ -370,7 +389,7 @@ typedef ssize_t operation(int fd);
 
 static ssize_t do_accept(int fd)
 {
-    union net_addr peer;
+    union net_peer peer;
     return net_accept(fd, &peer);
 }
 
@@ -691,6 +710,556 @@ static void test_resolve_chooses(void **state)
     assert_int_equal(resolver.freed, 2);
 }
 
+/* A directory for Unix sockets; fixture_close() sees to it that nothing is left there. */
+static int dir_open(void **state)
+{
+    make_dir(dir);
+    return fixture_open(state);
+}
+
+static int dir_close(void **state)
+{
+    remove_dir(dir);
+    return fixture_close(state);
+}
+
+/* The address of name in the directory. */
+static union net_addr in_dir(const char *name)
+{
+    char path[64];
+    union net_addr addr;
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_int_equal(net_unix(path, &addr), 0);
+    return addr;
+}
+
+/* Unlike an address that the kernel has given, this one is all zero behind its path. */
+static int connect_unix(const union net_addr *addr)
+{
+    size_t len = strlen(addr->un.sun_path + 1) + 1;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_return_code(fd, errno);
+    len += offsetof(struct sockaddr_un, sun_path);
+    assert_return_code(connect(fd, &addr->sa, (socklen_t)len), errno);
+    return fd;
+}
+
+static ino_t file_of(const union net_addr *addr)
+{
+    struct stat file;
+    assert_return_code(lstat(addr->un.sun_path, &file), errno);
+    return file.st_ino;
+}
+
+static void remove_file(const union net_addr *addr)
+{
+    assert_return_code(unlink(addr->un.sun_path), errno);
+}
+
+/* A stream or datagram socket's file that nobody has open. */
+static void make_stale(const union net_addr *addr, int type)
+{
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    assert_return_code(bind(fd, &addr->sa, sizeof addr->un), errno);
+    net_close(fd);
+}
+
+static void test_unix_addresses(void **state)
+{
+    (void)state;
+    char path[128] = "/";
+    union net_addr addr, other;
+    memset(&addr, 0xa5, sizeof addr);
+    memset(path + 1, 'x', 106);
+    assert_int_equal(net_unix(path, &addr), 0);
+    assert_int_equal(addr.sa.sa_family, AF_UNIX);
+    assert_string_equal(addr.un.sun_path, path);
+    assert_string_equal(net_unix_path(&addr), path);
+    path[107] = 'x';
+    assert_int_equal(net_unix(path, &other), -ENAMETOOLONG);
+    assert_int_equal(net_unix("", &other), -EINVAL);
+    assert_int_equal(net_unix("x", &other), 0); /* relative, and nothing left of what was there */
+    assert_memory_equal(other.un.sun_path, "x\0\0\0", 4);
+    assert_int_equal(other.un.sun_path[107], 0);
+    assert_int_equal(net_port(&addr), 0);
+    other = addr;
+    net_set_port(&addr, 25000);
+    assert_memory_equal(&addr, &other, sizeof addr.un);
+    assert_int_equal(net_port(&addr), 0);
+}
+
+static void test_abstract_addresses(void **state)
+{
+    (void)state;
+    char name[128] = "@";
+    union net_addr addr;
+    memset(&addr, 0xa5, sizeof addr);
+    assert_int_equal(net_unix("@ab", &addr), 0);
+    assert_memory_equal(addr.un.sun_path, "\0ab\0", 4);
+    assert_int_equal(addr.un.sun_path[107], 0);
+    assert_null(net_unix_path(&addr));
+    memset(name + 1, 'x', 106);
+    assert_int_equal(net_unix(name, &addr), 0);
+    name[107] = 'x';
+    assert_int_equal(net_unix(name, &addr), -ENAMETOOLONG);
+    addr = net_any(AF_INET6);
+    assert_null(net_unix_path(&addr));
+}
+
+/* To bind it would be to leave the choice of a name to the kernel. */
+static void test_an_abstract_address_has_a_name(void **state)
+{
+    (void)state;
+    union net_addr addr;
+    assert_int_equal(net_unix("@", &addr), -EINVAL);
+}
+
+/* The permissions are those that were asked for, whatever the umask. */
+static void test_listen_unix(void **state)
+{
+    (void)state;
+    static const mode_t modes[] = {0600, 0660, 0666, 0777, 0};
+    union net_addr addr = in_dir("s");
+    mode_t mask = umask(0077);
+    for (size_t i = 0; i < COUNT(modes); i++) {
+        struct stat file;
+        union net_addr local;
+        int fd = net_listen(&addr, 16, modes[i]);
+        assert_return_code(fd, -fd);
+        expect_cloexec_and_nonblock(fd);
+        assert_int_equal(listen_backlog, 16);
+        assert_int_not_equal(socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN), 0);
+        assert_return_code(lstat(addr.un.sun_path, &file), errno);
+        assert_int_equal(file.st_mode, S_IFSOCK | modes[i]);
+        assert_int_equal(net_local(fd, &local), 0);
+        assert_memory_equal(&local, &addr, sizeof addr.un);
+        net_close(fd);
+        remove_file(&addr);
+    }
+    (void)umask(mask);
+}
+
+/* Its name is as long as it says, and it is gone with the socket. */
+static void test_listen_abstract(void **state)
+{
+    (void)state;
+    char name[64];
+    char buf[NET_ADDR_STRLEN];
+    union net_addr addr, local;
+    (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
+    assert_int_equal(net_unix(name, &addr), 0);
+    for (int i = 0; i < 2; i++) {
+        int fd = net_listen(&addr, 16, 0600);
+        assert_return_code(fd, -fd);
+        assert_int_equal(net_local(fd, &local), 0);
+        assert_memory_equal(&local, &addr, sizeof addr.un);
+        assert_string_equal(net_format(&local, buf) + strlen("unix:"), name);
+        assert_int_equal(net_listen(&addr, 16, 0600), -EADDRINUSE);
+        net_close(connect_unix(&addr));
+        net_close(fd);
+    }
+}
+
+static void test_a_stale_file_is_replaced(void **state)
+{
+    (void)state;
+    static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+    union net_addr addr = in_dir("s");
+    for (size_t i = 0; i < COUNT(types); i++) {
+        struct stat file;
+        make_stale(&addr, types[i]);
+        int fd = net_listen(&addr, 16, 0640);
+        assert_return_code(fd, -fd);
+        assert_return_code(lstat(addr.un.sun_path, &file), errno);
+        assert_int_equal(file.st_mode, S_IFSOCK | 0640);
+        net_close(connect_unix(&addr));
+        net_close(fd);
+        remove_file(&addr);
+    }
+}
+
+/* Refused, and whoever listens there does not lose its file or its clients. */
+static void check_live(const union net_addr *addr)
+{
+    ino_t inode = file_of(addr);
+    assert_int_equal(net_listen(addr, 16, 0600), -EADDRINUSE);
+    assert_int_equal(file_of(addr), inode);
+}
+
+static void test_a_live_socket_is_left_alone(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    int fd = net_listen(&addr, 16, 0600);
+    assert_return_code(fd, -fd);
+    check_live(&addr);
+    net_close(connect_unix(&addr));
+    net_close(fd);
+    remove_file(&addr);
+}
+
+/* It is alive, too, if it cannot take a connection just now, or ever. */
+static void test_a_busy_socket_is_left_alone(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    int fd = net_listen(&addr, 0, 0600);
+    int client = connect_unix(&addr); /* a backlog of 0 is one of 1 */
+    check_live(&addr);
+    net_close(client);
+    net_close(fd);
+    remove_file(&addr);
+    fd = make_receiver(addr.un.sun_path);
+    check_live(&addr);
+    net_close(fd);
+    remove_file(&addr);
+}
+
+static void test_other_files_are_left_alone(void **state)
+{
+    (void)state;
+    char text[8] = "";
+    union net_addr addr = in_dir("s");
+    int fd = open(addr.un.sun_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+    assert_int_equal(write(fd, "text", 4), 4);
+    ino_t inode = file_of(&addr);
+    assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+    assert_int_equal(file_of(&addr), inode);
+    assert_int_equal(pread(fd, text, sizeof text, 0), 4);
+    assert_string_equal(text, "text");
+    struct stat file;
+    assert_return_code(fstat(fd, &file), errno);
+    assert_int_equal(file.st_mode, S_IFREG | 0400);
+    net_close(fd);
+    remove_file(&addr);
+    assert_return_code(mkdir(addr.un.sun_path, 0700), errno);
+    assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+    assert_return_code(rmdir(addr.un.sun_path), errno);
+}
+
+/* Nor is what it points to, be it a stale socket, nothing, or itself. */
+static void test_a_symbolic_link_is_left_alone(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    union net_addr stale = in_dir("stale");
+    make_stale(&stale, SOCK_STREAM);
+    const char *const targets[] = {stale.un.sun_path, "nowhere", "s"};
+    for (size_t i = 0; i < COUNT(targets); i++) {
+        assert_return_code(symlink(targets[i], addr.un.sun_path), errno);
+        ino_t inode = file_of(&addr);
+        assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+        assert_int_equal(file_of(&addr), inode);
+        remove_file(&addr);
+    }
+    remove_file(&stale);
+}
+
+static void test_listen_in_a_missing_directory(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("no/s");
+    assert_int_equal(net_listen(&addr, 16, 0666), -ENOENT);
+    addr = in_dir("s");
+    net_close(net_listen(&addr, 16, 0666));
+    union net_addr below = in_dir("s/s");
+    assert_int_equal(net_listen(&below, 16, 0666), -ENOTDIR);
+    remove_file(&addr);
+}
+
+/* Told, nothing left open, and no file either: the next start is to find what this one found. */
+static void test_listen_unix_failures(void **state)
+{
+    (void)state;
+    static const struct {
+        enum call call;
+        int error;
+    } faults[] = {
+        {CALL_SOCKET, EMFILE}, {CALL_BIND, EACCES}, {CALL_CHMOD, EPERM}, {CALL_LISTEN, ENOMEM}};
+    union net_addr addr = in_dir("s");
+    for (size_t i = 0; i < COUNT(faults); i++) {
+        fault_set(faults[i].call, faults[i].error, 0, 1);
+        assert_int_equal(net_listen(&addr, 1, 0600), -faults[i].error);
+        assert_int_equal(count_fds(), fds_before);
+        assert_int_equal(access(addr.un.sun_path, F_OK), -1);
+    }
+}
+
+/* A stale file that cannot be asked, removed or bound anew is in use, or tells what is wrong. */
+static void test_a_stale_file_that_cannot_be_replaced(void **state)
+{
+    (void)state;
+    static const struct {
+        enum call call;
+        int error;
+        int skip;
+        int result;
+    } faults[] = {{CALL_SOCKET, EMFILE, 1, -EADDRINUSE},
+                  {CALL_UNLINK, EACCES, 0, -EACCES},
+                  {CALL_BIND, EADDRINUSE, 1, -EADDRINUSE}};
+    union net_addr addr = in_dir("s");
+    for (size_t i = 0; i < COUNT(faults); i++) {
+        if (access(addr.un.sun_path, F_OK) < 0)
+            make_stale(&addr, SOCK_STREAM);
+        fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
+        assert_int_equal(net_listen(&addr, 1, 0600), faults[i].result);
+        assert_int_equal(fault.count, faults[i].skip + 1);
+        assert_int_equal(count_fds(), fds_before);
+    }
+}
+
+static void expect_peer(const union net_peer *peer, pid_t pid)
+{
+    assert_int_equal(peer->sa.sa_family, AF_UNIX);
+    assert_int_equal(peer->un.pid, pid);
+    assert_int_equal(peer->un.uid, geteuid());
+}
+
+/* Whoever has connected, not whoever asks. */
+static void test_accept_unix(void **state)
+{
+    (void)state;
+    union net_peer peer, same;
+    union net_addr addr = in_dir("s");
+    int fd = net_listen(&addr, 16, 0600);
+    assert_int_equal(net_accept(fd, &peer), -EAGAIN);
+    pid_t child = fork();
+    assert_return_code(child, errno);
+    if (child == 0) {
+        int client = connect_unix(&addr);
+        _exit(client < 0);
+    }
+    wait_for(fd, POLLIN);
+    memset(&peer, 0xa5, sizeof peer);
+    int server = net_accept(fd, &peer);
+    assert_return_code(server, -server);
+    expect_cloexec_and_nonblock(server);
+    expect_peer(&peer, child);
+    memset(&same, 0xa5, sizeof same);
+    assert_int_equal(net_remote(server, &same), 0);
+    expect_peer(&same, child);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    net_close(server);
+    net_close(fd);
+    remove_file(&addr);
+}
+
+static void test_remote(void **state)
+{
+    struct link link;
+    union net_peer peer;
+    link_open(&link, *(const sa_family_t *)*state);
+    assert_int_equal(net_remote(link.server, &peer), 0);
+    assert_memory_equal(&peer, &link.peer, addr_len(&link.addr));
+    assert_int_equal(net_remote(link.client, &peer), 0);
+    assert_memory_equal(&peer, &link.addr, addr_len(&link.addr));
+    assert_int_equal(net_remote(link.listener, &peer), -ENOTCONN);
+    link_close(&link);
+}
+
+/* Larger than what has room for its address: one that is bound to a path. */
+static void test_remote_with_a_path(void **state)
+{
+    (void)state;
+    union net_peer peer;
+    union net_addr addr = in_dir("server");
+    union net_addr mine = in_dir("a-client-with-a-path-longer-than-28-bytes");
+    int fd = net_listen(&addr, 16, 0600);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_return_code(bind(client, &mine.sa, sizeof mine.un), errno);
+    assert_return_code(connect(client, &addr.sa, sizeof addr.un), errno);
+    int server = net_accept(fd, &peer);
+    assert_return_code(server, -server);
+    expect_peer(&peer, getpid());
+    assert_int_equal(net_remote(server, &peer), 0);
+    expect_peer(&peer, getpid());
+    net_close(client);
+    net_close(server);
+    net_close(fd);
+    remove_file(&addr);
+    remove_file(&mine);
+}
+
+static void test_remote_failures(void **state)
+{
+    (void)state;
+    union net_peer peer;
+    int fds[2];
+    assert_return_code(pipe2(fds, O_CLOEXEC), errno);
+    assert_int_equal(net_remote(fds[0], &peer), -ENOTSOCK);
+    assert_int_equal(net_remote(-1, &peer), -EBADF);
+    net_close(fds[0]);
+    net_close(fds[1]);
+}
+
+/* A socket that somebody else has made, and who has not thought of delays. */
+static void test_inspect_tcp(void **state)
+{
+    sa_family_t family = *(const sa_family_t *)*state;
+    union net_addr addr;
+    net_close(listen_on(family, &addr)); /* skips */
+    int listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(net_inspect(listener), -ENOTCONN);
+    addr = loopback(family);
+    assert_return_code(bind(listener, &addr.sa, addr_len(&addr)), errno);
+    assert_return_code(listen(listener, 1), errno);
+    assert_int_equal(net_local(listener, &addr), 0);
+    int client = connect_to(&addr);
+    assert_int_equal(net_inspect(client), NET_CONNECTED);
+    assert_int_not_equal(socket_option(client, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_equal(net_inspect(listener), NET_LISTENING);
+    assert_int_not_equal(socket_option(listener, IPPROTO_TCP, TCP_NODELAY), 0);
+    net_close(client);
+    net_close(listener);
+}
+
+static void test_inspect_unix(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    int fds[2];
+    int fd = net_listen(&addr, 16, 0600);
+    int client = connect_unix(&addr);
+    assert_int_equal(net_inspect(fd), NET_LISTENING);
+    assert_int_equal(net_inspect(client), NET_CONNECTED);
+    net_close(client);
+    net_close(fd);
+    remove_file(&addr);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(net_inspect(fd), -ENOTCONN);
+    net_close(fd);
+    make_socketpair(fds);
+    assert_int_equal(net_inspect(fds[0]), NET_CONNECTED);
+    net_close(fds[0]);
+    net_close(fds[1]);
+}
+
+/* Neither datagrams nor packets, connected or not, nor streams of other families. */
+static void test_inspect_what_cannot_be_served(void **state)
+{
+    (void)state;
+    static const struct {
+        int family;
+        int type;
+    } kinds[] = {{AF_INET, SOCK_DGRAM},
+                 {AF_UNIX, SOCK_DGRAM},
+                 {AF_UNIX, SOCK_SEQPACKET},
+                 {AF_NETLINK, SOCK_RAW}};
+    int fds[2];
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        int fd = socket(kinds[i].family, kinds[i].type | SOCK_CLOEXEC, 0);
+        assert_return_code(fd, errno);
+        assert_int_equal(net_inspect(fd), -EPROTONOSUPPORT);
+        net_close(fd);
+    }
+    assert_return_code(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), errno);
+    assert_int_equal(net_inspect(fds[0]), -EPROTONOSUPPORT);
+    net_close(fds[0]);
+    net_close(fds[1]);
+    make_socketpair(fds);
+    domain = AF_VSOCK;
+    assert_int_equal(net_inspect(fds[0]), -EPROTONOSUPPORT);
+    domain = 0;
+    net_close(fds[0]);
+    net_close(fds[1]);
+}
+
+static void test_inspect_no_socket(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_return_code(pipe2(fds, O_CLOEXEC), errno);
+    assert_int_equal(net_inspect(fds[0]), -ENOTSOCK);
+    net_close(fds[0]);
+    net_close(fds[1]);
+    assert_int_equal(net_inspect(fds[0]), -EBADF);
+    assert_int_equal(net_inspect(-1), -EBADF);
+}
+
+static void test_connect_datagram(void **state)
+{
+    (void)state;
+    static const char large[2000];
+    union net_addr addr = in_dir("s");
+    int receiver = make_receiver(addr.un.sun_path);
+    int fd = net_connect_datagram(&addr);
+    assert_return_code(fd, -fd);
+    expect_cloexec_and_nonblock(fd);
+    assert_int_equal(net_send(fd, "one", 3), 3);
+    assert_int_equal(net_send(fd, "two", 3), 3);
+    expect_message(receiver, "one");
+    expect_message(receiver, "two");
+    ssize_t n;
+    do
+        n = net_send(fd, large, sizeof large);
+    while (n > 0);
+    assert_int_equal(n, -EAGAIN); /* nobody reads, and nobody waits */
+    net_close(receiver);
+    assert_int_equal(net_send(fd, "x", 1), -ECONNREFUSED);
+    net_close(fd);
+    remove_file(&addr);
+}
+
+static void test_connect_datagram_failures(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    assert_int_equal(net_connect_datagram(&addr), -ENOENT);
+    make_stale(&addr, SOCK_DGRAM);
+    assert_int_equal(net_connect_datagram(&addr), -ECONNREFUSED);
+    int fd = net_listen(&addr, 1, 0600);
+    assert_int_equal(net_connect_datagram(&addr), -EPROTOTYPE);
+    fault_set(CALL_SOCKET, EMFILE, 0, 1);
+    assert_int_equal(net_connect_datagram(&addr), -EMFILE);
+    net_close(fd);
+    remove_file(&addr);
+}
+
+static void expect_unix_format(const char *path, const char *expected)
+{
+    char buf[NET_ADDR_STRLEN];
+    union net_addr addr;
+    assert_int_equal(net_unix(path, &addr), 0);
+    assert_ptr_equal(net_format(&addr, buf), buf);
+    assert_string_equal(buf, expected);
+}
+
+static void test_format_unix(void **state)
+{
+    (void)state;
+    char text[128] = "unix:/";
+    expect_unix_format("/run/uvechod.socket", "unix:/run/uvechod.socket");
+    expect_unix_format("relative", "unix:relative");
+    expect_unix_format("@name", "unix:@name");
+    memset(text + 6, 'x', 106);
+    expect_unix_format(text + 5, text);
+    text[5] = '@';
+    expect_unix_format(text + 5, text);
+    union net_addr full; /* as the kernel may give it: 107 bytes of an abstract name */
+    char buf[NET_ADDR_STRLEN];
+    memset(&full, 'y', sizeof full);
+    full.un.sun_family = AF_UNIX;
+    full.un.sun_path[0] = '\0';
+    memset(text + 6, 'y', 107);
+    assert_string_equal(net_format(&full, buf), text);
+}
+
+static void test_format_peer(void **state)
+{
+    (void)state;
+    char buf[NET_ADDR_STRLEN];
+    union net_peer peer = {.in = {.sin_family = AF_INET, .sin_port = htons(80)}};
+    peer.in.sin_addr.s_addr = htonl(0xc0000201);
+    assert_ptr_equal(net_format_peer(&peer, buf), buf);
+    assert_string_equal(buf, "192.0.2.1:80");
+    peer = (union net_peer){.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(25000)}};
+    peer.in6.sin6_addr = in6addr_loopback;
+    assert_string_equal(net_format_peer(&peer, buf), "[::1]:25000");
+    peer = (union net_peer){.un = {.family = AF_UNIX, .pid = 4711, .uid = 4294967294U}};
+    assert_ptr_equal(net_format_peer(&peer, buf), buf);
+    assert_string_equal(buf, "unix:pid=4711,uid=4294967294");
+}
+
 static sa_family_t v4 = AF_INET;
 static sa_family_t v6 = AF_INET6;
 
@@ -703,46 +1272,76 @@ static sa_family_t v6 = AF_INET6;
 #test "_v6", test, fixture_open, fixture_close, &v6                                        \
     }
 
+#define DIR_TEST(test) cmocka_unit_test_setup_teardown(test, dir_open, dir_close)
+
+static const struct CMUnitTest tests[] = {
+    V4_TEST(test_listen),
+    V6_TEST(test_listen),
+    FIXTURE_TEST(test_listen_on_both_wildcards),
+    V4_TEST(test_listen_in_use),
+    V6_TEST(test_listen_in_use),
+    FIXTURE_TEST(test_listen_not_ours),
+    FIXTURE_TEST(test_listen_unknown_family),
+    V4_TEST(test_listen_failures),
+    V6_TEST(test_listen_failures),
+    FIXTURE_TEST(test_local_failure),
+    V4_TEST(test_accept),
+    V6_TEST(test_accept),
+    FIXTURE_TEST(test_accept_failures),
+    FIXTURE_TEST(test_recv_failures),
+    FIXTURE_TEST(test_send_failures),
+    FIXTURE_TEST(test_interrupted_calls_are_repeated),
+    FIXTURE_TEST(test_interrupted_then_nothing),
+    V4_TEST(test_recv),
+    V6_TEST(test_recv),
+    V4_TEST(test_recvv),
+    V6_TEST(test_recvv),
+    V4_TEST(test_send_until_full),
+    V6_TEST(test_send_until_full),
+    V4_TEST(test_reset),
+    V6_TEST(test_reset),
+    FIXTURE_TEST(test_send_raises_no_signal),
+    FIXTURE_TEST(test_shutdown_failures),
+    FIXTURE_TEST(test_dup_above),
+    V4_TEST(test_ports),
+    V6_TEST(test_ports),
+    FIXTURE_TEST(test_format),
+    FIXTURE_TEST(test_format_with_zone),
+    FIXTURE_TEST(test_format_of_no_address),
+    FIXTURE_TEST(test_resolve_numeric),
+    FIXTURE_TEST(test_resolve_bad_name),
+    FIXTURE_TEST(test_resolve_failures),
+    FIXTURE_TEST(test_resolve_chooses),
+    FIXTURE_TEST(test_unix_addresses),
+    FIXTURE_TEST(test_abstract_addresses),
+    FIXTURE_TEST(test_an_abstract_address_has_a_name),
+    DIR_TEST(test_listen_unix),
+    FIXTURE_TEST(test_listen_abstract),
+    DIR_TEST(test_a_stale_file_is_replaced),
+    DIR_TEST(test_a_live_socket_is_left_alone),
+    DIR_TEST(test_a_busy_socket_is_left_alone),
+    DIR_TEST(test_other_files_are_left_alone),
+    DIR_TEST(test_a_symbolic_link_is_left_alone),
+    DIR_TEST(test_listen_in_a_missing_directory),
+    DIR_TEST(test_listen_unix_failures),
+    DIR_TEST(test_a_stale_file_that_cannot_be_replaced),
+    DIR_TEST(test_accept_unix),
+    V4_TEST(test_remote),
+    V6_TEST(test_remote),
+    DIR_TEST(test_remote_with_a_path),
+    FIXTURE_TEST(test_remote_failures),
+    V4_TEST(test_inspect_tcp),
+    V6_TEST(test_inspect_tcp),
+    DIR_TEST(test_inspect_unix),
+    FIXTURE_TEST(test_inspect_what_cannot_be_served),
+    FIXTURE_TEST(test_inspect_no_socket),
+    DIR_TEST(test_connect_datagram),
+    DIR_TEST(test_connect_datagram_failures),
+    FIXTURE_TEST(test_format_unix),
+    FIXTURE_TEST(test_format_peer),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        V4_TEST(test_listen),
-        V6_TEST(test_listen),
-        FIXTURE_TEST(test_listen_on_both_wildcards),
-        V4_TEST(test_listen_in_use),
-        V6_TEST(test_listen_in_use),
-        FIXTURE_TEST(test_listen_not_ours),
-        FIXTURE_TEST(test_listen_unknown_family),
-        V4_TEST(test_listen_failures),
-        V6_TEST(test_listen_failures),
-        FIXTURE_TEST(test_local_failure),
-        V4_TEST(test_accept),
-        V6_TEST(test_accept),
-        FIXTURE_TEST(test_accept_failures),
-        FIXTURE_TEST(test_recv_failures),
-        FIXTURE_TEST(test_send_failures),
-        FIXTURE_TEST(test_interrupted_calls_are_repeated),
-        FIXTURE_TEST(test_interrupted_then_nothing),
-        V4_TEST(test_recv),
-        V6_TEST(test_recv),
-        V4_TEST(test_recvv),
-        V6_TEST(test_recvv),
-        V4_TEST(test_send_until_full),
-        V6_TEST(test_send_until_full),
-        V4_TEST(test_reset),
-        V6_TEST(test_reset),
-        FIXTURE_TEST(test_send_raises_no_signal),
-        FIXTURE_TEST(test_shutdown_failures),
-        FIXTURE_TEST(test_dup_above),
-        V4_TEST(test_ports),
-        V6_TEST(test_ports),
-        FIXTURE_TEST(test_format),
-        FIXTURE_TEST(test_format_with_zone),
-        FIXTURE_TEST(test_format_of_no_address),
-        FIXTURE_TEST(test_resolve_numeric),
-        FIXTURE_TEST(test_resolve_bad_name),
-        FIXTURE_TEST(test_resolve_failures),
-        FIXTURE_TEST(test_resolve_chooses),
-    };
     return RUN_TESTS("net", tests);
 }

@@ -53,10 +53,17 @@ static void run_free(void)
     memset(&run, 0, sizeof run);
 }
 
+static void pass_no_socket(void)
+{
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDS");
+}
+
 static int run_teardown(void **state)
 {
     (void)state;
     calloc_fails = false;
+    pass_no_socket();
     run_free();
     return 0;
 }
@@ -131,10 +138,11 @@ static void test_defaults(void **state)
 {
     (void)state;
     const struct server_config *server = parse_good("");
-    assert_int_equal(server->port, 25000);
-    assert_int_equal(server->addrs_count, 0);
-    assert_null(server->addrs);
-    assert_int_equal(server->backlog, SOMAXCONN);
+    assert_int_equal(server->endpoints.port, 25000);
+    assert_int_equal(server->endpoints.count, 0);
+    assert_null(server->endpoints.addrs);
+    assert_int_equal(server->endpoints.backlog, SOMAXCONN);
+    assert_int_equal(server->endpoints.socket_mode, 0666);
     assert_int_equal(server->prefix_len, 4);
     assert_memory_equal(server->prefix, "GOT:", 4);
     assert_int_equal(server->chunk, 1000);
@@ -147,15 +155,15 @@ static void test_defaults(void **state)
 static void test_port(void **state)
 {
     (void)state;
-    assert_int_equal(parse_good("--port=0")->port, 0);
-    assert_int_equal(parse_good("--port=65535")->port, 65535);
-    assert_int_equal(parse_good("--port 7")->port, 7);
-    assert_int_equal(parse_good("-p 7")->port, 7);
-    assert_int_equal(parse_good("-p7")->port, 7);
-    assert_int_equal(parse_good("-qp7")->port, 7);
-    assert_int_equal(parse_good("--po=7")->port, 7);
-    assert_int_equal(parse_good("--port=007")->port, 7);
-    assert_int_equal(parse_good("--port=1 --port=2")->port, 2);
+    assert_int_equal(parse_good("--port=0")->endpoints.port, 0);
+    assert_int_equal(parse_good("--port=65535")->endpoints.port, 65535);
+    assert_int_equal(parse_good("--port 7")->endpoints.port, 7);
+    assert_int_equal(parse_good("-p 7")->endpoints.port, 7);
+    assert_int_equal(parse_good("-p7")->endpoints.port, 7);
+    assert_int_equal(parse_good("-qp7")->endpoints.port, 7);
+    assert_int_equal(parse_good("--po=7")->endpoints.port, 7);
+    assert_int_equal(parse_good("--port=007")->endpoints.port, 7);
+    assert_int_equal(parse_good("--port=1 --port=2")->endpoints.port, 2);
 }
 
 static void test_chunk(void **state)
@@ -170,9 +178,9 @@ static void test_chunk(void **state)
 static void test_backlog(void **state)
 {
     (void)state;
-    assert_int_equal(parse_good("--backlog=1")->backlog, 1);
-    assert_int_equal(parse_good("--backlog 2147483647")->backlog, INT_MAX);
-    assert_int_equal(parse_good("--ba=5")->backlog, 5);
+    assert_int_equal(parse_good("--backlog=1")->endpoints.backlog, 1);
+    assert_int_equal(parse_good("--backlog 2147483647")->endpoints.backlog, INT_MAX);
+    assert_int_equal(parse_good("--ba=5")->endpoints.backlog, 5);
 }
 
 static void test_max_connections(void **state)
@@ -251,25 +259,105 @@ static void test_prefix_length(void **state)
 static void check_addr(size_t at, const char *text)
 {
     char buf[NET_ADDR_STRLEN];
-    assert_true(at < run.options.server.addrs_count);
-    assert_string_equal(net_format(&run.options.server.addrs[at], buf), text);
+    assert_true(at < run.options.server.endpoints.count);
+    assert_string_equal(net_format(&run.options.server.endpoints.addrs[at], buf), text);
 }
 
 static void test_bind(void **state)
 {
     (void)state;
-    assert_int_equal(parse_good("--bind=127.0.0.1")->addrs_count, 1);
+    assert_int_equal(parse_good("--bind=127.0.0.1")->endpoints.count, 1);
     check_addr(0, "127.0.0.1:0");
-    assert_int_equal(parse_good("--bind ::1")->addrs_count, 1);
+    assert_int_equal(parse_good("--bind ::1")->endpoints.count, 1);
     check_addr(0, "[::1]:0");
-    assert_int_equal(parse_good("-b ::1 -b127.0.0.2 --bi=::")->addrs_count, 3);
+    assert_int_equal(parse_good("-b ::1 -b127.0.0.2 --bi=::")->endpoints.count, 3);
     check_addr(0, "[::1]:0");
     check_addr(1, "127.0.0.2:0");
     check_addr(2, "[::]:0");
-    assert_int_equal(parse_good("-b both.test -b 127.0.0.1")->addrs_count, 3);
+    assert_int_equal(parse_good("-b both.test -b 127.0.0.1")->endpoints.count, 3);
     check_addr(0, "192.0.2.1:0");
     check_addr(1, "[2001:db8::1]:0");
     check_addr(2, "127.0.0.1:0");
+}
+
+static void test_bind_unix(void **state)
+{
+    char line[160] = "--bind=unix:/";
+    (void)state;
+    assert_int_equal(parse_good("--bind=unix:/run/s")->endpoints.count, 1);
+    check_addr(0, "unix:/run/s");
+    assert_int_equal(run.options.server.endpoints.addrs[0].sa.sa_family, AF_UNIX);
+    assert_int_equal(parse_good("-b unix:@name -b ::1 -bunix:s -b unix:unix:")->endpoints.count, 4);
+    check_addr(0, "unix:@name");
+    check_addr(1, "[::1]:0");
+    check_addr(2, "unix:s");
+    check_addr(3, "unix:unix:");
+    memset(line + strlen(line), 'x', 106);
+    assert_int_equal(parse_good(line)->endpoints.count, 1);
+    check_addr(0, line + strlen("--bind="));
+    strcat(line, "x");
+    parse_bad(line, "--bind", "longer than 107 bytes");
+    parse_bad("--bind=unix:", "--bind", "it is empty");
+    parse_bad("-b ::1 -b unix:", "--bind", "'unix:'");
+    parse_bad("--bind=UNIX:/run/s", "--bind", "UNIX:/run/s"); /* nor is it a name */
+}
+
+/* The kernel would choose a name that nobody knows. */
+static void test_bind_an_abstract_name_without_a_name(void **state)
+{
+    (void)state;
+    parse_bad("--bind=unix:@", "--bind", "it is empty");
+}
+
+static void test_socket_mode(void **state)
+{
+    static const char *const words[] = {"",    "8",   "0778", "1000",
+                                        "-1",  "+7",  "0x1f", "rw",
+                                        "0o7", "7.0", "u=rw", "77777777777777777777777"};
+    char line[64];
+    (void)state;
+    assert_int_equal(parse_good("--socket-mode=0")->endpoints.socket_mode, 0);
+    assert_int_equal(parse_good("--socket-mode=777")->endpoints.socket_mode, 0777);
+    assert_int_equal(parse_good("--socket-mode 0600")->endpoints.socket_mode, 0600);
+    assert_int_equal(parse_good("--soc=660")->endpoints.socket_mode, 0660);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        (void)snprintf(line, sizeof line, "--socket-mode=%s", words[i]);
+        parse_bad(line, "--socket-mode: '", "an octal number from 0 to 777");
+        assert_non_null(strstr(run.err, words[i]));
+    }
+}
+
+/* As systemd says it; whatever descriptor 3 is, only the number is asked for here. */
+static void pass_socket(const char *count, pid_t pid)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%ld", (long)pid);
+    assert_int_equal(setenv("LISTEN_PID", text, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDS", count, 1), 0);
+}
+
+/* Where to listen has been decided: said twice, it is a mistake, whichever option says it. */
+static void test_no_address_beside_passed_sockets(void **state)
+{
+    (void)state;
+    if (!UVECHOD_SYSTEMD)
+        skip();
+    int held = open("/dev/null", O_RDONLY | O_CLOEXEC); /* is 3, or 3 is open already */
+    pass_socket("1", getpid());
+    (void)parse_good("");
+    (void)parse_good("-v --socket-mode=600 --backlog=5 --prefix=x");
+    parse_bad("--port=25000", "--port: not possible", "systemd");
+    parse_bad("-p0", "--port: not possible", "systemd");
+    parse_bad("--bind=127.0.0.1", "--bind: not possible", "systemd");
+    parse_bad("-b unix:/run/s -q", "--bind: not possible", "systemd");
+    parse_bad("-p 1 -b ::1", "--bind: not possible", "systemd");
+    parse_bad("-b ::1 -p 1", "--port: not possible", "systemd");
+    assert_int_equal(parse("-p 1 --help"), OPTIONS_DONE);
+    pass_socket("1", getppid()); /* another's */
+    assert_int_equal(parse_good("--port=7")->endpoints.port, 7);
+    pass_no_socket();
+    assert_int_equal(parse_good("--bind=::1")->endpoints.count, 1);
+    (void)close(held);
 }
 
 static void test_bind_is_bounded(void **state)
@@ -278,10 +366,11 @@ static void test_bind_is_bounded(void **state)
     (void)state;
     for (int i = 0; i < 64; i++)
         strcat(line, "-b 1.2.3.4 ");
-    assert_int_equal(parse_good(line)->addrs_count, 64);
+    assert_int_equal(parse_good(line)->endpoints.count, 64);
     check_addr(63, "1.2.3.4:0");
     strcat(line, "-b 5.6.7.8");
     parse_bad(line, "--bind", "5.6.7.8");
+    assert_non_null(strstr(run.err, "64 are possible"));
 }
 
 static void test_bad_bind(void **state)
@@ -365,14 +454,9 @@ static void test_blanks_are_no_part_of_a_number(void **state)
 static void test_missing_values(void **state)
 {
     static const char *const rows[][2] = {
-        {"--port", "PORT"},
-        {"--bind", "ADDRESS"},
-        {"--prefix", "TEXT"},
-        {"--chunk", "BYTES"},
-        {"--backlog", "N"},
-        {"--max-connections", "N"},
-        {"--idle-timeout", "SECONDS"},
-        {"--drain-timeout", "SECONDS"},
+        {"--port", "PORT"},         {"--bind", "ADDRESS"},         {"--socket-mode", "MODE"},
+        {"--prefix", "TEXT"},       {"--chunk", "BYTES"},          {"--backlog", "N"},
+        {"--max-connections", "N"}, {"--idle-timeout", "SECONDS"}, {"--drain-timeout", "SECONDS"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -430,6 +514,10 @@ static void test_help_lists_every_option(void **state)
     static const char *const texts[] = {
         "-p, --port=PORT",
         "-b, --bind=ADDRESS",
+        "--socket-mode=MODE",
+        "unix:/path",
+        "unix:@abstract",
+        "(0666)",
         "--prefix=TEXT",
         "--chunk=BYTES",
         "--rfc862",
@@ -477,7 +565,7 @@ static void test_help_is_tidy(void **state)
         assert_int_not_equal(line[31], ' ');
         rows++;
     }
-    assert_true(rows >= 13);
+    assert_true(rows >= 14);
 }
 
 static void test_version(void **state)
@@ -485,8 +573,8 @@ static void test_version(void **state)
     static const char *const lines[] = {"--version", "-V", "--vers", "-b 127.0.0.1 -V"};
     char expected[128];
     (void)state;
-    (void)snprintf(expected, sizeof expected, "uvechod %s (libuv %s)\n", UVECHOD_VERSION,
-                   uv_version_string());
+    (void)snprintf(expected, sizeof expected, "uvechod %s (libuv %s, %s systemd)\n",
+                   UVECHOD_VERSION, uv_version_string(), UVECHOD_SYSTEMD ? "with" : "without");
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         assert_int_equal(parse(lines[i]), OPTIONS_DONE);
         assert_string_equal(run.err, "");
@@ -525,12 +613,12 @@ static void test_parsing_again(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         parse_bad("-qvx --port=1", "'-x'", NULL); /* left amid a cluster of short options */
-        assert_int_equal(parse_good("-qp7")->port, 7);
-        assert_int_equal(parse_good("")->port, 25000);
+        assert_int_equal(parse_good("-qp7")->endpoints.port, 7);
+        assert_int_equal(parse_good("")->endpoints.port, 25000);
         assert_int_equal(parse("--port=1 --help -q"), OPTIONS_DONE);
         parse_bad("--port", "--port", "PORT");
-        assert_int_equal(parse_good("-b 127.0.0.1 --port=9")->port, 9);
-        assert_int_equal(run.options.server.addrs_count, 1);
+        assert_int_equal(parse_good("-b 127.0.0.1 --port=9")->endpoints.port, 9);
+        assert_int_equal(run.options.server.endpoints.count, 1);
     }
 }
 
@@ -558,6 +646,10 @@ int main(void)
         OPTIONS_TEST(test_rfc862),
         OPTIONS_TEST(test_prefix_length),
         OPTIONS_TEST(test_bind),
+        OPTIONS_TEST(test_bind_unix),
+        OPTIONS_TEST(test_bind_an_abstract_name_without_a_name),
+        OPTIONS_TEST(test_socket_mode),
+        OPTIONS_TEST(test_no_address_beside_passed_sockets),
         OPTIONS_TEST(test_bind_is_bounded),
         OPTIONS_TEST(test_bad_bind),
         OPTIONS_TEST(test_bind_without_memory),

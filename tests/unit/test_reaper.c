@@ -107,7 +107,7 @@ static int fixture_close(void **state)
 /* A connection that is accepted now, and says nothing. */
 static struct conn *open_one(void)
 {
-    static const union net_addr nobody;
+    static const union net_peer nobody;
     int fds[2];
     make_socketpair(fds);
     fix.peers[fix.count] = fds[1];

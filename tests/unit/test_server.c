@@ -20,9 +20,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { CLOCK_SPEED = 20, HOUR_MS = 3600000, LINE_MAX_BYTES = 512 };
+enum { CLOCK_SPEED = 20, HOUR_MS = 3600000, LINE_MAX_BYTES = 1024, PASSED_FD = 3, PASSED_MAX = 2 };
 
 /* What fails; each a negative errno, or 0. Set before the server starts. */
 static struct {
@@ -32,7 +33,7 @@ static struct {
     int listener_start_at; /* counts down */
     int accept;            /* of the first call of net_accept() */
     int conn_open;         /* of the first call */
-    bool calloc;
+    int calloc_at;         /* the call that fails; counts down */
 } fault;
 
 static struct {
@@ -47,6 +48,10 @@ static struct {
     char line[LINE_MAX_BYTES];
     unsigned port;
     uv_sem_t loop_runs;
+    int manager;    /* what the server tells, -1: nobody is there */
+    int early;      /* what it has told before it listened */
+    char dir[32];   /* of a Unix socket */
+    char path[64];  /* of that socket */
     int fds;        /* open before the test */
     int bad_closes; /* of descriptors that are not open */
 } fix;
@@ -67,12 +72,12 @@ int __real_descriptors_probe(int fd);
 int __wrap_descriptors_probe(int fd);
 int __real_listener_start(struct listener *listener, int fd);
 int __wrap_listener_start(struct listener *listener, int fd);
-int __real_net_accept(int fd, union net_addr *peer);
-int __wrap_net_accept(int fd, union net_addr *peer);
+int __real_net_accept(int fd, union net_peer *peer);
+int __wrap_net_accept(int fd, union net_peer *peer);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
-int __real_conn_open(struct conns *conns, int fd, const union net_addr *peer);
-int __wrap_conn_open(struct conns *conns, int fd, const union net_addr *peer);
+int __real_conn_open(struct conns *conns, int fd, const union net_peer *peer);
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer);
 int __real_sched_run(struct sched *sched);
 int __wrap_sched_run(struct sched *sched);
 void *__real_calloc(size_t count, size_t size);
@@ -117,12 +122,14 @@ int __wrap_descriptors_probe(int fd)
 
 int __wrap_listener_start(struct listener *listener, int fd)
 {
+    struct pollfd told = {.fd = fix.manager, .events = POLLIN};
+    fix.early += poll(&told, 1, 0);
     if (fault.listener_start < 0 && --fault.listener_start_at == 0)
         return fault.listener_start;
     return __real_listener_start(listener, fd);
 }
 
-int __wrap_net_accept(int fd, union net_addr *peer)
+int __wrap_net_accept(int fd, union net_peer *peer)
 {
     int rc = fault.accept;
     fault.accept = 0;
@@ -135,7 +142,7 @@ void __wrap_net_close(int fd)
     __real_net_close(fd);
 }
 
-int __wrap_conn_open(struct conns *conns, int fd, const union net_addr *peer)
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
 {
     int rc = fault.conn_open;
     fault.conn_open = 0;
@@ -156,7 +163,20 @@ int __wrap_sched_run(struct sched *sched)
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return fault.calloc ? NULL : __real_calloc(count, size);
+    if (fault.calloc_at > 0 && --fault.calloc_at == 0)
+        return NULL;
+    return __real_calloc(count, size);
+}
+
+/* Where sockets are passed, nothing of the test's own is to be opened. */
+static void hold_passed(void)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (int fd = PASSED_FD; fd < PASSED_FD + PASSED_MAX; fd++)
+        if (fd != null)
+            assert_int_equal(dup3(null, fd, O_CLOEXEC), fd);
+    if (null >= PASSED_FD + PASSED_MAX)
+        (void)close(null);
 }
 
 static int fixture_open(void **state)
@@ -164,18 +184,18 @@ static int fixture_open(void **state)
     (void)state;
     memset(&fix, 0, sizeof fix);
     memset(&fault, 0, sizeof fault);
+    fix.manager = -1;
     fix.fds = count_fds();
     fix.level = LOG_LEVEL_INFO;
     fix.addrs[0] = fix.addrs[1] = net_any(AF_INET);
     fix.addrs[0].in.sin_addr.s_addr = htonl(0x7f000001); /* 127.0.0.1 */
     fix.addrs[1].in.sin_addr.s_addr = htonl(0x7f000002);
-    fix.config = (struct server_config){.addrs = fix.addrs,
-                                        .addrs_count = 1,
-                                        .backlog = 10,
-                                        .prefix = "GOT:",
-                                        .prefix_len = 4,
-                                        .chunk = 1000,
-                                        .drain_ms = HOUR_MS};
+    fix.config =
+        (struct server_config){.endpoints = {.addrs = fix.addrs, .count = 1, .backlog = 10},
+                               .prefix = "GOT:",
+                               .prefix_len = 4,
+                               .chunk = 1000,
+                               .drain_ms = HOUR_MS};
     return uv_sem_init(&fix.loop_runs, 0);
 }
 
@@ -337,7 +357,13 @@ static int fixture_close(void **state)
     }
     if (fix.log != NULL)
         (void)fclose(fix.log);
+    if (fix.manager >= 0)
+        (void)close(fix.manager);
     uv_sem_destroy(&fix.loop_runs);
+    hold_passed();
+    support_begin();
+    if (fix.dir[0] != '\0')
+        remove_dir(fix.dir);
     assert_int_equal(count_fds(), fix.fds);
     return 0;
 }
@@ -360,7 +386,7 @@ static void test_listens_on_each_address(void **state)
 {
     char expected[64];
     (void)state;
-    fix.config.addrs_count = 2;
+    fix.config.endpoints.count = 2;
     server_up();
     (void)snprintf(expected, sizeof expected, "Listening on 127.0.0.2:%u", fix.port);
     expect_line(expected);
@@ -380,7 +406,7 @@ static void test_listens_on_all_addresses(void **state)
     bool has_ipv6 = ipv6 >= 0 && bind(ipv6, &any.sa, sizeof any.in6) == 0;
     if (ipv6 >= 0)
         (void)close(ipv6);
-    fix.config.addrs_count = 0;
+    fix.config.endpoints.count = 0;
     server_start();
     const char *port = expect_start("Listening on 0.0.0.0:");
     (void)snprintf(expected, sizeof expected, "Listening on [::]:%.8s", port);
@@ -497,8 +523,8 @@ static void test_drain_until_the_client_goes(void **state)
     (void)state;
     server_up();
     int fd = client_echoed();
-    stop_with_client("Stopping: waiting for 1 connections, 3600 s at most; "
-                     "a second signal ends them at once");
+    stop_with_client("Stopping: waiting for 1 connection, 3600 s at most; "
+                     "a second signal ends it at once");
     int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     union net_addr addr = fix.addrs[0];
     net_set_port(&addr, (uint16_t)fix.port);
@@ -517,9 +543,9 @@ static void test_drain_until_the_deadline(void **state)
     fix.config.drain_ms = 2000;
     server_up();
     int fd = client_echoed();
-    stop_with_client("Stopping: waiting for 1 connections, 2 s at most; "
-                     "a second signal ends them at once");
-    expect_line("Drain deadline: ending 1 connections");
+    stop_with_client("Stopping: waiting for 1 connection, 2 s at most; "
+                     "a second signal ends it at once");
+    expect_line("Drain deadline: ending 1 connection");
     client_expect_end(fd);
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
     expect_closed(fd, " (the daemon stops)");
@@ -534,9 +560,9 @@ static void test_the_deadline_of_a_stubborn_client(void **state)
     fix.config.drain_ms = 0;
     server_up();
     int fd = client_echoed();
-    stop_with_client("Stopping: waiting for 1 connections, 0 s at most; "
-                     "a second signal ends them at once");
-    expect_line("Drain deadline: ending 1 connections");
+    stop_with_client("Stopping: waiting for 1 connection, 0 s at most; "
+                     "a second signal ends it at once");
+    expect_line("Drain deadline: ending 1 connection");
     expect_closed(fd, " (the daemon stops)");
     server_ends(0);
     (void)close(fd);
@@ -664,17 +690,19 @@ static void test_refused_connections_are_told(void **state)
     server_down();
 }
 
-/* One line, which names the address and the reason, and the result is the errno. */
-static void check_cannot_listen(int error)
+/* One line, which names the address, with its port, and the reason; the result is the errno. */
+static void check_cannot_listen(int error, bool bound)
 {
-    char text[LINE_MAX_BYTES];
-    char addr[NET_ADDR_STRLEN];
-    union net_addr expected = fix.addrs[0];
-    net_set_port(&expected, fix.config.port);
-    (void)snprintf(text, sizeof text, "Cannot listen on %s: %s", net_format(&expected, addr),
-                   strerror(-error));
+    char *end;
+    char reason[64];
     server_start();
-    expect_line(text);
+    const char *port = expect_start("Cannot listen on 127.0.0.1:");
+    if (bound)
+        assert_in_range(strtoul(port, &end, 10), 1, 65535);
+    else
+        assert_int_equal(strtoul(port, &end, 10), fix.config.endpoints.port);
+    (void)snprintf(reason, sizeof reason, ": %s", strerror(-error));
+    assert_string_equal(end, reason);
     server_ends(error);
     (void)fclose(fix.log);
     fix.log = NULL;
@@ -685,10 +713,10 @@ static void test_address_in_use(void **state)
 {
     union net_addr addr;
     (void)state;
-    int other = net_listen(&fix.addrs[0], 1);
+    int other = net_listen(&fix.addrs[0], 1, 0);
     assert_int_equal(net_local(other, &addr), 0);
-    fix.config.port = net_port(&addr);
-    check_cannot_listen(-EADDRINUSE);
+    fix.config.endpoints.port = net_port(&addr);
+    check_cannot_listen(-EADDRINUSE, false);
     (void)close(other);
 }
 
@@ -696,17 +724,19 @@ static void test_starts_that_fail_before_the_loop(void **state)
 {
     (void)state;
     fault.loop_init = -EMFILE;
-    check_cannot_listen(-EMFILE);
+    check_cannot_listen(-EMFILE, true);
     fault.reserve = -ENOMEM;
-    check_cannot_listen(-ENOMEM);
+    check_cannot_listen(-ENOMEM, true);
     fault.raise = -EFAULT;
-    check_cannot_listen(-EFAULT);
+    check_cannot_listen(-EFAULT, true);
     fault.probe = -EMFILE;
-    check_cannot_listen(-EMFILE);
-    fault.calloc = true;
-    check_cannot_listen(-ENOMEM);
+    check_cannot_listen(-EMFILE, true);
+    fault.calloc_at = 1; /* for the endpoints */
+    check_cannot_listen(-ENOMEM, false);
+    fault.calloc_at = 2; /* for the listeners */
+    check_cannot_listen(-ENOMEM, true);
     fault.descriptors = DESCRIPTORS_RESERVE + 1; /* not one for a connection */
-    check_cannot_listen(-EMFILE);
+    check_cannot_listen(-EMFILE, true);
 }
 
 /* What was started already ends by itself; nobody is told that it listens. */
@@ -727,7 +757,7 @@ static void check_cannot_start(int error, int listeners)
 static void test_starts_that_fail_within_the_loop(void **state)
 {
     (void)state;
-    fix.config.addrs_count = 2;
+    fix.config.endpoints.count = 2;
     fault.listener_start = -ENOMEM;
     fault.listener_start_at = 1;
     check_cannot_start(-ENOMEM, 0);
@@ -735,7 +765,358 @@ static void test_starts_that_fail_within_the_loop(void **state)
     fault.listener_start_at = 2;
     check_cannot_start(-ENOMEM, 1);
     fault.signal_start = -EINVAL;
-    check_cannot_start(-EINVAL, 2);
+    check_cannot_start(-EINVAL, 0);
+}
+
+/* The manager that the server is to find in its environment. */
+static void watch_server(void)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
+    fix.manager = make_receiver(name);
+    assert_int_equal(setenv("NOTIFY_SOCKET", name, 1), 0);
+}
+
+static void expect_told(const char *message)
+{
+    expect_message(fix.manager, message);
+}
+
+/* Whatever it is told next, but READY=1 and the figures from the start. */
+static void expect_ready(void)
+{
+    expect_told("READY=1");
+    expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
+}
+
+/* Puts the sockets where systemd would, with names that are separated by ':'. */
+static void pass_sockets(const int *fds, int count, const char *names)
+{
+    char text[32];
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(dup2(fds[i], PASSED_FD + i), PASSED_FD + i);
+        (void)close(fds[i]);
+    }
+    (void)snprintf(text, sizeof text, "%ld", (long)getpid());
+    assert_int_equal(setenv("LISTEN_PID", text, 1), 0);
+    (void)snprintf(text, sizeof text, "%d", count);
+    assert_int_equal(setenv("LISTEN_FDS", text, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDNAMES", names, 1), 0);
+}
+
+static void expect_passed_closed(int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_false(fd_is_open(PASSED_FD + i));
+}
+
+static void need_systemd(void)
+{
+    if (UVECHOD_SYSTEMD)
+        return;
+    print_message("this build has no libsystemd\n");
+    skip();
+}
+
+static int make_listener(const union net_addr *addr)
+{
+    int fd = net_listen(addr, 10, 0600);
+    assert_return_code(fd, -fd);
+    return fd;
+}
+
+/* A Unix socket in a directory of its own. */
+static void make_unix_addr(void)
+{
+    make_dir(fix.dir);
+    (void)snprintf(fix.path, sizeof fix.path, "%s/socket", fix.dir);
+    assert_int_equal(net_unix(fix.path, &fix.addrs[1]), 0);
+}
+
+/* Served over the Unix socket, as a client that the kernel vouches for. */
+static void check_unix_client(void)
+{
+    char who[64];
+    char line[LINE_MAX_BYTES];
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, &fix.addrs[1].sa, sizeof fix.addrs[1].un), 0);
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    (void)snprintf(who, sizeof who, "unix:pid=%ld,uid=%ld", (long)getpid(), (long)geteuid());
+    (void)snprintf(line, sizeof line, "Connection from %s", who);
+    expect_line(line);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    client_expect_end(fd);
+    (void)snprintf(line, sizeof line, "Connection closed: %s", who);
+    expect_line(line);
+    expect_line("Task finished");
+    (void)close(fd);
+}
+
+static void test_a_unix_socket(void **state)
+{
+    char line[LINE_MAX_BYTES];
+    struct stat file;
+    (void)state;
+    make_unix_addr();
+    fix.config.endpoints.addrs = &fix.addrs[1];
+    fix.config.endpoints.socket_mode = 0640;
+    server_start();
+    (void)snprintf(line, sizeof line, "Listening on unix:%s", fix.path);
+    expect_line(line);
+    assert_int_equal(lstat(fix.path, &file), 0);
+    assert_int_equal(file.st_mode, S_IFSOCK | 0640);
+    check_unix_client();
+    server_down();
+    assert_int_equal(access(fix.path, F_OK), -1);
+}
+
+/* Instead of binding anything: both sockets are the manager's, and so is the file of the one. */
+static void test_passed_sockets_are_served(void **state)
+{
+    char line[LINE_MAX_BYTES];
+    union net_addr addr;
+    (void)state;
+    need_systemd();
+    make_unix_addr();
+    const int fds[] = {make_listener(&fix.addrs[0]), make_listener(&fix.addrs[1])};
+    assert_int_equal(net_local(fds[0], &addr), 0);
+    pass_sockets(fds, 2, "tcp:local");
+    server_start();
+    fix.port = net_port(&addr);
+    (void)snprintf(line, sizeof line, "Listening on 127.0.0.1:%u (tcp)", fix.port);
+    expect_line(line);
+    (void)snprintf(line, sizeof line, "Listening on unix:%s (local)", fix.path);
+    expect_line(line);
+    client_close(client_echoed());
+    check_unix_client();
+    send_signal(SIGTERM);
+    expect_line("Task finished");
+    expect_line("Task finished");
+    server_ends(0);
+    expect_passed_closed(2);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+/* As inetd does it: the daemon is there for this one connection, and ends with it. */
+static void test_a_passed_connection_is_served(void **state)
+{
+    (void)state;
+    need_systemd();
+    union net_addr addr;
+    union net_peer peer;
+    int listener = make_listener(&fix.addrs[0]);
+    assert_int_equal(net_local(listener, &addr), 0);
+    fix.port = net_port(&addr);
+    int fd = client_open();
+    wait_for(listener, POLLIN);
+    int server = net_accept(listener, &peer);
+    (void)close(listener);
+    pass_sockets(&server, 1, "connection");
+    watch_server();
+    server_start();
+    expect_told("READY=1");
+    expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    expect_line_of("Connection from ", fd, "");
+    client_close(fd);
+    server_ends(0);
+    expect_passed_closed(1);
+}
+
+/* A stop waits for it as for any other. */
+static void test_a_passed_connection_is_drained(void **state)
+{
+    int fds[2];
+    (void)state;
+    need_systemd();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    pass_sockets(&fds[0], 1, "connection");
+    watch_server();
+    server_start();
+    expect_told("READY=1");
+    send_signal(SIGTERM);
+    expect_line("Stopping: waiting for 1 connection, 3600 s at most; "
+                "a second signal ends it at once");
+    client_send(fds[1], "Hello");
+    client_expect(fds[1], "GOT:Hello");
+    (void)expect_start("Connection from unix:pid=");
+    assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+    client_expect_end(fds[1]);
+    (void)expect_start("Connection closed: unix:pid=");
+    expect_line("Task finished");
+    server_ends(0);
+    (void)close(fds[1]);
+    expect_passed_closed(1);
+}
+
+static void test_a_passed_socket_that_cannot_be_served(void **state)
+{
+    char line[LINE_MAX_BYTES];
+    (void)state;
+    need_systemd();
+    const int fds[] = {make_listener(&fix.addrs[0]), socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    pass_sockets(fds, 2, "tcp:udp");
+    watch_server();
+    server_start();
+    (void)snprintf(line, sizeof line,
+                   "Cannot serve the passed socket %d (udp), only stream sockets of IPv4, IPv6 or "
+                   "Unix: Protocol not supported",
+                   PASSED_FD + 1);
+    expect_line(line);
+    server_ends(-EPROTONOSUPPORT);
+    expect_told("ERRNO=93");
+    expect_no_message(fix.manager);
+    expect_passed_closed(2);
+}
+
+static void test_malformed_passed_sockets(void **state)
+{
+    (void)state;
+    need_systemd();
+    pass_sockets(NULL, 0, "");
+    assert_int_equal(setenv("LISTEN_FDS", "many", 1), 0);
+    watch_server();
+    server_start();
+    expect_line("LISTEN_FDS, the number of passed sockets: Invalid argument");
+    server_ends(-EINVAL);
+    expect_told("ERRNO=22");
+    expect_no_message(fix.manager);
+}
+
+/* Meant for the process that has left its environment to us. */
+static void test_sockets_passed_to_another_process(void **state)
+{
+    char pid[32];
+    (void)state;
+    int fd = make_listener(&fix.addrs[0]);
+    pass_sockets(&fd, 1, "tcp");
+    (void)snprintf(pid, sizeof pid, "%ld", (long)getppid());
+    assert_int_equal(setenv("LISTEN_PID", pid, 1), 0);
+    server_up();
+    client_close(client_echoed());
+    server_down();
+    assert_true(fd_is_open(PASSED_FD));
+}
+
+/* Ready is who listens, minds signals, and has said so; told by the order of what comes. */
+static void test_ready_comes_last(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    fix.config.endpoints.count = 2;
+    server_start();
+    expect_ready();
+    send_signal(SIGTERM); /* would end the process if nobody minded it yet */
+    assert_int_equal(fix.early, 0);
+    (void)expect_start("Listening on 127.0.0.1:");
+    (void)expect_start("Listening on 127.0.0.2:");
+    expect_line("Task finished");
+    expect_line("Task finished");
+    server_ends(0);
+}
+
+/* At the start, at a connection, when it has spoken, and when it is gone. */
+static void test_the_manager_is_told_figures(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    server_up();
+    expect_ready();
+    int fd = client_open();
+    expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    expect_told("STATUS=1 connection; 5 bytes in, 9 bytes out");
+    expect_line_of("Connection from ", fd, "");
+    client_close(fd);
+    expect_told("STATUS=0 connections; 5 bytes in, 9 bytes out");
+    server_down();
+}
+
+static void test_the_manager_is_told_of_the_stop(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    server_up();
+    expect_ready();
+    int fd = client_echoed();
+    (void)receive_message(fix.manager, fix.line); /* of the connection */
+    stop_with_client("Stopping: waiting for 1 connection, 3600 s at most; "
+                     "a second signal ends it at once");
+    expect_told("STOPPING=1");
+    expect_told("EXTEND_TIMEOUT_USEC=20000000");
+    (void)receive_message(fix.manager, fix.line);
+    assert_memory_equal(fix.line, "STATUS=Stopping: waiting for 1 connection; ", 43);
+    expect_told("EXTEND_TIMEOUT_USEC=20000000");
+    expect_told("EXTEND_TIMEOUT_USEC=20000000");
+    client_close(fd);
+    server_ends(0);
+}
+
+/* Pings go on and on, at half of 800 ms by the clock of the test. */
+static void test_the_watchdog_is_pinged(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    assert_int_equal(setenv("WATCHDOG_USEC", "800000", 1), 0);
+    server_up();
+    expect_ready();
+    for (int i = 0; i < 5; i++)
+        expect_told("WATCHDOG=1");
+    server_down();
+}
+
+static void test_a_malformed_watchdog(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    assert_int_equal(setenv("WATCHDOG_USEC", "often", 1), 0);
+    server_start();
+    expect_line("WATCHDOG_USEC is ignored: Invalid argument");
+    fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
+    expect_ready();
+    client_close(client_echoed());
+    server_down();
+}
+
+/* Before the loop, and within it: told why, and never that it is ready. */
+static void test_the_manager_is_told_of_a_failed_start(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    fault.probe = -EMFILE;
+    check_cannot_listen(-EMFILE, true);
+    expect_told("ERRNO=24");
+    expect_no_message(fix.manager);
+    fault.signal_start = -EINVAL;
+    check_cannot_start(-EINVAL, 0);
+    expect_told("ERRNO=22");
+    expect_told("STOPPING=1");
+}
+
+/* It does not wait for the connection that it was passed beside what has failed. */
+static void test_a_failed_start_ends_a_passed_connection(void **state)
+{
+    int fds[2];
+    (void)state;
+    need_systemd();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    const int passed[] = {fds[0], make_listener(&fix.addrs[0])};
+    pass_sockets(passed, 2, "connection:tcp");
+    fault.listener_start = -ENOMEM;
+    fault.listener_start_at = 1;
+    check_cannot_start(-ENOMEM, 0);
+    client_expect_end(fds[1]);
+    (void)close(fds[1]);
+    expect_passed_closed(2);
 }
 
 /* In a process of its own, because what the wrong task holds is left to the kernel. */
@@ -763,7 +1144,7 @@ static void check_wrong_task(int error, const char *line)
 static void test_a_wrong_task_ends_the_daemon(void **state)
 {
     (void)state;
-    check_wrong_task(-EINVAL, "Unknown reason 4711: Invalid argument");
+    check_wrong_task(-EINVAL, "Unknown reason 4711");
     check_wrong_task(-EBUSY, "Reason 4711: Device or resource busy");
 }
 
@@ -802,8 +1183,23 @@ int main(void)
         FIXTURE_TEST(test_address_in_use),
         FIXTURE_TEST(test_starts_that_fail_before_the_loop),
         FIXTURE_TEST(test_starts_that_fail_within_the_loop),
+        FIXTURE_TEST(test_a_unix_socket),
+        FIXTURE_TEST(test_passed_sockets_are_served),
+        FIXTURE_TEST(test_a_passed_connection_is_served),
+        FIXTURE_TEST(test_a_passed_connection_is_drained),
+        FIXTURE_TEST(test_a_passed_socket_that_cannot_be_served),
+        FIXTURE_TEST(test_malformed_passed_sockets),
+        FIXTURE_TEST(test_sockets_passed_to_another_process),
+        FIXTURE_TEST(test_ready_comes_last),
+        FIXTURE_TEST(test_the_manager_is_told_figures),
+        FIXTURE_TEST(test_the_manager_is_told_of_the_stop),
+        FIXTURE_TEST(test_the_watchdog_is_pinged),
+        FIXTURE_TEST(test_a_malformed_watchdog),
+        FIXTURE_TEST(test_the_manager_is_told_of_a_failed_start),
+        FIXTURE_TEST(test_a_failed_start_ends_a_passed_connection),
         FIXTURE_TEST(test_a_wrong_task_ends_the_daemon),
     };
+    hold_passed();
     warm_up();
     return RUN_TESTS("server", tests);
 }

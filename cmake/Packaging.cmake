@@ -1,0 +1,45 @@
+# cpack -G DEB, which sh cmake/package.sh runs on a build that has everything.
+
+set(UVECHOD_MAINTAINER "The uvechod authors <uvechod@packages.invalid>"
+    CACHE STRING "Whom the package names as its maintainer, with an address")
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_VENDOR "The uvechod authors")
+set(CPACK_PACKAGE_CONTACT "${UVECHOD_MAINTAINER}")
+set(CPACK_STRIP_FILES ON)
+# Whatever the umask of who builds it.
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
+    OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+# By way of DESTDIR, so that what is configured at installation learns the prefix, not the staging
+# directory.
+set(CPACK_SET_DESTDIR ON)
+set(CPACK_INSTALL_PREFIX /usr)
+
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT) # uvechod_<version>_<architecture>.deb
+set(CPACK_DEBIAN_PACKAGE_NAME uvechod)
+set(CPACK_DEBIAN_PACKAGE_MAINTAINER "${UVECHOD_MAINTAINER}")
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
+# Below the synopsis, which is the project's description; cpack indents it.
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
+"uvechod answers every chunk that a TCP client sends with a prefix and the
+chunk, or with the bytes alone, as the echo protocol of RFC 862 asks. It is
+the far end of reachability, latency and integrity probes: a target for load
+balancers, proxies, firewall rules and client libraries.
+
+It serves any number of clients at once, none of which can hold up another,
+and runs as a sandboxed systemd service that its first connection starts.
+Nothing listens until uvechod.socket is enabled.")
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
+    "${PROJECT_SOURCE_DIR}/cmake/deb/postinst"
+    "${PROJECT_SOURCE_DIR}/cmake/deb/prerm"
+    "${PROJECT_SOURCE_DIR}/cmake/deb/postrm")
+# Between installation and packing: what Debian wants and cmake --install has no use for.
+set(CPACK_PRE_BUILD_SCRIPTS "${PROJECT_SOURCE_DIR}/cmake/deb/Complete.cmake")
+set(CPACK_UVECHOD_DEB_DIR "${PROJECT_SOURCE_DIR}/cmake/deb")
+
+set(CPACK_SOURCE_GENERATOR "")
+include(CPack)

@@ -1,0 +1,69 @@
+# Completion of uvechod(8) for bash, on its own: bash-completion only has to find the file.
+# shellcheck shell=bash
+
+_uvechod() {
+    local -a options=(
+        -p --port=
+        -b --bind=
+        --socket-mode=
+        --prefix=
+        --chunk=
+        --rfc862
+        --backlog=
+        --max-connections=
+        --idle-timeout=
+        --drain-timeout=
+        -q --quiet
+        -v --verbose
+        -h --help
+        -V --version
+    )
+    # As typed: COMP_WORDS has words cut at each = and :, as --bind=unix:/path has them.
+    local line=${COMP_LINE:0:COMP_POINT}
+    local word=${line##*[[:space:]]}
+    local -a before
+    read -ra before <<<"${line%"$word"}"
+
+    local option='' value=$word head=''
+    if [[ $word == --*=* ]]; then
+        option=${word%%=*} value=${word#*=}
+        head=$option=
+    elif ((${#before[@]} > 1)); then
+        option=${before[-1]}
+    fi
+
+    local candidates
+    case $option in
+    -p | --port) candidates='0 7 25000' ;;
+    -b | --bind) candidates='0.0.0.0 127.0.0.1 :: ::1 unix:/ unix:@' ;;
+    --socket-mode) candidates='0600 0660 0666' ;;
+    --prefix) candidates='GOT:' ;;
+    --chunk) candidates='1000 65536' ;;
+    --backlog) candidates='128 4096 65535' ;;
+    --max-connections) candidates='100 1000 10000 100000' ;;
+    --idle-timeout) candidates='0 60 600 3600' ;;
+    --drain-timeout) candidates='0 10 60 600' ;;
+    *) # the word before, if it is an option, takes no value
+        candidates=${options[*]}
+        value=$word head=''
+        ;;
+    esac
+
+    # Read line by line: filling an array with $() would expand * and ?.
+    local candidate
+    COMPREPLY=()
+    while read -r candidate; do
+        COMPREPLY+=("$head$candidate")
+    done < <(
+        compgen -W "$candidates" -- "$value"
+        case $option in -b | --bind) compgen -A hostname -- "$value" ;; esac
+    )
+    # There is more to come after --port= and unix:/.
+    [[ ${COMPREPLY[0]-} != *[=/@] ]] || compopt -o nospace 2>/dev/null
+
+    # Of the word, bash replaces only what follows the last character that breaks words.
+    local kept=${word%"${word##*["$COMP_WORDBREAKS"]}"}
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+}
+
+complete -F _uvechod uvechod

@@ -1,0 +1,131 @@
+#include "supervision.h"
+
+#include "i18n.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+static struct yield supervision_ping(struct task *task)
+{
+    struct supervision *supervision = container_of(task, struct supervision, watchdog);
+    (void)systemd_notify(&supervision->systemd, "WATCHDOG=1");
+    /* Half of the time that is given, as sd_watchdog_enabled(3) recommends. */
+    uint64_t ms = supervision->systemd.watchdog_us / 2000;
+    if (ms < 1)
+        ms = 1;
+    return yield_sleep(task, &supervision->watchdog_timer, ms < UINT_MAX ? (unsigned)ms : UINT_MAX,
+                       supervision_ping);
+}
+
+/* Three reports may be lost before the manager loses patience. */
+static void supervision_extend(struct supervision *supervision)
+{
+    (void)systemd_notify(&supervision->systemd, "EXTEND_TIMEOUT_USEC=%d",
+                         4 * SUPERVISION_STATUS_MS * 1000);
+}
+
+static void supervision_tell(struct supervision *supervision)
+{
+    const struct conns *conns = supervision->conns;
+    unsigned long open = (unsigned long)conns->open;
+    char connections[120];
+    char bytes[120];
+    (void)snprintf(connections, sizeof connections,
+                   supervision->draining ? P_("Stopping: waiting for %lu connection",
+                                              "Stopping: waiting for %lu connections", open)
+                                         : P_("%lu connection", "%lu connections", open),
+                   open);
+    (void)snprintf(bytes, sizeof bytes, _("%llu bytes in, %llu bytes out"),
+                   (unsigned long long)conns->bytes_in, (unsigned long long)conns->bytes_out);
+    (void)systemd_notify(&supervision->systemd, "STATUS=%s; %s", connections, bytes);
+    supervision->told_open = conns->open;
+    supervision->told_bytes = conns->bytes_in + conns->bytes_out;
+}
+
+static bool supervision_changed(const struct supervision *supervision)
+{
+    const struct conns *conns = supervision->conns;
+    return conns->open != supervision->told_open ||
+           conns->bytes_in + conns->bytes_out != supervision->told_bytes;
+}
+
+/*
+ * Sleeps after each report, so that two are never closer than that. Parks only when there was
+ * nothing to report after a sleep and there is nobody who could send: an idle daemon stays idle.
+ */
+static struct yield supervision_report(struct task *task)
+{
+    struct supervision *supervision = container_of(task, struct supervision, status);
+    if (supervision->untold) /* the manager would think that we hang */
+        supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
+    if (supervision->draining)
+        supervision_extend(supervision);
+    if (supervision_changed(supervision)) {
+        supervision_tell(supervision);
+    } else if (supervision->conns->open == 0 && !supervision->draining && !supervision->untold) {
+        supervision->parked = true;
+        return yield_park(task, supervision_report);
+    }
+    return yield_sleep(task, &supervision->status_timer, SUPERVISION_STATUS_MS, supervision_report);
+}
+
+/* The start has been told, which counts as a report. */
+static struct yield supervision_begin(struct task *task)
+{
+    struct supervision *supervision = container_of(task, struct supervision, status);
+    return yield_sleep(task, &supervision->status_timer, SUPERVISION_STATUS_MS, supervision_report);
+}
+
+static void supervision_timer_init(struct sched *sched, struct timer *timer)
+{
+    timer_init(timer, sched->loop, &sched->waker);
+    uv_unref((uv_handle_t *)&timer->uv);
+}
+
+void supervision_start(struct supervision *supervision, const struct systemd *systemd)
+{
+    struct sched *sched = supervision->conns->sched;
+    supervision->systemd = *systemd;
+    supervision->untold = false;
+    supervision->parked = false;
+    supervision->draining = false;
+    supervision->told_open = 0;
+    supervision->told_bytes = 0;
+    supervision_timer_init(sched, &supervision->watchdog_timer);
+    supervision_timer_init(sched, &supervision->status_timer);
+    if (systemd->notify_fd < 0)
+        return;
+    sched_spawn(sched, &supervision->status, supervision_begin);
+    if (systemd->watchdog_us > 0)
+        sched_spawn(sched, &supervision->watchdog, supervision_ping);
+}
+
+void supervision_ready(struct supervision *supervision)
+{
+    supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
+    supervision_tell(supervision);
+}
+
+void supervision_wake(struct supervision *supervision)
+{
+    if (!supervision->parked)
+        return;
+    supervision->parked = false;
+    sched_wake(supervision->conns->sched, &supervision->status);
+}
+
+void supervision_drain(struct supervision *supervision)
+{
+    supervision->draining = true;
+    (void)systemd_notify(&supervision->systemd, "STOPPING=1");
+    supervision_extend(supervision);
+    supervision_tell(supervision);
+    supervision_wake(supervision);
+}
+
+void supervision_close(struct supervision *supervision)
+{
+    timer_close(&supervision->watchdog_timer, NULL);
+    timer_close(&supervision->status_timer, NULL);
+    systemd_close(&supervision->systemd);
+}

@@ -1,0 +1,519 @@
+/*
+ * test_unix.c - Unix sockets from the command line: echoing, and the files that they leave.
+ */
+#include "harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The option for a path, or for an abstract "@name". Valid until the next call. */
+static const char *bind_option(const char *path)
+{
+    static char option[160];
+    (void)snprintf(option, sizeof option, "--bind=unix:%s", path);
+    return option;
+}
+
+/* Starts a daemon at the path, with more options, and waits until it says so. */
+static void start_at(struct daemon *daemon, const char *path, const char *options)
+{
+    char all[512];
+    char line[160];
+    (void)snprintf(all, sizeof all, "%s %s", bind_option(path), options);
+    (void)snprintf(line, sizeof line, "Listening on unix:%s", path);
+    daemon_launch(daemon, &(struct launch){.options = all, .own_port = true});
+    assert_string_equal(daemon_wait_line(daemon, ""), line);
+}
+
+static void check_echo(const char *path)
+{
+    int fd = client_connect_unix(path);
+    client_ping(fd, "GOT:", "hello");
+    client_shutdown(fd);
+    client_expect_end(fd);
+    client_close(fd);
+}
+
+/* What stands at the path: its type and permissions, or 0. */
+static mode_t mode_of(const char *path)
+{
+    struct stat file;
+    if (lstat(path, &file) == 0)
+        return file.st_mode;
+    assert_int_equal(errno, ENOENT);
+    return 0;
+}
+
+static void use_abstract(char name[static 64])
+{
+    static unsigned count;
+    (void)snprintf(name, 64, "@uvechod-unix-%d-%u", (int)getpid(), count++);
+}
+
+/* A daemon of its own within a test; second_stop() must follow. */
+static struct daemon *second_setup(struct e2e_case *test)
+{
+    void *state = test;
+    *test = (struct e2e_case){0};
+    assert_int_equal(harness_setup(&state), 0);
+    return test->daemon;
+}
+
+static void second_stop(struct e2e_case *test)
+{
+    void *state = test;
+    assert_int_equal(daemon_stop(test->daemon, SIGTERM), 0);
+    test->passed = true;
+    assert_int_equal(harness_teardown(&state), 0);
+}
+
+/* ---- echoing ---- */
+
+static void path_and_tcp(struct daemon *daemon)
+{
+    char options[200];
+    const char *path = harness_path("beside");
+    (void)snprintf(options, sizeof options, "%s --bind=127.0.0.1", bind_option(path));
+    daemon_start(daemon, options);
+    assert_int_not_equal(daemon->port, 0);
+    int local = client_connect_unix(path);
+    int remote = client_connect(daemon);
+    client_ping(local, "GOT:", "local");
+    client_ping(remote, "GOT:", "remote");
+    client_ping(local, "GOT:", "local again");
+}
+
+static void abstract_and_tcp(struct daemon *daemon)
+{
+    char name[64];
+    char options[200];
+    use_abstract(name);
+    (void)snprintf(options, sizeof options, "--bind=127.0.0.1 %s", bind_option(name));
+    daemon_start(daemon, options);
+    check_echo(name);
+    client_ping(client_connect(daemon), "GOT:", "remote");
+}
+
+static void several_paths(struct daemon *daemon)
+{
+    char options[400];
+    char name[64];
+    const char *first = harness_path("first");
+    const char *second = harness_path("second");
+    use_abstract(name);
+    (void)snprintf(options, sizeof options, "--bind=unix:%s --bind=unix:%s", second, name);
+    start_at(daemon, first, options);
+    (void)daemon_wait_line(daemon, second);
+    (void)daemon_wait_line(daemon, name);
+    check_echo(first);
+    check_echo(second);
+    check_echo(name);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(mode_of(first), 0);
+    assert_int_equal(mode_of(second), 0);
+}
+
+static void abstract_name_is_free_again(struct daemon *daemon)
+{
+    char name[64];
+    struct e2e_case test;
+    use_abstract(name);
+    start_at(second_setup(&test), name, "");
+    second_stop(&test);
+    assert_int_equal(client_try_unix(name), -ECONNREFUSED);
+    start_at(daemon, name, "");
+    check_echo(name);
+}
+
+static void longest_path(struct daemon *daemon)
+{
+    char path[108];
+    const char *start = harness_path("");
+    memset(path, 'l', sizeof path - 1);
+    memcpy(path, start, strlen(start));
+    path[sizeof path - 1] = '\0';
+    start_at(daemon, path, "");
+    check_echo(path);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(mode_of(path), 0);
+}
+
+static void longest_abstract_name(struct daemon *daemon)
+{
+    char name[108];
+    use_abstract(name);
+    memset(name + strlen(name), 'l', sizeof name - 1 - strlen(name));
+    name[sizeof name - 1] = '\0';
+    start_at(daemon, name, "");
+    check_echo(name);
+}
+
+static void streams_are_whole(struct daemon *daemon)
+{
+    struct stream streams[3];
+    const char *path = harness_path("streams");
+    start_at(daemon, path, "");
+    for (unsigned i = 0; i < 3; i++)
+        stream_init(&streams[i], client_connect_unix(path), i, (1 << 20) + i, true);
+    streams_run(streams, 3);
+}
+
+static void stream_is_verbatim(struct daemon *daemon)
+{
+    struct stream stream;
+    const char *path = harness_path("verbatim");
+    start_at(daemon, path, "--rfc862");
+    stream_init(&stream, client_connect_unix(path), 5, 1 << 20, false);
+    streams_run(&stream, 1);
+}
+
+/* A client that does not read holds up nobody else, and loses nothing. */
+static void jammed_client(struct daemon *daemon)
+{
+    struct stream jammed;
+    const char *path = harness_path("jammed");
+    start_at(daemon, path, "");
+    stream_init(&jammed, client_connect_unix(path), 2, 1 << 28, true);
+    streams_jam(&jammed, 1);
+    check_echo(path);
+    streams_run(&jammed, 1);
+}
+
+static void half_close_is_answered(struct daemon *daemon)
+{
+    const char *path = harness_path("half");
+    start_at(daemon, path, "");
+    int fd = client_connect_unix(path);
+    client_send(fd, "hi", 2);
+    client_shutdown(fd);
+    client_expect(fd, "GOT:hi", 6);
+    client_expect_end(fd);
+}
+
+static void drain_waits(struct daemon *daemon)
+{
+    const char *path = harness_path("drain");
+    start_at(daemon, path, "--drain-timeout=3600");
+    int fd = client_connect_unix(path);
+    client_ping(fd, "GOT:", "hello");
+    daemon_signal(daemon, SIGTERM);
+    (void)daemon_wait_line(daemon, "Stopping: waiting for 1 connection,");
+    client_ping(fd, "GOT:", "still here");
+    assert_true(client_try_unix(path) < 0);
+    client_close(fd);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+}
+
+static void peer_is_logged(struct daemon *daemon)
+{
+    char peer[64];
+    char line[128];
+    const char *path = harness_path("peer");
+    start_at(daemon, path, "");
+    (void)snprintf(peer, sizeof peer, "unix:pid=%d,uid=%u", (int)getpid(), (unsigned)getuid());
+    check_echo(path);
+    (void)snprintf(line, sizeof line, "Connection from %s", peer);
+    assert_string_equal(daemon_wait_line(daemon, ""), line);
+    (void)snprintf(line, sizeof line, "Connection closed: %s", peer);
+    assert_string_equal(daemon_wait_line(daemon, ""), line);
+}
+
+/* ---- permissions ---- */
+
+/* Whatever the umask of who starts it. */
+static void check_mode(const char *options, mode_t mask, mode_t mode)
+{
+    struct e2e_case test;
+    const char *path = harness_path("mode");
+    struct daemon *daemon = second_setup(&test);
+    mode_t before = umask(mask);
+    start_at(daemon, path, options);
+    (void)umask(before);
+    assert_true(S_ISSOCK(mode_of(path)));
+    assert_int_equal(mode_of(path) & 07777, mode);
+    if ((mode & S_IWUSR) != 0)
+        check_echo(path);
+    second_stop(&test);
+}
+
+static void permissions(struct daemon *daemon)
+{
+    (void)daemon;
+    check_mode("", 022, 0666);
+    check_mode("", 077, 0666);
+    check_mode("--socket-mode=600", 0, 0600);
+    check_mode("--socket-mode=0660", 077, 0660);
+    check_mode("--socket-mode=777", 077, 0777);
+    check_mode("--socket-mode=666 --socket-mode=0", 0, 0);
+}
+
+static void bad_permissions(struct daemon *daemon)
+{
+    (void)daemon;
+    static const char *const modes[] = {"8", "999", "1000", "-1", "0x1ff", "rw", "", "66a"};
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        char options[64];
+        char said[64];
+        (void)snprintf(options, sizeof options, "--socket-mode=%s", modes[i]);
+        (void)snprintf(said, sizeof said, "--socket-mode: '%s'", modes[i]);
+        (void)harness_run_refused(&(struct launch){.options = options}, 2, said, "octal");
+    }
+}
+
+/* ---- files that stand there already ---- */
+
+/* Leaves what a daemon leaves that was killed. */
+static void make_stale(const char *path)
+{
+    struct e2e_case test;
+    void *state = &test;
+    struct daemon *daemon = second_setup(&test);
+    start_at(daemon, path, "");
+    daemon_signal(daemon, SIGKILL);
+    assert_int_equal(waitpid(daemon->pid, NULL, 0), daemon->pid);
+    daemon->pid = 0;
+    test.passed = true;
+    assert_int_equal(harness_teardown(&state), 0);
+    assert_true(S_ISSOCK(mode_of(path)));
+}
+
+static void stale_file_is_replaced(struct daemon *daemon)
+{
+    const char *path = harness_path("stale");
+    make_stale(path);
+    start_at(daemon, path, "--socket-mode=600");
+    assert_int_equal(mode_of(path) & 07777, 0600);
+    check_echo(path);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(mode_of(path), 0);
+}
+
+static void refuse_at(const char *path, const char *reason)
+{
+    (void)harness_run_refused(&(struct launch){.options = bind_option(path), .own_port = true}, 1,
+                              path, reason);
+}
+
+static void live_one_is_left_alone(struct daemon *daemon)
+{
+    char name[64];
+    char options[100];
+    const char *path = harness_path("live");
+    use_abstract(name);
+    (void)snprintf(options, sizeof options, "--bind=unix:%s", name);
+    start_at(daemon, path, options);
+    int fd = client_connect_unix(path);
+    client_ping(fd, "GOT:", "hello");
+    refuse_at(path, "Address already in use");
+    refuse_at(name, "Address already in use");
+    client_ping(fd, "GOT:", "still here");
+    check_echo(path);
+    check_echo(name);
+}
+
+/* One who listens but does not accept for now is alive too. */
+static void busy_one_is_left_alone(struct daemon *daemon)
+{
+    const char *path = harness_path("busy");
+    start_at(daemon, path, "--backlog=1");
+    daemon_freeze(daemon);
+    int waiting[2] = {client_connect_unix(path), client_connect_unix(path)};
+    refuse_at(path, "Address already in use");
+    daemon_signal(daemon, SIGCONT);
+    client_ping(waiting[0], "GOT:", "hello");
+    client_ping(waiting[1], "GOT:", "hello");
+    check_echo(path);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void check_file(const char *path, const char *text)
+{
+    char read[64] = "";
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    assert_non_null(fgets(read, sizeof read, file));
+    (void)fclose(file);
+    assert_string_equal(read, text);
+}
+
+static void other_files_are_left_alone(struct daemon *daemon)
+{
+    (void)daemon;
+    const char *path = harness_path("file");
+    const char *link = harness_path("link");
+    write_file(path, "precious");
+    assert_int_equal(symlink(path, link), 0);
+    refuse_at(path, "File exists");
+    refuse_at(link, "File exists");
+    check_file(path, "precious");
+    check_file(link, "precious");
+    path = harness_path("directory");
+    assert_int_equal(mkdir(path, 0700), 0);
+    refuse_at(path, "File exists");
+    assert_true(S_ISDIR(mode_of(path)));
+    path = harness_path("fifo");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    refuse_at(path, "File exists");
+    assert_true(S_ISFIFO(mode_of(path)));
+}
+
+/* Of a socket that is no stream nobody can say here whether it is in use. */
+static void datagram_socket_is_left_alone(struct daemon *daemon)
+{
+    (void)daemon;
+    const char *path = harness_path("datagram");
+    (void)harness_bind_unix(path, SOCK_DGRAM);
+    refuse_at(path, "Address already in use");
+    assert_true(S_ISSOCK(mode_of(path)));
+}
+
+static void directories_that_are_none(struct daemon *daemon)
+{
+    (void)daemon;
+    refuse_at(harness_path("missing/socket"), "No such file or directory");
+    write_file(harness_path("not-a-directory"), "precious");
+    refuse_at(harness_path("not-a-directory/socket"), "Not a directory");
+}
+
+/* Nothing of a start that fails is left behind. */
+static void failed_start_leaves_no_file(struct daemon *daemon)
+{
+    (void)daemon;
+    char options[300];
+    const char *path = harness_path("half-started");
+    const char *missing = harness_path("missing/socket");
+    (void)snprintf(options, sizeof options, "--bind=unix:%s --bind=unix:%s", path, missing);
+    (void)harness_run_refused(&(struct launch){.options = options, .own_port = true}, 1, missing,
+                              "No such file or directory");
+    assert_int_equal(mode_of(path), 0);
+}
+
+static void misuse(const char *path, const char *why)
+{
+    const char *line = harness_run_refused(
+        &(struct launch){.options = bind_option(path), .own_port = true}, 2, "--bind", why);
+    assert_int_equal(strncmp(line, "uvechod: ", 9), 0);
+}
+
+static void paths_that_cannot_be(struct daemon *daemon)
+{
+    (void)daemon;
+    char path[109];
+    memset(path, 'l', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    path[0] = '/';
+    misuse(path, "107 bytes");
+    path[0] = '@';
+    misuse(path, "107 bytes");
+    misuse("", "it is empty");
+    misuse("@", "it is empty"); /* the kernel would make up a name */
+}
+
+/* ---- the end ---- */
+
+static void file_is_removed(struct daemon *daemon)
+{
+    const char *path = harness_path("removed");
+    start_at(daemon, path, "");
+    assert_true(S_ISSOCK(mode_of(path)));
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(mode_of(path), 0);
+}
+
+/* By a socket, or by anything. */
+static void replaced_file_stays(struct daemon *daemon)
+{
+    const char *path = harness_path("replaced");
+    const char *other = harness_path("replaced-too");
+    char option[160];
+    (void)snprintf(option, sizeof option, "--bind=unix:%s", other);
+    start_at(daemon, path, option);
+    (void)daemon_wait_line(daemon, other);
+    assert_int_equal(unlink(path), 0);
+    int fd = harness_bind_unix(path, SOCK_STREAM);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(unlink(other), 0);
+    write_file(other, "precious");
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_true(S_ISSOCK(mode_of(path)));
+    client_close(client_connect_unix(path));
+    check_file(other, "precious");
+}
+
+static void missing_file_is_no_harm(struct daemon *daemon)
+{
+    const char *path = harness_path("gone");
+    start_at(daemon, path, "");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(mode_of(path), 0);
+}
+
+/* One that still serves its last clients does not take the file of its successor with it. */
+static void successor_keeps_its_file(struct daemon *daemon)
+{
+    struct e2e_case test;
+    const char *path = harness_path("successor");
+    struct daemon *old = second_setup(&test);
+    start_at(old, path, "--drain-timeout=3600");
+    int fd = client_connect_unix(path);
+    client_ping(fd, "GOT:", "hello");
+    daemon_signal(old, SIGTERM);
+    (void)daemon_wait_line(old, "Stopping: waiting for 1 connection,");
+    start_at(daemon, path, "");
+    check_echo(path);
+    client_ping(fd, "GOT:", "still here");
+    client_close(fd);
+    void *state = &test;
+    assert_int_equal(daemon_wait_exit(old), 0);
+    test.passed = true;
+    assert_int_equal(harness_teardown(&state), 0);
+    assert_true(S_ISSOCK(mode_of(path)));
+    check_echo(path);
+}
+
+int main(void)
+{
+    harness_init();
+    const struct CMUnitTest tests[] = {
+        e2e_test(path_and_tcp),
+        e2e_test(abstract_and_tcp),
+        e2e_test(several_paths),
+        e2e_test(abstract_name_is_free_again),
+        e2e_test(longest_path),
+        e2e_test(longest_abstract_name),
+        e2e_test(streams_are_whole),
+        e2e_test(stream_is_verbatim),
+        e2e_test(jammed_client),
+        e2e_test(half_close_is_answered),
+        e2e_test(drain_waits),
+        e2e_test(peer_is_logged),
+        e2e_test(permissions),
+        e2e_test(bad_permissions),
+        e2e_test(stale_file_is_replaced),
+        e2e_test(live_one_is_left_alone),
+        e2e_test(busy_one_is_left_alone),
+        e2e_test(other_files_are_left_alone),
+        e2e_test(datagram_socket_is_left_alone),
+        e2e_test(directories_that_are_none),
+        e2e_test(failed_start_leaves_no_file),
+        e2e_test(paths_that_cannot_be),
+        e2e_test(file_is_removed),
+        e2e_test(replaced_file_stays),
+        e2e_test(missing_file_is_no_harm),
+        e2e_test(successor_keeps_its_file),
+    };
+    return cmocka_run_group_tests_name("e2e.unix", tests, NULL, NULL);
+}
