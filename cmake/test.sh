@@ -1,27 +1,52 @@
 #!/bin/sh
-# sh cmake/test.sh [plain|asan]...: installs what is missing, builds build/test-plain and
-# build/test-asan (AddressSanitizer and UndefinedBehaviorSanitizer) and runs the tests of both, or
-# of the one that is named.
+# sh cmake/test.sh [plain|asan|system]...: installs what is missing and runs the tests:
+#   plain    of build/test-plain
+#   asan     of build/test-asan, with AddressSanitizer and UndefinedBehaviorSanitizer
+#   system   of the Debian package, on a booted Debian with systemd (tests/system/run.sh)
+# Without a kind it runs all of them, the last one only where it can: as root, with user-mode-linux
+# and debootstrap there already, which are much to install for who just wants to know whether the
+# tests pass. With UVECHOD_TEST_ALL=1 it is not skipped either.
 set -eu
 
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/common.sh"
 
-[ $# -gt 0 ] || set -- plain asan
+can_boot() { [ "$(id -u)" -eq 0 ] && have linux.uml && have debootstrap && have mkfs.ext4; }
+
+if [ $# -eq 0 ]; then
+    set -- plain asan
+    if [ "${UVECHOD_TEST_ALL:-}" = 1 ] || can_boot; then
+        set -- system "$@"
+    else
+        say "Skipped: the system test, which needs root, user-mode-linux and debootstrap." \
+            "'sh cmake/test.sh system' installs them."
+    fi
+fi
+
+builds=
 sanitizers=
+system=
 for kind in "$@"; do
     case $kind in
-    plain) ;;
-    asan) sanitizers=sanitizers ;;
+    plain) builds="$builds plain" ;;
+    asan) builds="$builds asan" sanitizers=sanitizers ;;
+    system) system=yes ;;
     *)
-        say "usage: sh cmake/test.sh [plain|asan]..."
+        say "usage: sh cmake/test.sh [plain|asan|system]..."
         exit 2
         ;;
     esac
 done
-need compiler make cmake pkg-config libuv cmocka $sanitizers
+failed=
 
-for kind in "$@"; do
+# First, so that a run closes with ctest's lines.
+if [ -n "$system" ]; then
+    package=$(sh "$root/cmake/package.sh") && sh "$root/tests/system/run.sh" "$package" ||
+        failed=" system"
+fi
+
+[ -z "$builds" ] || need compiler make cmake pkg-config libuv cmocka $sanitizers
+for kind in $builds; do
     set_up() { build "test-$kind" -DCMAKE_BUILD_TYPE=Debug -DUVECHOD_WERROR=ON "$@"; }
     case $kind in
     plain) set_up ;;
@@ -40,8 +65,7 @@ done
 : "${UBSAN_OPTIONS:=abort_on_error=1:print_stacktrace=1}"
 export ASAN_OPTIONS UBSAN_OPTIONS
 
-failed=
-for kind in "$@"; do
+for kind in $builds; do
     ctest --test-dir "$root/build/test-$kind" --output-on-failure --no-tests=error -j "$jobs" ||
         failed="$failed $kind"
 done

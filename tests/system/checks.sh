@@ -1,0 +1,498 @@
+#!/bin/sh
+# Runs as root inside the machine that run.sh boots, by the unit checks.service, and writes its
+# results to /host/results: a line "1..N", "ok - TITLE" or "not ok - TITLE" for each of the N
+# checks, and what a failed one said after "# ".
+set -u
+export LC_ALL=C.UTF-8 SYSTEMD_PAGER='' SYSTEMD_COLORS=0 DEBIAN_FRONTEND=noninteractive
+
+service=uvechod.service
+socket=uvechod.socket
+# Readable for the daemon's user, for what is run in the daemon's place.
+work=/run/checks
+mkdir -p "$work"
+
+fail() {
+    echo "$*"
+    exit 1
+}
+
+# same WHAT GOT WANTED
+same() { [ "$2" = "$3" ] || fail "$1: got '$2', wanted '$3'"; }
+
+# soon SECONDS COMMAND...: waits until COMMAND succeeds. For what nothing else can wait for.
+soon() {
+    deadline=$(($(date +%s) + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s)" -lt "$deadline" ] || fail "Waited in vain for: $*"
+        sleep 0.1
+    done
+}
+
+property() { systemctl show --property="$1" --value "${2:-$service}"; }
+
+property_is() { [ "$(property "$1")" = "$2" ]; }
+
+apt_get() { apt-get --quiet --yes -o Dpkg::Use-Pty=0 "$@"; }
+
+# drop_in UNIT: adds standard input to the unit's settings, until the next check.
+drop_in() {
+    mkdir -p "/run/systemd/system/$1.d"
+    cat >"/run/systemd/system/$1.d/check.conf"
+    systemctl daemon-reload
+}
+
+# How each check finds the machine: the package as installed, its socket enabled and listening, no
+# service.
+fresh() {
+    systemctl stop "$socket" "$service"
+    if [ -n "$(find /run/systemd/system /etc/systemd/system -name 'uvechod.*.d')" ]; then
+        rm -rf /run/systemd/system/uvechod.* /etc/systemd/system/uvechod.*
+        systemctl daemon-reload
+    fi
+    systemctl reset-failed
+    [ "$(systemctl is-enabled "$socket")" = enabled ] || systemctl enable "$socket"
+    systemctl start "$socket"
+}
+
+# What the daemon said since the check began.
+said() {
+    journalctl --quiet --sync
+    journalctl --quiet --since="$since" --output="${1:-cat}" \
+        _TRANSPORT=stdout "_SYSTEMD_UNIT=$service"
+}
+
+says() { said | grep -q "$@"; }
+
+# ask TEXT NC-ARGUMENT...: sends a line, half-closes, prints the answer.
+ask() {
+    text=$1
+    shift
+    printf '%s\n' "$text" | timeout 20 nc -N "$@"
+}
+
+echoes() { same "answer from $*" "$(ask Hello "$@")" GOT:Hello; }
+
+# A connection that stays: session_send writes to it, session_got looks for an answer.
+session_open() {
+    rm -f "$work/in" "$work/out"
+    mkfifo "$work/in"
+    nc -N "$@" <"$work/in" >"$work/out" &
+    session=$!
+    exec 3>"$work/in"
+}
+session_send() { printf '%s\n' "$1" >&3; }
+session_got() { soon 10 grep -qx "GOT:$1" "$work/out"; }
+session_close() {
+    exec 3>&-
+    wait "$session"
+}
+
+# ---------------------------------------------------------------------------------------------
+
+# As README has it.
+check_install() {
+    cp /host/package.deb "$work/uvechod.deb"
+    apt_get install "$work/uvechod.deb"
+    same "socket enabled" "$(systemctl is-enabled "$socket")" disabled
+    same "service enabled" "$(systemctl is-enabled "$service")" disabled
+    same "socket active" "$(systemctl is-active "$socket")" inactive
+    same "service active" "$(systemctl is-active "$service")" inactive
+}
+
+# security TENTHS UNIT-FILE: its exposure is at most that.
+security() {
+    table=$(systemd-analyze security --offline=true --threshold="$1" "$2") ||
+        fail "Above $1 tenths: $(echo "$table" | grep -v '✓')"
+    echo "$table" | tail -n 1
+}
+
+check_units() {
+    units=$(dirname "$(property FragmentPath)")
+    said=$(systemd-analyze verify --man=no "$units/$service" "$units/$socket" 2>&1) ||
+        fail "systemd-analyze verify: $said"
+    same "systemd-analyze verify" "$said" ''
+    security 4 "$units/$service"
+    mkdir -p "$work/own/$service.d"
+    cp "$units/$service" "$work/own"
+    cp "$(own_port_conf)" "$work/own/$service.d"
+    security 11 "$work/own/$service"
+}
+
+check_activation() {
+    systemctl enable --now "$socket"
+    same "socket active" "$(systemctl is-active "$socket")" active
+    same "service active before" "$(systemctl is-active "$service")" inactive
+    echoes 127.0.0.1 25000
+    same "service active after" "$(systemctl is-active "$service")" active
+}
+
+check_echo() {
+    drop_in "$socket" <<'END'
+[Socket]
+ListenStream=/run/uvechod.sock
+END
+    systemctl restart "$socket"
+    echoes 127.0.0.1 25000
+    echoes ::1 25000
+    echoes -U /run/uvechod.sock
+    same "sockets" "$(said | grep -c 'Listening')" 3
+    systemctl stop "$socket" "$service"
+    [ ! -e /run/uvechod.sock ] || fail "The socket file is still there."
+}
+
+check_large() {
+    # Without a G, every GOT: that comes back is a prefix.
+    head -c 3000000 /dev/urandom | tr -d G >"$work/sent"
+    timeout 60 nc -N 127.0.0.1 25000 <"$work/sent" >"$work/received" || fail "nc: $?"
+    sed 's/GOT://g' "$work/received" | cmp - "$work/sent"
+}
+
+check_process() {
+    echoes 127.0.0.1 25000
+    pid=$(property MainPID)
+    status() { sed -n "s/^$1:[[:space:]]*\([^[:space:]]*\).*/\1/p" "/proc/$pid/status"; }
+    uid=$(status Uid)
+    if [ "$uid" -lt 61184 ] || [ "$uid" -gt 65519 ]; then
+        fail "User $uid is not a dynamic one."
+    fi
+    same Seccomp "$(status Seccomp)" 2
+    same NoNewPrivs "$(status NoNewPrivs)" 1
+    for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+        same "$set" "$(status "$set")" 0000000000000000
+    done
+    same "open files" "$(awk '/^Max open files/ { print $5 }' "/proc/$pid/limits")" \
+        "$(property LimitNOFILE)"
+    [ "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/1/ns/net)" ] ||
+        fail "It shares the machine's network."
+    same "network interfaces" "$(sed -n 's/^ *\([^ ]*\):.*/\1/p' "/proc/$pid/net/dev")" lo
+}
+
+# The daemon would never try, so a program in its place does, in the same sandbox. Only the right
+# to run it, and what concerns an end at once, is changed.
+check_sandbox() {
+    cat >"$work/probe.pl" <<'END'
+use Errno;
+use Socket;
+my $bad = 0;
+sub refused {
+    my ($what, $ok, @errors) = @_;
+    my $error = $ok ? "" : (grep { $!{$_} } keys %!)[0];
+    my $expected = grep { $_ eq $error } @errors;
+    print $expected ? "refused" : "NOT REFUSED", ": $what ", $ok ? "" : $!, "\n";
+    $bad = 1 unless $expected;
+}
+for (["TCP", AF_INET, SOCK_STREAM], ["UDP", AF_INET, SOCK_DGRAM], ["raw IP", AF_INET, SOCK_RAW],
+     ["TCP over IPv6", AF_INET6, SOCK_STREAM], ["netlink", 16, SOCK_RAW],
+     ["packet", 17, SOCK_RAW]) {
+    my ($what, $family, $type) = @$_;
+    refused("a $what socket", socket(my $s, $family, $type, 0), "EAFNOSUPPORT");
+}
+socket(my $unix, AF_UNIX, SOCK_DGRAM, 0) or do { print "No Unix socket: $!\n"; $bad = 1 };
+for my $file ("/etc/uvechod", "/var/lib/uvechod", "/run/uvechod", "/root/uvechod") {
+    refused("writing to $file", open(my $f, ">", $file), "EROFS", "EACCES");
+}
+refused("reading the shadow file", open(my $f, "<", "/etc/shadow"), "EACCES");
+refused("root's home", opendir(my $d, "/root"), "EACCES");
+refused("a signal to process 1", kill(0, 1), "EPERM", "ESRCH");
+refused("sight of process 1", -e "/proc/1", "ENOENT");
+refused("becoming root", do { $! = 0; $> = 0; !$! }, "EPERM", "EINVAL");
+refused("a shell", do { no warnings; exec { "/bin/sh" } "sh", "-c", "exit 0" }, "EACCES");
+exit $bad;
+END
+    drop_in "$service" <<END
+[Service]
+Type=oneshot
+Restart=no
+WatchdogSec=0
+ExecPaths=/usr/bin/perl
+ExecStart=
+ExecStart=/usr/bin/perl $work/probe.pl
+END
+    systemctl start "$service" || { said && fail "The sandbox has a hole."; }
+    said
+    same "probes refused" "$(said | grep -c '^refused')" 16
+}
+
+# The text may change between the two looks at it.
+status_shown() {
+    systemctl status "$service" | grep -qF "Status: \"$(property StatusText)\""
+}
+
+status_changed() {
+    text=$(property StatusText)
+    [ -n "$text" ] && [ "$text" != "$1" ]
+}
+
+check_status() {
+    echoes 127.0.0.1 25000
+    soon 10 status_changed ''
+    soon 10 status_shown
+    # It follows what happens.
+    before=$(property StatusText)
+    session_open 127.0.0.1 25000
+    session_send one
+    session_got one
+    soon 20 status_changed "$before"
+    echo "'$before' became '$text'"
+    session_close
+}
+
+check_watchdog() {
+    drop_in "$service" <<'END'
+[Service]
+WatchdogSec=2
+RestartSec=0
+LimitCORE=0
+END
+    echoes 127.0.0.1 25000
+    pid=$(property MainPID)
+    # As long as it lives, it is left alone.
+    sleep 3
+    same "process after the watchdog's time" "$(property MainPID)" "$pid"
+    kill -STOP "$pid"
+    soon 30 property_is NRestarts 1
+    soon 10 property_is ActiveState active
+    [ "$(property MainPID)" != "$pid" ] || fail "It is still the same process."
+    journalctl --quiet --sync
+    journalctl --quiet --since="$since" --unit="$service" --grep='Watchdog timeout' ||
+        fail "It was not the watchdog."
+    echoes 127.0.0.1 25000
+}
+
+check_stop() {
+    session_open 127.0.0.1 25000
+    session_send before
+    session_got before
+    # Or else systemd would start it again at the next connection.
+    systemctl stop "$socket"
+    systemctl stop --no-block "$service"
+    soon 10 property_is ActiveState deactivating
+    session_send during
+    session_got during
+    same "state" "$(property ActiveState)" deactivating
+    session_close
+    soon 5 property_is ActiveState inactive
+    same "result" "$(property Result)" success
+    same "exit code" "$(property ExecMainStatus)" 0
+    same "answers" "$(cat "$work/out")" "$(printf 'GOT:before\nGOT:during')"
+}
+
+check_restart() {
+    cat >"$work/load.pl" <<'END'
+use IO::Socket::INET;
+my ($n, $bad) = (0, 0);
+until (-e $ARGV[0]) {
+    my $answer = "";
+    if (my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:25000")) {
+        syswrite $s, "ping\n";
+        shutdown $s, 1;
+        while (sysread $s, my $more, 100) { $answer .= $more }
+    }
+    ++$n;
+    $answer eq "GOT:ping\n" or ++$bad, print "Connection $n: '$answer' $@ $!\n";
+}
+print "connections: $n, failed: $bad\n";
+exit($bad || $n < 50);
+END
+    rm -f "$work/enough"
+    loads=
+    for i in 1 2 3; do
+        perl "$work/load.pl" "$work/enough" >"$work/load.$i" 2>&1 &
+        loads="$loads $!"
+    done
+    for i in 1 2 3; do
+        pid=$(property MainPID)
+        systemctl restart "$service"
+        [ "$(property MainPID)" != "$pid" ] || fail "It was not restarted."
+        sleep 0.5
+    done
+    touch "$work/enough"
+    failed=
+    for load in $loads; do
+        wait "$load" || failed=yes
+    done
+    cat "$work"/load.[123]
+    [ -z "$failed" ] || fail "Connections failed, or there were too few to prove anything."
+}
+
+check_languages() {
+    for words in 'de_DE:Verbindung von' 'fr_FR:Connexion de'; do
+        systemctl stop "$service"
+        drop_in "$service" <<END
+[Service]
+Environment=LC_ALL=${words%%:*}.UTF-8
+END
+        echoes 127.0.0.1 25000
+        soon 10 says -F "${words#*:}"
+        said
+    done
+}
+
+check_priorities() {
+    drop_in "$service" <<'END'
+[Service]
+Environment=UVECHOD_OPTIONS=--verbose
+END
+    echoes 127.0.0.1 25000
+    soon 10 says 'Connection from'
+    # Neither a priority nor a time is left in the text.
+    if said | grep -E '^<[0-7]>|^[^ ]*[0-9][0-9]:[0-9][0-9]:[0-9][0-9]|^[0-9]{4}-[0-9]{2}'; then
+        fail "A line has a prefix of its own."
+    fi
+    same "lines with a priority" "$(said json | grep -c '"PRIORITY":"[0-7]"')" "$(said | wc -l)"
+    priorities=$(said json | sed 's/.*"PRIORITY":"\(.\)".*/\1/' | sort -u | tr -d '\n')
+    echo "Priorities: $priorities"
+    case $priorities in
+    *67) ;; # info and debug
+    *) fail "Info or debug is missing." ;;
+    esac
+}
+
+own_port_conf() { dpkg --listfiles uvechod | grep '/own-port\.conf$'; }
+
+check_alone() {
+    systemctl stop "$socket"
+    systemctl start "$service"
+    same "socket active" "$(systemctl is-active "$socket")" active
+    echoes 127.0.0.1 25000
+    echoes ::1 25000
+}
+
+check_own_port() {
+    mkdir -p "/etc/systemd/system/$service.d"
+    cp "$(own_port_conf)" "/etc/systemd/system/$service.d/own-port.conf"
+    systemctl daemon-reload
+    systemctl disable --now "$socket"
+    systemctl enable --now "$service"
+    same "service enabled" "$(systemctl is-enabled "$service")" enabled
+    same "socket active" "$(systemctl is-active "$socket")" inactive
+    echoes 127.0.0.1 25000
+    echoes ::1 25000
+    drop_in "$service" <<'END'
+[Service]
+Environment=UVECHOD_OPTIONS=--port=25001
+END
+    systemctl restart "$service"
+    echoes 127.0.0.1 25001
+    if ask Hello 127.0.0.1 25000; then
+        fail "The old port still listens."
+    fi
+    # Sockets that are there all the same give way, rather than hold the port.
+    systemctl stop "$service"
+    rm -r "/run/systemd/system/$service.d"
+    systemctl daemon-reload
+    systemctl start "$socket"
+    systemctl start "$service"
+    same "socket active" "$(systemctl is-active "$socket")" inactive
+    echoes 127.0.0.1 25000
+    systemctl --quiet disable --now "$service"
+}
+
+check_rfc862() {
+    drop_in "$socket" <<'END'
+[Socket]
+ListenStream=0.0.0.0:7
+ListenStream=[::]:7
+END
+    drop_in "$service" <<'END'
+[Service]
+Environment=UVECHOD_OPTIONS=--rfc862
+END
+    systemctl restart "$socket"
+    for address in 127.0.0.1 ::1; do
+        for port in 7 25000; do
+            same "answer from $address $port" "$(ask Hello "$address" "$port")" Hello
+        done
+    done
+}
+
+check_reinstall() {
+    echoes 127.0.0.1 25000
+    apt_get --reinstall install "$work/uvechod.deb"
+    same "socket enabled" "$(systemctl is-enabled "$socket")" enabled
+    same "socket active" "$(systemctl is-active "$socket")" active
+    echoes 127.0.0.1 25000
+}
+
+check_purge() {
+    echoes 127.0.0.1 25000
+    dpkg --listfiles uvechod >"$work/files"
+    apt_get purge uvechod
+    while read -r file; do
+        # Directories may be others' too.
+        [ -d "$file" ] || [ ! -e "$file" ] || fail "$file is still there."
+    done <"$work/files"
+    left=$(find / -xdev -name '*uvechod*' ! -path '/host/*' ! -path "$work/*" ! -path '/proc/*')
+    left=$left$(find /run /tmp /var/tmp -name '*uvechod*' ! -path "$work/*")
+    same "files left" "$left" ''
+    same "units left" "$(systemctl list-units --all --plain --no-legend 'uvechod*')" ''
+    same "unit files left" "$(systemctl list-unit-files --no-legend 'uvechod*')" ''
+    same "processes left" "$(pgrep -x uvechod)" ''
+    same "users left" "$(getent passwd uvechod)" ''
+    if ask Hello 127.0.0.1 25000; then
+        fail "Something listens still."
+    fi
+}
+
+# ---------------------------------------------------------------------------------------------
+
+# check FUNCTION TITLE
+check() {
+    start=$(date +%s)
+    since=@$(date +%s.%6N)
+    # Not as a condition, in which the shell would go on after a failure.
+    (
+        set -e
+        "check_$1"
+    ) >"$work/log" 2>&1 </dev/null
+    failed=$?
+    if [ "$failed" -eq 0 ]; then
+        echo "ok - $2"
+    else
+        echo "not ok - $2"
+        {
+            tail -n 30 "$work/log"
+            echo "The journal:"
+            journalctl --quiet --since="$since" --unit="$service" --unit="$socket" |
+                tail -n 20
+        } | sed 's/^/# /'
+    fi >>/host/results
+    {
+        echo "== $2, $(($(date +%s) - start)) s"
+        cat "$work/log"
+    } >>/host/checks.log
+    # Nothing of one check lives on to the next.
+    pkill -x nc
+}
+
+list='install|The package installs, and enables nothing
+units|The installed units verify, and are as safe as promised
+activation|The first connection starts the service
+echo|The echo is right over IPv4, IPv6 and a Unix socket
+large|Three megabytes come back whole
+process|The process runs as a dynamic user, with seccomp, no privileges and no network
+sandbox|The sandbox refuses sockets, files, processes and programs
+status|systemctl status shows what the daemon does
+watchdog|A daemon that hangs is killed by the watchdog and restarted
+stop|systemctl stop lets an open connection finish
+restart|systemctl restart under load fails no connection
+languages|German and French reach the journal
+priorities|Journal entries have priorities and no prefixes
+alone|The service, started by itself, fetches its sockets
+own_port|With the drop-in the service binds its own port
+rfc862|A drop-in adds port 7
+reinstall|Reinstalling leaves it enabled and answering
+purge|Purging the package leaves nothing'
+
+echo "1..$(echo "$list" | wc -l)" >/host/results
+echo "$list" | while IFS='|' read -r name title; do
+    case $name in
+    install | units | activation) ;;
+    *) fresh >>/host/checks.log 2>&1 ;;
+    esac
+    check "$name" "$title"
+    # All others need it.
+    [ "$name" != install ] || dpkg --status uvechod >/dev/null || break
+done
+journalctl --quiet --boot >/host/journal.log

@@ -1,0 +1,142 @@
+#!/bin/sh
+# sh image.sh IMAGE: makes IMAGE, an ext4 file system with a small Debian in it that boots under
+# user-mode-linux and runs the unit checks.service. Needs root. The suite and the mirror are those
+# that this machine's apt uses.
+# sh image.sh --key: prints a name for what it would make, which changes with this file, the mirror
+# and the kernel.
+set -eu
+
+image=$1
+
+# With Debian's smallest base: systemd, what the package needs, what the checks use, and what makes
+# locales of the daemon's languages.
+packages=systemd,systemd-sysv,dbus,kmod,libuv1,libsystemd0,locales,netcat-openbsd,procps
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "$@"
+    exit 1
+}
+
+# repository FIELD: prints it, of the repository that this machine's own packages come from, so that
+# one built here finds its libraries there. The sources name it (Release) by its code name, or as
+# stable and the like; then apt knows the code name if it has the repository's lists.
+suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+repository() {
+    for field in Release Codename; do
+        value=$(apt-get indextargets --format "\$($1)" 'Created-By: Packages' \
+            'Component: main' "$field: $suite" | head -n 1)
+        [ -z "$value" ] || break
+    done
+    echo "$value"
+}
+mirror=$(repository REPO_URI)
+[ -n "$mirror" ] || die "The apt sources have no section main of '$suite'."
+
+if [ "$image" = --key ]; then
+    # What the image depends on, for run.sh to name it by.
+    { cat "$0" && echo "$suite $mirror" && linux.uml --version; } | sha256sum | cut -c 1-16
+    exit
+fi
+[ "$(id -u)" -eq 0 ] || die "Only root can make a Debian tree."
+
+# apt's proxy, which may be set for one host alone.
+host=${mirror#*://}
+host=${host%%[:/]*}
+for scheme in http https; do
+    proxy=
+    eval "$(apt-config shell proxy "Acquire::$scheme::Proxy" \
+        proxy "Acquire::$scheme::Proxy::$host")"
+    case $proxy in
+    '') ;;
+    DIRECT) no_proxy="${no_proxy:+$no_proxy,}$host" && export no_proxy ;;
+    *) eval "${scheme}_proxy=\$proxy && export ${scheme}_proxy" ;;
+    esac
+done
+
+# The keys that the source names, if it does; or else debootstrap has Debian's.
+source=$(repository SOURCESENTRY)
+keyring=$(sed -n 's/.*[Ss]igned-[Bb]y[:=] *\(\/[^] ]*\).*/\1/p' "${source%:*}" | head -n 1)
+
+# The tree is no use to anybody but mkfs.
+tree=$(mktemp -d "$image.XXXXXX")
+trap 'rm -rf "$tree"' EXIT
+trap 'exit 1' HUP INT TERM
+
+log=$image.log
+debootstrap --variant=minbase --include="$packages" ${keyring:+--keyring="$keyring"} \
+    "$suite" "$tree/root" "$mirror" >"$log" 2>&1 </dev/null ||
+    die "debootstrap failed, as $log says: $(tail -n 5 "$log")"
+root=$tree/root
+
+for language in de_DE fr_FR; do
+    chroot "$root" localedef -i "$language" -f UTF-8 "$language.UTF-8" >>"$log" 2>&1 ||
+        die "Could not make the locale $language.UTF-8: $(tail -n 3 "$log")"
+done
+
+# IPv6 is a module of this kernel. systemd loads it before it does anything else.
+release=$(linux.uml --version)
+modules=/usr/lib/uml/modules/$release
+if dependencies=$(grep '/ipv6\.ko:' "$modules/modules.dep"); then
+    mkdir -p "$root/lib/modules/$release"
+    (cd "$modules" && printf '%s\n' modules.* && echo "$dependencies" | tr -d : | tr ' ' '\n') |
+        tar -c -C "$modules" -T - | tar -x -C "$root/lib/modules/$release"
+fi
+
+# What is on no server, and only costs time to start.
+mask() {
+    for unit in "$@"; do
+        ln -sf /dev/null "$root/etc/systemd/system/$unit"
+    done
+}
+mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
+    e2scrub_reap.service fstrim.timer getty@tty1.service getty-static.service \
+    ldconfig.service systemd-ask-password-console.path systemd-ask-password-wall.path \
+    systemd-journal-catalog-update.service systemd-logind.service systemd-pstore.service \
+    systemd-random-seed.service systemd-udevd.service systemd-udevd-control.socket \
+    systemd-udevd-kernel.socket systemd-udev-trigger.service systemd-update-done.service \
+    systemd-update-utmp.service systemd-update-utmp-runlevel.service
+
+# Generators run at every daemon-reload, of which there are many; of theirs only fstab's is needed.
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in "$root"/usr/lib/systemd/system-generators/*; do
+    case ${generator##*/} in
+    systemd-fstab-generator) ;;
+    *) ln -s /dev/null "$root/etc/systemd/system-generators/${generator##*/}" ;;
+    esac
+done
+
+# A machine that has booted before: the first boot would enable units by presets.
+echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
+echo system-test >"$root/etc/hostname"
+echo '127.0.0.1 localhost system-test' >"$root/etc/hosts"
+
+# /host is the directory that run.sh names on the kernel's command line.
+mkdir "$root/host"
+echo 'none /host hostfs defaults 0 0' >"$root/etc/fstab"
+cat >"$root/etc/systemd/system/checks.service" <<'END'
+[Unit]
+Description=Checks
+After=multi-user.target
+# Nothing here outlives the run: no need to shut down in order.
+SuccessAction=poweroff-immediate
+FailureAction=poweroff-immediate
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /host/checks.sh
+StandardOutput=journal+console
+TimeoutStartSec=infinity
+
+[Install]
+WantedBy=graphical.target
+END
+chroot "$root" systemctl enable --quiet checks.service
+chroot "$root" systemctl set-default --quiet graphical.target
+rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+
+# Room for what the tests write, which costs nothing: the file is sparse.
+mkfs.ext4 -q -L uvechod-system -d "$root" "$tree/image" 2G >>"$log" 2>&1 ||
+    die "Could not make $image: $(tail -n 3 "$log")"
+mv "$tree/image" "$image"
