@@ -55,6 +55,10 @@ met() {
     locales) [ -f /usr/share/i18n/locales/de_DE ] ;;
     dpkg-dev) have dpkg-shlibdeps ;;
     sanitizers) sanitizing_cc >/dev/null ;;
+    libev) links "${CC:-cc}" -lev ;;
+    # The distribution's Python may not be the first in PATH.
+    uvloop) python3 -c 'import uvloop' 2>/dev/null || /usr/bin/python3 -c 'import uvloop' 2>/dev/null ;;
+    xinetd) have xinetd || [ -x /usr/sbin/xinetd ] ;;
     *) have "$1" ;;
     esac
 }
@@ -84,6 +88,13 @@ packages() {
     dnf:sanitizers) echo libasan libubsan ;;
     apk:sanitizers) echo clang compiler-rt ;;
     brew:sanitizers) echo llvm ;;
+    apt-get:libev | apk:libev) echo libev-dev ;;
+    dnf:libev) echo libev-devel ;;
+    apt-get:gnuplot) echo gnuplot-nox ;;
+    *:node) echo nodejs ;;
+    apk:uvloop) echo py3-uvloop ;;
+    *:uvloop) echo python3-uvloop ;;
+    dnf:ncat | apk:ncat) echo nmap-ncat ;;
     *) echo "$1" ;;
     esac
 }

@@ -1,0 +1,32 @@
+#!/bin/sh
+# sh cmake/bench.sh [--peers] [--smoke] [option]... [suite]...: installs what is missing, builds a
+# release with the benchmark in build/bench-release and runs it; --help shows the options.
+#
+# Of node, uvloop, socat, ncat and xinetd those take part that are installed; --peers installs
+# them all. (xinetd's package starts a daemon, with no services.) --smoke needs no tools but those
+# of the build, and Python.
+set -eu
+
+# shellcheck source=cmake/common.sh
+. "$(dirname -- "$0")/common.sh"
+
+export PYTHONDONTWRITEBYTECODE=1
+tools='libev gnuplot strace valgrind'
+peers=
+for argument in "$@"; do
+    case $argument in
+    --smoke) tools= ;;
+    --peers) peers='node uvloop socat ncat xinetd' ;;
+    -h | --help)
+        need python3
+        exec python3 "$root/tests/bench/bench.py" --help
+        ;;
+    esac
+done
+# The lists are meant to split.
+# shellcheck disable=SC2086
+need compiler make cmake pkg-config libuv python3 $tools $peers
+build bench-release -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DUVECHOD_BENCH=ON
+
+cd "$root"
+exec python3 tests/bench/bench.py "$@"

@@ -1,0 +1,56 @@
+/*
+ * args.h - echoload's command line.
+ */
+#ifndef ECHOLOAD_ARGS_H
+#define ECHOLOAD_ARGS_H
+
+#include "target.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+enum load_mode {
+    MODE_PINGPONG, /* messages, as many under way as the depth says */
+    MODE_BULK,     /* streams, both directions as full as they get */
+    MODE_CHURN,    /* a connection per message */
+    MODE_IDLE,     /* connections that are merely there */
+};
+
+enum load_close {
+    CLOSE_HALF,  /* end our side, read to the end of theirs */
+    CLOSE_FULL,  /* close as soon as all answers are here */
+    CLOSE_RESET, /* the same, but with a reset, which leaves no TIME_WAIT */
+};
+
+struct args {
+    struct target target;
+    enum load_mode mode;
+    enum load_close close;
+    size_t connections;
+    size_t connecting; /* at most so many at once */
+    size_t size;       /* bytes of a message */
+    size_t depth;      /* messages under way per connection */
+    uint64_t count; /* of messages, connections (churn) or bytes (bulk); 0: until the time is up */
+    double seconds; /* 0: until the count is reached */
+    double warmup;  /* seconds before anything is counted */
+    double rate;    /* messages per second, open loop; 0: closed loop */
+    double timeout; /* seconds without a byte that is due */
+    const char *prefix;
+    size_t prefix_len;
+    size_t chunk;
+    bool echo_first; /* idle: a message on every connection at the beginning */
+    bool echo_last;  /* ... and at the end */
+    pid_t pid;       /* of the server, to measure its CPU time; 0: not asked for */
+    bool json;
+};
+
+enum args_outcome { ARGS_RUN, ARGS_DONE, ARGS_ERROR };
+
+/* Wrong usage is one line on err. */
+enum args_outcome args_parse(struct args *args, int argc, char **argv, FILE *out, FILE *err);
+
+const char *args_mode_name(enum load_mode mode);
+
+#endif

@@ -1,0 +1,229 @@
+"""
+The benchmark's driver; `sh cmake/bench.sh --help` builds what it needs and runs it.
+
+Every case is gone through by all contestants in turn, A B C A B C, so that what disturbs the
+machine for a while disturbs them all. The server has one CPU and the load another.
+"""
+
+import argparse
+import atexit
+import os
+import platform
+import shutil
+import signal
+import sys
+import time
+
+import contestants
+import goals
+import processes
+import report
+import suites
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(prog="sh cmake/bench.sh", description="Benchmark uvechod.")
+    names = ", ".join(suites.SUITES)
+    parser.add_argument("suite", nargs="*", help=f"{names} (all of them)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each case (5)")
+    parser.add_argument("--seconds", type=float, default=2, metavar="S", help="per run (2)")
+    parser.add_argument("--contestants", metavar="A,B", help="only these; the first is the baseline")
+    parser.add_argument("--case", metavar="TEXT", help="only cases whose name contains TEXT")
+    parser.add_argument(
+        "--handicap",
+        action="store_true",
+        help="give the server half of its CPU: the load is never what limits",
+    )
+    parser.add_argument("--list", action="store_true", help="show the contestants and exit")
+    parser.add_argument("--no-counts", action="store_true", help="without strace and callgrind")
+    parser.add_argument(
+        "--smoke", action="store_true", help="seconds in all: only looks for wrong bytes"
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="install node, uvloop, socat, ncat and xinetd first"
+    )
+    parser.add_argument("--build", default="build/bench-release", help=argparse.SUPPRESS)
+    parser.add_argument("--out", default="build/bench", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    for suite in args.suite:
+        if suite not in suites.SUITES:
+            parser.error(f"'{suite}' is no suite: {names}")
+    if args.rounds < 1 or args.seconds <= 0:
+        parser.error("--rounds and --seconds must be positive")
+    return parser, args
+
+
+def choose(parser, args):
+    everyone = contestants.available(args.build)
+    if args.smoke:
+        everyone = [c for c in everyone if c.native or c.name == "asyncio"]
+    if not args.contestants:
+        return everyone
+    by_name = {c.name: c for c in everyone}
+    chosen = args.contestants.split(",")
+    for name in chosen:
+        if name not in by_name:
+            parser.error(f"'{name}' is not here; there are {', '.join(by_name)}")
+    return [by_name[name] for name in chosen]
+
+
+class Progress:
+    """One line on a terminal that says what runs and how long it will take; silent elsewhere."""
+
+    def __init__(self, total):
+        self.total = total
+        self.done = 0
+        self.start = time.monotonic()
+        self.tty = sys.stderr.isatty()
+
+    def show(self, text):
+        self.done += 1
+        if not self.tty:
+            return
+        spent = time.monotonic() - self.start
+        left = "" if self.done < 3 else f", {self.clock(spent / (self.done - 1) * self.left())} left"
+        print(f"\r\033[K[{self.done}/{self.total}{left}] {text}", end="", file=sys.stderr)
+        sys.stderr.flush()
+
+    def left(self):
+        return self.total - self.done + 1
+
+    def clear(self):
+        if self.tty:
+            print("\r\033[K", end="", file=sys.stderr)
+
+    @staticmethod
+    def clock(seconds):
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def note(progress, text):
+    progress.clear()
+    print(text, flush=True)
+
+
+def rounds_of(case, rounds):
+    """The numbers of the rounds: 0 is the warm-up, and does not count."""
+    if case.suite == "idle":  # memory does not vary, and a round takes long
+        return range(1, min(rounds, 2) + 1)
+    return range(0 if rounds > 1 else 1, rounds + 1)
+
+
+def run_case(run, case, field, rounds, progress):
+    result = {
+        "suite": case.suite,
+        "name": case.name,
+        "label": case.label,
+        "connections": case.connections,
+        "rounds": {c.name: [] for c in field},
+        "failed": {},
+    }
+    for number in rounds_of(case, rounds):
+        for contestant in field:
+            progress.show(f"{case.name}, round {number} of {rounds}: {contestant.name}")
+            if contestant.name in result["failed"]:
+                continue
+            try:
+                figures = case.measure(run, contestant, case)
+            except processes.LoadFailed as failure:
+                result["failed"][contestant.name] = str(failure)
+                del result["rounds"][contestant.name]
+                continue
+            if number > 0:
+                result["rounds"][contestant.name].append(figures)
+    return result
+
+
+def run_counts(run, field, progress):
+    counts = {}
+    for contestant in field:
+        counts[contestant.name] = {}
+        for tool, few, many in (("strace", 1000, 11000), ("callgrind", 1000, 11000)):
+            command = {"strace": "strace", "callgrind": "valgrind"}[tool]
+            progress.show(f"{tool}: {contestant.name}")
+            if not shutil.which(command) or (tool == "callgrind" and not contestant.native):
+                continue
+            try:
+                count = suites.count_per_message(run, contestant, tool, few, many)
+                counts[contestant.name][tool] = count
+            except (processes.LoadFailed, OSError, IndexError) as failure:
+                note(progress, f"{tool}, {contestant.name}: {failure}")
+    return counts
+
+
+def plan(args, field):
+    for suite in args.suite or suites.SUITES:
+        for case in suites.cases(suite, args.smoke):
+            if args.case and args.case not in case.name:
+                continue
+            takers = [c for c in field if c.takes_part(suite, case.connections)]
+            if takers:
+                yield case, takers
+
+
+def conditions(args):
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as cpuinfo:
+        models = [line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")]
+    model = models[0] if models else platform.machine()
+    server, load = processes.cpus()
+    return (
+        f"{args.rounds} rounds of {args.seconds:g} s, interleaved; server on CPU {server}, load on "
+        f"CPU {load} of {os.cpu_count()} ({model}), Linux {platform.release()}, loopback"
+        f"{'; the server has half of its CPU' if args.handicap else ''}; "
+        "medians, ratios to the first line with the least and the most of all rounds"
+    )
+
+
+def run_all(args, run, field):
+    planned = list(plan(args, field))
+    counting = field if not (args.smoke or args.no_counts) else []
+    runs = sum(len(takers) * len(rounds_of(case, args.rounds)) for case, takers in planned)
+    progress = Progress(runs + 2 * len(counting))
+    seconds = sum(
+        len(takers) * len(rounds_of(case, args.rounds)) * run.expected(case)
+        for case, takers in planned
+    )
+    note(progress, f"{runs} runs, which take about {Progress.clock(seconds)} minutes\n")
+    results = {"conditions": conditions(args), "smoke": args.smoke, "cases": [], "counts": {}}
+    for case, takers in planned:
+        result = run_case(run, case, takers, args.rounds, progress)
+        results["cases"].append(result)
+        if result["rounds"]:
+            note(progress, report.plain(report.table(result)) + "\n")
+        for name, why in result["failed"].items():
+            note(progress, f"FAILED {case.name}, {name}: {why}")
+        report.write(results, args.out)
+    results["counts"] = run_counts(run, counting, progress)
+    if counting:
+        note(progress, report.plain(report.counts_table(results["counts"])) + "\n")
+    if not args.smoke:
+        note(progress, report.plain(goals.table(results["cases"])) + "\n")
+    report.write(results, args.out)
+    return results
+
+
+def main():
+    parser, args = parse_args()
+    field = choose(parser, args)
+    if args.list:
+        print("\n".join(c.name for c in field))
+        return 0
+    if args.smoke:
+        args.rounds, args.seconds = 1, 0.15
+    atexit.register(processes.stop_all)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    program = os.path.join(args.build, "tests/bench/echoload")
+    run = suites.Run(program, args.seconds, 0.05 if args.smoke else 0.3, args.smoke)
+    if args.handicap:
+        processes.spawn(["sh", "-c", "while :; do :; done"], processes.cpus()[0])
+    try:
+        results = run_all(args, run, field)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    print(f"Written: {args.out}/results.json, results.md, and a plot per suite")
+    return 1 if any(case["failed"] for case in results["cases"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

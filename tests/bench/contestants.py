@@ -1,0 +1,105 @@
+"""Who takes part: how to start each echo server, and what it is not asked to do."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BASELINE = os.path.join(HERE, "baseline")
+
+
+class Contestant:
+    """An echo server on 127.0.0.1: command(port) starts it."""
+
+    def __init__(self, name, command, *, prefix=False, native=False, most=1 << 20, skip=()):
+        self.name = name
+        self.command = command
+        self.expect = [] if prefix else ["--rfc862"]  # echoload's options
+        self.native = native  # a C program: fit for callgrind, quick to start
+        self.most = most  # connections; less for those that fork for each
+        self.skip = skip  # suites
+
+    def takes_part(self, suite, connections):
+        return suite not in self.skip and connections <= self.most
+
+
+def _python_with_uvloop():
+    """The one in PATH may not be the distribution's, which has the distribution's modules."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(python):
+            probe = subprocess.run([python, "-c", "import uvloop"], stderr=subprocess.DEVNULL)
+            if probe.returncode == 0:
+                return python
+    return None
+
+
+def _which(name):
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+_temporary = tempfile.TemporaryDirectory(prefix="uvechod-bench-")  # gone at the end
+
+
+def _xinetd(port):
+    with open(os.path.join(BASELINE, "xinetd.conf"), encoding="ascii") as template:
+        text = template.read()
+    path = os.path.join(_temporary.name, f"xinetd-{port}.conf")
+    with open(path, "w", encoding="ascii") as conf:
+        conf.write(text.replace("PORT", str(port)))
+    files = ["-f", path, "-filelog", "/dev/null", "-pidfile", path + ".pid"]
+    return [_which("xinetd"), "-dontfork", *files]
+
+
+def _built(build):
+    """Ours, and the baselines that are built with it."""
+    uvechod = os.path.join(build, "uvechod")
+
+    def ours(*options):
+        return lambda port: [uvechod, "--quiet", "--bind=127.0.0.1", f"--port={port}", *options]
+
+    yield Contestant("epoll", _program(build, "bench_epoll"), native=True)
+    yield Contestant("uvechod-rfc862", ours("--rfc862"), native=True)
+    yield Contestant("uvechod", ours(), prefix=True, native=True)
+    yield Contestant("libuv-guide", _program(build, "bench_uv_streams"), native=True)
+    yield Contestant("libuv-best", _program(build, "bench_uv_streams_best"), native=True)
+    if os.path.exists(os.path.join(build, "tests/bench/bench_libev")):
+        yield Contestant("libev", _program(build, "bench_libev"), native=True)
+
+
+def _program(build, name):
+    return lambda port: [os.path.join(build, "tests/bench", name), str(port)]
+
+
+def _peers():
+    node = _which("node") or _which("nodejs")
+    script = os.path.join(BASELINE, "asyncio_echo.py")
+    uvloop = _python_with_uvloop()
+    if node:
+        yield Contestant("node", lambda port: [node, os.path.join(BASELINE, "echo.js"), str(port)])
+    if uvloop:
+        yield Contestant("uvloop", lambda port: [uvloop, script, "--uvloop", str(port)])
+    python = uvloop or sys.executable  # the same one: it is asyncio that is to differ
+    yield Contestant("asyncio", lambda port: [python, script, str(port)])
+    yield from _forkers()
+
+
+def _forkers():
+    """A process per connection: they are measured where that is possible at all."""
+    limits = {"most": 50, "skip": ("fairness", "idle")}
+    if _which("socat"):
+        listen = "TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=4096"
+        yield Contestant("socat", lambda port: ["socat", listen % port, "PIPE"], **limits)
+    if _which("ncat"):
+        # Reads only when it has written: with both directions full it stands still for ever.
+        limits_ncat = {"most": 50, "skip": ("pipelined", "bulk", "fairness", "idle")}
+        options = ["ncat", "--listen", "--keep-open", "--max-conns=1000", "--exec=/bin/cat"]
+        yield Contestant("ncat", lambda port: [*options, "127.0.0.1", str(port)], **limits_ncat)
+    if _which("xinetd") and os.geteuid() == 0:
+        yield Contestant("xinetd", _xinetd, **limits)
+
+
+def available(build):
+    """All that are built or installed; the first is the baseline of all ratios."""
+    return [*_built(build), *_peers()]

@@ -1,0 +1,41 @@
+/*
+ * echoload - puts load on an echo server, measures it and checks every byte of its answers.
+ *
+ * The order of steps: options, descriptors, run, report, exit code.
+ */
+#include "args.h"
+#include "load.h"
+#include "report.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
+
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv)
+{
+    static struct load_result result; /* too large for the stack of some */
+    struct args args;
+    switch (args_parse(&args, argc, argv, stdout, stderr)) {
+    case ARGS_ERROR:
+        return EXIT_USAGE;
+    case ARGS_DONE:
+        return 0;
+    case ARGS_RUN:
+        break;
+    }
+    raise_descriptors();
+    if (!load_run(&args, &result))
+        return EXIT_RUN_TIME;
+    (args.json ? report_json : report_text)(&args, &result, stdout);
+    return fflush(stdout) == 0 ? 0 : EXIT_RUN_TIME;
+}

@@ -1,0 +1,36 @@
+"""What a suite is about, and what five or more rounds of it come to."""
+
+import statistics
+
+# The figure that a suite is about.
+PRIMARY = {
+    "pingpong": "messages_per_s",
+    "pipelined": "messages_per_s",
+    "bulk": "gb_per_s",
+    "churn": "messages_per_s",
+    "fairness": "p99_us",
+    "idle": "bytes_per_connection",
+}
+
+
+def cpu_figure(suite):
+    return "cpu_s_per_gb" if suite == "bulk" else "cpu_us_per_message"
+
+
+def median(rounds, figure):
+    values = [figures[figure] for figures in rounds if figure in figures]
+    return statistics.median(values) if values else None
+
+
+def ratios(rounds, baseline, figure):
+    """Of the medians; with the least and the most of the rounds, each to that of its own time."""
+    pairs = zip(rounds, baseline)
+    values = [a[figure] / b[figure] for a, b in pairs if figure in a and b.get(figure)]
+    if not values:
+        return None
+    ratio = median(rounds, figure) / median(baseline, figure)
+    return {"median": ratio, "min": min(values), "max": max(values)}
+
+
+def ratio_text(ratio):
+    return "" if ratio is None else f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"

@@ -1,0 +1,85 @@
+"""What uvechod is to reach, and what of it a run has shown."""
+
+from figures import cpu_figure, median, ratios
+
+PEERS = ("libuv-guide", "libuv-best", "libev", "node", "uvloop", "asyncio")
+
+
+class Goal:
+    """A ratio of medians, in the worst of the suite's cases and against the best of the rivals."""
+
+    def __init__(self, title, suite, subject, rivals, figure, bound, most=False, above=0):
+        self.title = title
+        self.suite = suite
+        self.subject = subject
+        self.rivals = rivals
+        self.figure = figure
+        self.bound = bound
+        self.most = most  # the bound is an upper one
+        self.above = above  # cases with at least so many connections
+
+    def ratios(self, cases, figure):
+        """Of every case and rival: (ratio, case, rival)."""
+        for case in cases:
+            rounds = case["rounds"]
+            if case["suite"] != self.suite or case["connections"] < self.above:
+                continue
+            for rival in self.rivals:
+                if self.subject in rounds and rival in rounds:
+                    ratio = ratios(rounds[self.subject], rounds[rival], figure)
+                    if ratio:
+                        yield ratio["median"], case["label"], rival
+
+    def row(self, cases):
+        found = list(self.ratios(cases, self.figure))
+        if not found:
+            return None
+        worst = max(found) if self.most else min(found)
+        reached = worst[0] <= self.bound if self.most else worst[0] >= self.bound
+        wanted = f"{'at most' if self.most else 'at least'} {self.bound:.2f}"
+        measured = f"{worst[0]:.2f} ({worst[1]}, {worst[2]})"
+        return [self.title, wanted, measured, "yes" if reached else "no", self._by_cpu(cases)]
+
+    def _by_cpu(self, cases):
+        """The same by CPU time, for rates: that counts when others use the machine, too."""
+        if not self.figure.endswith("per_s"):
+            return ""
+        found = [(1 / r, label, rival) for r, label, rival in self.ratios(cases, cpu_figure(self.suite))]
+        return f"{min(found)[0]:.2f} ({min(found)[1]}, {min(found)[2]})" if found else ""
+
+
+GOALS = (
+    Goal("ping-pong, --rfc862", "pingpong", "uvechod-rfc862", ["epoll"], "messages_per_s", 0.98),
+    Goal("ping-pong, prefix", "pingpong", "uvechod", ["epoll"], "messages_per_s", 0.97),
+    Goal("ping-pong, 50 and more", "pingpong", "uvechod-rfc862", PEERS, "messages_per_s", 1, above=50),
+    Goal("bulk, --rfc862, CPU", "bulk", "uvechod-rfc862", ["epoll"], "cpu_s_per_gb", 0.35, most=True),
+    Goal("bulk, prefix", "bulk", "uvechod", ["epoll"], "gb_per_s", 0.80),
+    Goal("churn, --rfc862", "churn", "uvechod-rfc862", ["epoll"], "messages_per_s", 0.95),
+    Goal("churn, prefix", "churn", "uvechod", ["epoll"], "messages_per_s", 0.95),
+    Goal("fairness, p99", "fairness", "uvechod-rfc862", ["epoll"], "p99_us", 1, most=True),
+    Goal("fairness, p99, prefix", "fairness", "uvechod", ["epoll"], "p99_us", 1, most=True),
+)
+
+# Of an idle connection: no ratios.
+LIMITS = (
+    ("bytes_per_connection", "resident bytes per idle connection", 320),
+    ("idle_cpu_s", "CPU seconds of idle connections", 0.01),
+)
+
+
+def _limit_rows(cases):
+    for case in cases:
+        if case["suite"] != "idle":
+            continue
+        for name in ("uvechod-rfc862", "uvechod"):
+            for figure, title, bound in LIMITS:
+                value = median(case["rounds"].get(name, []), figure)
+                if value is not None:
+                    reached = "yes" if value <= bound else "no"
+                    yield [f"{title}, {name}", f"at most {bound}", f"{value:.6g}", reached, ""]
+
+
+def table(cases):
+    heading = ["goal", "wanted", "measured: the worst", "reached", "the worst by CPU time"]
+    rows = [goal.row(cases) for goal in GOALS]
+    return [heading, *[row for row in rows if row], *_limit_rows(cases)]

@@ -1,0 +1,493 @@
+#include "load.h"
+
+#include "client.h"
+#include "cpu.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { LOAD_STALLS_MAX = 4 /* looks at the progress in --timeout seconds */ };
+
+enum load_phase {
+    PHASE_CONNECTING,
+    PHASE_WARMUP,
+    PHASE_MEASURING, /* idle: holding */
+    PHASE_ENDING,
+};
+
+/* A moment of the run. */
+struct load_sample {
+    uint64_t ns;
+    uint64_t messages;
+    uint64_t bytes;
+    double cpu;
+    struct cpu server;
+};
+
+struct load {
+    uv_loop_t loop;
+    const struct args *args;
+    struct load_result *result;
+    struct traffic traffic;
+    struct client *clients;
+    uint64_t *times;
+    enum load_phase phase;
+    uint64_t serial;    /* connections begun, ever */
+    size_t connected;   /* of those */
+    size_t slots;       /* clients that have been used */
+    size_t open;        /* of those, the ones not closed for good */
+    uint64_t open_next; /* open loop: number of the next message */
+    uint64_t begun_ns;
+    struct load_sample begin;
+    uint64_t progress; /* what the last look at it has found */
+    unsigned stalls;   /* looks that have found no progress */
+    bool failed;
+    uv_timer_t timer; /* ends the warm-up, then the measurement */
+    uv_timer_t watchdog;
+    uv_idle_t connector; /* as long as there is somebody to connect */
+    uv_poll_t pacer;     /* open loop: a timerfd, finer than uv_timer_t's milliseconds */
+    uv_signal_t signals[2];
+    uv_poll_t stdin_poll;
+    bool stdin_watched;
+    int pacer_fd;
+    char buffer[CLIENT_BUFFER];
+};
+
+static void load_stop(struct load *load);
+
+static bool load_is_idle(const struct load *load)
+{
+    return load->args->mode == MODE_IDLE;
+}
+
+static void load_fail(struct load *load, const char *what, const char *why)
+{
+    if (!load->failed)
+        (void)fprintf(stderr, "echoload: %s: %s\n", what, why);
+    load->failed = true;
+    uv_stop(&load->loop);
+}
+
+static void on_failed(struct client *client, const char *why)
+{
+    char what[48];
+    (void)snprintf(what, sizeof what, "connection %llu", (unsigned long long)client->index);
+    load_fail(client->traffic->owner, what, why);
+}
+
+/* How many messages this client is to send, of --count in all. */
+static uint64_t load_goal(const struct load *load, uint64_t index)
+{
+    const struct args *args = load->args;
+    if (args->mode == MODE_CHURN)
+        return 1;
+    if (args->count == 0)
+        return UINT64_MAX;
+    return args->count / args->connections + (index < args->count % args->connections);
+}
+
+static void load_take_sample(const struct load *load, struct load_sample *sample)
+{
+    *sample = (struct load_sample){.ns = uv_hrtime(),
+                                   .messages = load->traffic.messages,
+                                   .bytes = load->traffic.bytes,
+                                   .cpu = cpu_own()};
+    if (load->args->pid > 0)
+        cpu_of_process(load->args->pid, &sample->server);
+}
+
+static void load_measured(struct load *load)
+{
+    struct load_sample end;
+    struct load_result *result = load->result;
+    load_take_sample(load, &end);
+    result->seconds = (double)(end.ns - load->begin.ns) / 1e9;
+    result->messages = end.messages - load->begin.messages;
+    result->bytes = end.bytes - load->begin.bytes;
+    result->cpu = end.cpu - load->begin.cpu;
+    result->server_cpu = end.server.total - load->begin.server.total;
+    result->server_user = end.server.user - load->begin.server.user;
+    result->server_system = end.server.system - load->begin.server.system;
+    result->latencies = load->traffic.latencies;
+}
+
+/* Nothing new is begun; what is under way is waited for. */
+static void load_end(struct load *load)
+{
+    load->phase = PHASE_ENDING;
+    load->traffic.flowing = false;
+    load->traffic.ending = true;
+    uv_idle_stop(&load->connector);
+    (void)uv_timer_stop(&load->timer);
+    if (load->pacer_fd >= 0)
+        (void)uv_poll_stop(&load->pacer);
+    if (load->stdin_watched)
+        (void)uv_poll_stop(&load->stdin_poll);
+    for (size_t i = 0; i < load->args->connections && !load->failed; i++) {
+        struct client *client = &load->clients[i];
+        if (load->args->echo_last && client->open && client->connected)
+            client_push(client);
+        client_end_if_done(client);
+    }
+    if (load->open == 0)
+        uv_stop(&load->loop);
+}
+
+static void load_stop(struct load *load)
+{
+    if (load->phase == PHASE_MEASURING)
+        load_measured(load);
+    if (load->phase != PHASE_ENDING)
+        load_end(load);
+}
+
+static void on_measured(uv_timer_t *timer)
+{
+    load_stop(timer->data);
+}
+
+static void load_measure(struct load *load)
+{
+    load->phase = PHASE_MEASURING;
+    histogram_reset(&load->traffic.latencies);
+    load_take_sample(load, &load->begin);
+    if (load_is_idle(load))
+        (void)fprintf(stderr, "echoload: holding %zu connections\n", load->args->connections);
+    if (load->args->seconds > 0)
+        (void)uv_timer_start(&load->timer, on_measured, (uint64_t)(load->args->seconds * 1000), 0);
+}
+
+static void on_warm(uv_timer_t *timer)
+{
+    load_measure(timer->data);
+}
+
+static void load_warm_up(struct load *load)
+{
+    if (load->args->warmup <= 0) {
+        load_measure(load);
+        return;
+    }
+    load->phase = PHASE_WARMUP;
+    (void)uv_timer_start(&load->timer, on_warm, (uint64_t)(load->args->warmup * 1000), 0);
+}
+
+/* Sends what is due by now and says when to be woken for the next. */
+static void load_pace(struct load *load)
+{
+    const struct traffic *traffic = &load->traffic;
+    double due = (double)(uv_hrtime() - traffic->first_ns) / traffic->interval_ns;
+    for (; (double)load->open_next <= due && !load->failed; load->open_next++) {
+        struct client *client = &load->clients[load->open_next % load->args->connections];
+        if (client->open && client->started < client->goal)
+            client_push(client);
+    }
+    uint64_t next =
+        traffic->first_ns + (uint64_t)((double)load->open_next * traffic->interval_ns) + 1;
+    const struct itimerspec when = {.it_value.tv_sec = (time_t)(next / 1000000000),
+                                    .it_value.tv_nsec = (long)(next % 1000000000)};
+    (void)timerfd_settime(load->pacer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void on_pace(uv_poll_t *poll, int status, int events)
+{
+    struct load *load = poll->data;
+    uint64_t expirations;
+    (void)status;
+    (void)events;
+    (void)!read(load->pacer_fd, &expirations, sizeof expirations);
+    load_pace(load);
+}
+
+static void load_start_pacing(struct load *load)
+{
+    /* uv_hrtime() is this clock, too. */
+    load->pacer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    int rc = load->pacer_fd < 0 ? -errno : uv_poll_init(&load->loop, &load->pacer, load->pacer_fd);
+    if (rc < 0) {
+        load_fail(load, "timerfd", strerror(-rc));
+        return;
+    }
+    load->pacer.data = load;
+    (void)uv_poll_start(&load->pacer, UV_READABLE, on_pace);
+    load->traffic.interval_ns = 1e9 / load->args->rate;
+    load->traffic.first_ns = uv_hrtime();
+    load_pace(load);
+}
+
+/* All are connected, and nothing but the first message has been sent. */
+static void load_begin(struct load *load)
+{
+    const struct args *args = load->args;
+    load->result->connects = load->connected;
+    load->result->connect_seconds = (double)(uv_hrtime() - load->begun_ns) / 1e9;
+    load_warm_up(load);
+    if (load_is_idle(load))
+        return;
+    load->traffic.flowing = args->rate <= 0;
+    if (args->rate > 0)
+        load_start_pacing(load);
+    for (size_t i = 0; i < args->connections && !load->failed; i++) {
+        if (load->traffic.flowing)
+            client_fill(&load->clients[i]);
+        client_end_if_done(&load->clients[i]); /* --count may leave nothing to it */
+    }
+}
+
+static void on_connected(struct client *client)
+{
+    struct load *load = client->traffic->owner;
+    load->connected++;
+    if (load->args->mode == MODE_CHURN)
+        client_fill(client);
+    else if (load->args->echo_first)
+        client_push(client);
+    if (load->phase == PHASE_CONNECTING && load->connected == load->args->connections &&
+        !load->args->echo_first)
+        load_begin(load);
+}
+
+static void on_answered(struct client *client)
+{
+    struct load *load = client->traffic->owner;
+    if (load->phase == PHASE_CONNECTING && load->args->echo_first &&
+        load->traffic.messages == load->args->connections)
+        load_begin(load);
+}
+
+/* Churn: whether --count leaves room for one more connection. */
+static bool load_may_connect(const struct load *load)
+{
+    const struct args *args = load->args;
+    return args->mode != MODE_CHURN || args->count == 0 || load->serial < args->count;
+}
+
+/* Whether a closed connection is followed by another one. */
+static bool load_churns_on(const struct load *load)
+{
+    return load->args->mode == MODE_CHURN && load->phase != PHASE_ENDING && !load->failed &&
+           load_may_connect(load);
+}
+
+static void load_connect(struct load *load, struct client *client)
+{
+    int rc = client_open(client, load->serial++);
+    char why[80];
+    (void)snprintf(why, sizeof why, "connect: %s", strerror(-rc));
+    if (rc < 0)
+        on_failed(client, why);
+}
+
+static void on_closed(struct client *client)
+{
+    struct load *load = client->traffic->owner;
+    if (load_churns_on(load)) {
+        load_connect(load, client);
+        return;
+    }
+    if (--load->open > 0 || load->failed)
+        return;
+    load_stop(load);
+    uv_stop(&load->loop);
+}
+
+/* Some per turn: the server must be given the time to accept what waits in its backlog. */
+static void on_connect(uv_idle_t *idle)
+{
+    struct load *load = idle->data;
+    const struct args *args = load->args;
+    size_t pending = load->serial - load->connected;
+    for (; pending < args->connecting && load->slots < args->connections; pending++) {
+        if (load->failed || !load_may_connect(load))
+            break;
+        load->open++;
+        load_connect(load, &load->clients[load->slots++]);
+    }
+    if (load->slots == args->connections || !load_may_connect(load))
+        uv_idle_stop(idle);
+}
+
+/* Not while nothing is due: an idle connection and a slow rate are no stalls. */
+static bool load_waits(const struct load *load)
+{
+    if (load->phase == PHASE_CONNECTING)
+        return true;
+    for (size_t i = 0; i < load->args->connections; i++) {
+        const struct client *client = &load->clients[i];
+        if (client->open && (!client->connected || client->ended || client_pending(client) > 0))
+            return true;
+    }
+    return false;
+}
+
+static void load_fail_stalled(struct load *load)
+{
+    char why[128];
+    for (size_t i = 0; i < load->args->connections; i++) {
+        struct client *client = &load->clients[i];
+        if (!client->open)
+            continue;
+        if (!client->connected) {
+            on_failed(client, "connect: timed out");
+        } else if (client_pending(client) > 0 || client->ended) {
+            (void)snprintf(why, sizeof why, "timed out, %llu of %llu bytes sent are missing%s",
+                           (unsigned long long)(client->sent - client->verifier.received),
+                           (unsigned long long)client->sent,
+                           client->ended ? ", and the end of the stream" : "");
+            on_failed(client, why);
+        }
+    }
+    load_fail(load, "connect", "timed out");
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    struct load *load = timer->data;
+    uint64_t progress = load->traffic.bytes + load->connected + load->serial - load->open;
+    bool stalled = progress == load->progress && load_waits(load);
+    load->progress = progress;
+    load->stalls = stalled ? load->stalls + 1 : 0;
+    if (load->stalls > LOAD_STALLS_MAX)
+        load_fail_stalled(load);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct load *load = handle->data;
+    if (load->phase == PHASE_ENDING || load->phase == PHASE_CONNECTING)
+        load_fail(load, "stopped by", strsignal(signum));
+    else
+        load_stop(load);
+}
+
+/* Idle: whoever holds the other end of our standard input decides when it is over. */
+static void on_stdin(uv_poll_t *poll, int status, int events)
+{
+    char discarded[256];
+    (void)events;
+    if (status < 0 || read(STDIN_FILENO, discarded, sizeof discarded) == 0)
+        load_stop(poll->data);
+}
+
+/* Without --duration only the end of standard input ends an idle run; a regular file cannot be
+   waited for, and has ended already. */
+static void load_watch_stdin(struct load *load)
+{
+    int rc = uv_poll_init(&load->loop, &load->stdin_poll, STDIN_FILENO);
+    load->stdin_watched = rc == 0;
+    if (rc == 0)
+        rc = uv_poll_start(&load->stdin_poll, UV_READABLE, on_stdin);
+    load->stdin_poll.data = load;
+    if (rc < 0)
+        load_fail(load, "standard input", strerror(-rc));
+}
+
+static bool load_allocate(struct load *load)
+{
+    const struct args *args = load->args;
+    load->clients = calloc(args->connections, sizeof *load->clients);
+    load->times = calloc(args->connections * args->depth, sizeof *load->times);
+    if (load->clients == NULL || load->times == NULL)
+        return false;
+    for (size_t i = 0; i < args->connections; i++)
+        load->clients[i] = (struct client){.traffic = &load->traffic,
+                                           .index = i,
+                                           .goal = load_goal(load, i),
+                                           .times = &load->times[i * args->depth]};
+    return true;
+}
+
+static void load_init_traffic(struct load *load)
+{
+    const struct args *args = load->args;
+    struct traffic *traffic = &load->traffic;
+    traffic->loop = &load->loop;
+    traffic->args = args;
+    traffic->owner = load;
+    traffic->buffer = load->buffer;
+    traffic->on_connected = on_connected;
+    traffic->on_answered = on_answered;
+    traffic->on_closed = on_closed;
+    traffic->on_failed = on_failed;
+    format_init(&traffic->format, args->prefix, args->prefix_len, args->chunk);
+}
+
+/* Handles that are there for the whole run, and do not keep it from ending. */
+static void load_init_handles(struct load *load)
+{
+    static const int signums[] = {SIGINT, SIGTERM};
+    for (int i = 0; i < 2; i++) {
+        (void)uv_signal_init(&load->loop, &load->signals[i]);
+        (void)uv_signal_start(&load->signals[i], on_signal, signums[i]);
+        load->signals[i].data = load;
+    }
+    (void)uv_timer_init(&load->loop, &load->timer);
+    load->timer.data = load;
+    (void)uv_timer_init(&load->loop, &load->watchdog);
+    load->watchdog.data = load;
+    uint64_t look = (uint64_t)(load->args->timeout * 1000 / LOAD_STALLS_MAX) + 1;
+    (void)uv_timer_start(&load->watchdog, on_watch, look, look);
+    (void)uv_idle_init(&load->loop, &load->connector);
+    load->connector.data = load;
+    (void)uv_idle_start(&load->connector, on_connect);
+    load->pacer_fd = -1;
+    if (load_is_idle(load) && load->args->seconds <= 0)
+        load_watch_stdin(load);
+}
+
+static void on_walk(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void load_close(struct load *load)
+{
+    uv_walk(&load->loop, on_walk, NULL);
+    (void)uv_run(&load->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&load->loop);
+    if (load->pacer_fd >= 0)
+        (void)close(load->pacer_fd);
+}
+
+static bool load_go(struct load *load)
+{
+    int rc = uv_loop_init(&load->loop);
+    if (rc < 0 || !load_allocate(load)) {
+        load_fail(load, "start", strerror(rc < 0 ? -rc : ENOMEM));
+        return false;
+    }
+    load_init_traffic(load);
+    load_init_handles(load);
+    load->begun_ns = uv_hrtime();
+    if (load->args->mode == MODE_CHURN) {
+        load->traffic.flowing = true;
+        load_warm_up(load);
+    }
+    if (!load->failed)
+        (void)uv_run(&load->loop, UV_RUN_DEFAULT);
+    load_close(load);
+    return !load->failed;
+}
+
+bool load_run(const struct args *args, struct load_result *result)
+{
+    struct load *load = calloc(1, sizeof *load);
+    if (load == NULL)
+        return false;
+    load->args = args;
+    load->result = result;
+    bool good = load_go(load);
+    free(load->times);
+    free(load->clients);
+    free(load);
+    return good;
+}

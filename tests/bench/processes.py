@@ -1,0 +1,120 @@
+"""Servers and load generators as processes: pinned, measured, and gone when the driver is."""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+_running = set()
+
+
+class LoadFailed(Exception):
+    """echoload has found a wrong byte, or something else that was not as it should be."""
+
+
+def cpus():
+    """One CPU for the server, one for the load; the same one, if there is no other."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1] if len(allowed) < 3 else allowed[1]
+
+
+def _child(cpu, nice):
+    def prepare():
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # for a driver that is killed itself
+        os.sched_setaffinity(0, {cpu})
+        os.nice(nice)
+
+    return prepare
+
+
+def spawn(command, cpu, nice=0, **streams):
+    process = subprocess.Popen(
+        command, preexec_fn=_child(cpu, nice), start_new_session=True, **streams
+    )
+    _running.add(process)
+    return process
+
+
+def stop(process, patience=3):
+    """Ends the process and all that it has forked."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            if signum == signal.SIGTERM:
+                continue  # its children may be left
+        patience = 5
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+    _running.discard(process)
+
+
+def stop_all():
+    for process in list(_running):
+        stop(process, patience=0.2)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(process, port, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.02)
+    raise LoadFailed(f"{process.args[0]} does not answer on port {port}")
+
+
+@contextlib.contextmanager
+def server(contestant, wrapper=(), seconds=10):
+    """The contestant, listening; gives its process and its port. wrapper: strace and the like."""
+    port = free_port()
+    command = [*wrapper, *contestant.command(port)]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = spawn(command, cpus()[0], **quiet)
+    try:
+        _wait_for(process, port, seconds)
+        yield process, port
+    finally:
+        stop(process)
+
+
+def echoload(program, options, port, pid, nice=0):
+    """Starts it; load_result() waits for it."""
+    command = [program, "--json", f"--pid={pid}", *options, f"127.0.0.1:{port}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return spawn(command, cpus()[1], nice, text=True, **pipes)
+
+
+def load_result(process, seconds):
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        stop(process)
+        raise LoadFailed(f"echoload has not ended after {seconds:.0f} s") from None
+    _running.discard(process)
+    if process.returncode != 0:
+        raise LoadFailed(err.strip() or f"echoload: exit code {process.returncode}")
+    return json.loads(out)
+
+
+def resident(pid):
+    """Bytes of anonymous memory of the process."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return 0

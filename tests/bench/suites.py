@@ -1,0 +1,178 @@
+"""What is measured: the cases of each suite, and how one contestant goes through one of them."""
+
+import os
+import re
+import resource
+import tempfile
+
+import processes
+
+SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "idle")
+
+
+class Case:
+    def __init__(self, suite, label, connections, options, measure):
+        self.suite = suite
+        self.label = label
+        self.connections = connections
+        self.options = options
+        self.measure = measure  # (run, contestant, case) -> figures
+
+    @property
+    def name(self):
+        return f"{self.suite} {self.label}".strip()
+
+
+class Run:
+    """How long, how often, with what."""
+
+    def __init__(self, program, seconds, warmup, smoke):
+        self.program = program
+        self.seconds = seconds
+        self.warmup = warmup
+        self.smoke = smoke
+        self.hold = 0.3 if smoke else 10
+        self.patience = 60
+
+    def expected(self, case):
+        """Seconds that the case will take, with the start of the server and all connections."""
+        start = 0.3 + case.connections / 10000
+        return start + (self.hold if case.suite == "idle" else self.seconds + self.warmup)
+
+    def times(self):
+        return [f"--duration={self.seconds}", f"--warmup={self.warmup}"]
+
+
+def _figures(result):
+    """What all suites have in common, from what echoload reports."""
+    latency = {f"{name}_us": us for name, us in result["latency_us"].items()}
+    cpu = result["server_cpu_s"]
+    figures = {
+        "messages_per_s": result["messages_per_s"],
+        "gb_per_s": result["gb_per_s"],
+        "server_busy": cpu / result["seconds"],
+        "load_busy": result["cpu_s"] / result["seconds"],
+        **latency,
+    }
+    if result["messages"]:
+        figures["cpu_us_per_message"] = 1e6 * cpu / result["messages"]
+    if result["bytes"]:
+        figures["cpu_s_per_gb"] = 1e9 * cpu / result["bytes"]
+    return figures
+
+
+def _measure(run, contestant, case):
+    with processes.server(contestant) as (server, port):
+        options = [*contestant.expect, *run.times(), *case.options]
+        load = processes.echoload(run.program, options, port, server.pid)
+        return _figures(processes.load_result(load, run.seconds + run.warmup + run.patience))
+
+
+def _measure_fairness(run, contestant, case):
+    """The bulk load gives way to the prober, which shares its CPU; the server knows of neither."""
+    with processes.server(contestant) as (server, port):
+        bulk = [*contestant.expect, "--mode=bulk", "--connections=8"]
+        longer = [f"--duration={run.seconds + 2 * run.warmup + 0.5}"]
+        load = processes.echoload(run.program, bulk + longer, port, server.pid, nice=19)
+        probe = [*contestant.expect, *run.times(), *case.options]
+        prober = processes.echoload(run.program, probe, port, server.pid)
+        figures = _figures(processes.load_result(prober, run.seconds + run.patience))
+        figures["gb_per_s"] = processes.load_result(load, run.seconds + run.patience)["gb_per_s"]
+        del figures["cpu_us_per_message"]  # it is the bulk streams'
+        return figures
+
+
+def _wait_until_held(load):
+    line = load.stderr.readline()
+    if "holding" not in line:
+        load.wait(10)
+        raise processes.LoadFailed(line.strip())
+
+
+def _measure_idle(run, contestant, case):
+    with processes.server(contestant) as (server, port):
+        before = processes.resident(server.pid)
+        options = [*contestant.expect, f"--duration={run.hold}", *case.options]
+        load = processes.echoload(run.program, options, port, server.pid)
+        _wait_until_held(load)
+        held = processes.resident(server.pid)
+        # The pipe must stay open: its end would end the holding.
+        load.wait(run.hold + run.patience)
+        result = processes.load_result(load, run.patience)
+        return {
+            "bytes_per_connection": (held - before) / case.connections,
+            "idle_cpu_s": result["server_cpu_s"],
+            "connects_per_s": case.connections / result["connect_seconds"],
+        }
+
+
+def _pingpong(smoke):
+    counts = (1, 50, 500) if smoke else (1, 50, 500, 10000)
+    for size in (64, 1000):
+        for count in counts:
+            options = [f"--connections={count}", f"--size={size}"]
+            yield Case("pingpong", f"{count} x {size} B", count, options, _measure)
+
+
+def _idle_connections(smoke):
+    """As many as both sides have descriptors for, up to 15,000."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if limit == resource.RLIM_INFINITY:
+        limit = 1 << 20
+    return max(100, min(500 if smoke else 15000, limit - 200))
+
+
+def cases(suite, smoke):
+    if suite == "pingpong":
+        yield from _pingpong(smoke)
+    elif suite == "pipelined":
+        options = ["--connections=50", "--depth=32"]
+        yield Case(suite, "50 x 64 B x 32", 50, options, _measure)
+    elif suite == "bulk":
+        for count in (1, 8):
+            options = ["--mode=bulk", f"--connections={count}"]
+            plural = "s" if count > 1 else ""
+            yield Case(suite, f"{count} stream{plural}", count, options, _measure)
+    elif suite == "churn":
+        options = ["--mode=churn", "--connections=20", "--sources=64"]
+        yield Case(suite, "20 at once", 20, options, _measure)
+    elif suite == "fairness":
+        options = ["--rate=1000"]
+        yield Case(suite, "1 x 64 B beside 8 streams", 9, options, _measure_fairness)
+    elif suite == "idle":
+        count = _idle_connections(smoke)
+        options = ["--mode=idle", f"--connections={count}", "--echo-first", "--echo-last"]
+        yield Case(suite, f"{count} held", count, options, _measure_idle)
+
+
+def _strace(run, contestant, options, count, path):
+    with processes.server(contestant, ["strace", "-f", "-c", "-o", path]) as (server, port):
+        load = processes.echoload(run.program, [*options, f"--count={count}"], port, server.pid)
+        processes.load_result(load, run.patience)
+    with open(path, encoding="utf-8") as table:
+        total = [line for line in table if line.rstrip().endswith(" total")]
+    numbers = re.findall(r"[\d.]+", total[0])
+    return int(numbers[3])
+
+
+def _callgrind(run, contestant, options, count, path):
+    wrapper = ["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={path}"]
+    with processes.server(contestant, wrapper, 30) as (server, port):
+        load = processes.echoload(run.program, [*options, f"--count={count}"], port, server.pid)
+        processes.load_result(load, run.patience)
+    with open(path, encoding="utf-8") as profile:
+        return sum(int(line.split()[1]) for line in profile if line.startswith("totals:"))
+
+
+def count_per_message(run, contestant, tool, few, many):
+    """
+    System calls (strace) or user instructions (callgrind) per message of 64 bytes on 50
+    connections: the difference of two runs, which start-up and end have in common.
+    """
+    method = {"strace": _strace, "callgrind": _callgrind}[tool]
+    options = [*contestant.expect, "--connections=50", "--timeout=30"]
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "out")
+        low = method(run, contestant, options, few, path)
+        high = method(run, contestant, options, many, path)
+    return (high - low) / (many - few)

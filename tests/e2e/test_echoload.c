@@ -1,0 +1,295 @@
+/*
+ * The load generator against servers that answer rightly, wrongly, too little, too much, late or
+ * never: what it must find, how it says so, and its exit codes. The servers are forked, one per
+ * test, and serve connections one after the other.
+ */
+#include "unit/support.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+
+struct peer {
+    pid_t pid; /* of the server */
+    uint16_t port;
+};
+
+/* Answers n bytes of fd's; returns false to be called no more. */
+typedef bool answer_fn(int fd, char *bytes, size_t n, uint64_t before);
+
+struct outcome {
+    int code;
+    char text[4096]; /* both streams */
+};
+
+static struct peer peer;
+
+static void send_all(int fd, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
+        if (n <= 0)
+            return;
+        bytes += n;
+        len -= (size_t)n;
+    }
+}
+
+static void serve(int listener, answer_fn *answer)
+{
+    for (;;) {
+        static char bytes[700]; /* chunks of no round length */
+        int fd = accept(listener, NULL, NULL);
+        uint64_t before = 0;
+        ssize_t n;
+        while ((n = recv(fd, bytes, sizeof bytes, 0)) > 0 && answer(fd, bytes, (size_t)n, before))
+            before += (uint64_t)n;
+        if (n == 0)
+            (void)answer(fd, bytes, 0, before);
+        (void)close(fd);
+    }
+}
+
+static void start_server(answer_fn *answer)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    const int on = 1; /* or each small send would wait for the acknowledgement of the last */
+    assert_return_code(setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    assert_return_code(bind(listener, (const struct sockaddr *)&addr, sizeof addr), 0);
+    assert_return_code(listen(listener, 100), 0);
+    assert_return_code(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    peer.port = ntohs(addr.sin_port);
+    peer.pid = fork();
+    assert_true(peer.pid >= 0);
+    if (peer.pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        serve(listener, answer);
+    }
+    (void)close(listener);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    if (peer.pid > 0) {
+        (void)kill(peer.pid, SIGKILL);
+        (void)waitpid(peer.pid, NULL, 0);
+    }
+    peer = (struct peer){0};
+    return 0;
+}
+
+static struct outcome echoload(const char *options)
+{
+    struct outcome outcome = {0};
+    char command[512];
+    (void)snprintf(command, sizeof command, "exec '%s' %s 127.0.0.1:%u 2>&1 </dev/null",
+                   ECHOLOAD_BINARY, options, (unsigned)peer.port);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t len = fread(outcome.text, 1, sizeof outcome.text - 1, pipe);
+    outcome.text[len] = '\0';
+    int status = pclose(pipe);
+    assert_true(WIFEXITED(status));
+    outcome.code = WEXITSTATUS(status);
+    return outcome;
+}
+
+static void expect(const char *options, int code, const char *text)
+{
+    struct outcome outcome = echoload(options);
+    if (outcome.code != code || strstr(outcome.text, text) == NULL)
+        fail_msg("echoload %s: exit code %d: %s", options, outcome.code, outcome.text);
+}
+
+static bool answer_right(int fd, char *bytes, size_t n, uint64_t before)
+{
+    (void)before;
+    if (n > 0) {
+        send_all(fd, "GOT:", 4);
+        send_all(fd, bytes, n);
+    }
+    return true;
+}
+
+static bool answer_verbatim(int fd, char *bytes, size_t n, uint64_t before)
+{
+    (void)before;
+    send_all(fd, bytes, n);
+    return true;
+}
+
+static bool answer_wrong(int fd, char *bytes, size_t n, uint64_t before)
+{
+    if (n > 0 && before + n > 5000)
+        bytes[n - 1] ^= 1;
+    return answer_verbatim(fd, bytes, n, before);
+}
+
+static bool answer_less(int fd, char *bytes, size_t n, uint64_t before)
+{
+    return answer_verbatim(fd, bytes, n > 0 ? n - 1 : 0, before);
+}
+
+static bool answer_more(int fd, char *bytes, size_t n, uint64_t before)
+{
+    if (n == 0)
+        bytes[n++] = '!';
+    return answer_verbatim(fd, bytes, n, before);
+}
+
+static bool answer_once(int fd, char *bytes, size_t n, uint64_t before)
+{
+    return answer_verbatim(fd, bytes, n, before) && before > 0;
+}
+
+static bool answer_never(int fd, char *bytes, size_t n, uint64_t before)
+{
+    (void)fd, (void)bytes, (void)n, (void)before;
+    return true;
+}
+
+/* A fifth of a second without an answer, once. */
+static bool answer_late(int fd, char *bytes, size_t n, uint64_t before)
+{
+    const struct timespec pause = {.tv_nsec = 200000000};
+    if (before >= 64 && before < 128)
+        (void)nanosleep(&pause, NULL);
+    return answer_verbatim(fd, bytes, n, before);
+}
+
+static void test_right_answers(void **state)
+{
+    (void)state;
+    start_server(answer_right);
+    expect("--count=100", 0, "messages    100 in ");
+    expect("--count=100 --size=5000 --depth=7 --json", 0, "\"messages\": 100,");
+    expect("--mode=bulk --count=1000000", 0, "bytes       1000000 each way");
+    expect("--mode=churn --count=20", 0, "connections 20 in ");
+    expect("--mode=churn --count=20 --close=reset", 0, "connections 20 in ");
+    expect("--mode=idle --echo-first --echo-last --duration=0.1", 0, "holding 1 connections");
+    expect("--rate=1000 --duration=0.2", 0, "open loop");
+}
+
+/* Not all connections get a message, or are made at all. */
+static void test_count_below_connections(void **state)
+{
+    (void)state;
+    start_server(answer_right);
+    expect("--mode=churn --count=2 --connections=5", 0, "connections 2 in ");
+    expect("--count=1 --connections=1 --rate=100", 0, "messages    1 in ");
+}
+
+static void test_another_prefix(void **state)
+{
+    (void)state;
+    start_server(answer_right);
+    expect("--rfc862", 1, "connection 0: byte 0 of the answer: expected 0x");
+    expect("--prefix=GET:", 1, "byte 1 of the answer: expected 0x45, got 0x4f");
+    expect("--chunk=699 --size=700", 1, "byte 703 of the answer: expected 0x47");
+}
+
+static void test_wrong_byte(void **state)
+{
+    (void)state;
+    start_server(answer_wrong);
+    expect("--rfc862 --count=1000", 1, "of the answer: expected 0x");
+    expect("--rfc862 --mode=bulk", 1, "of the answer: expected 0x");
+}
+
+static void test_missing_byte(void **state)
+{
+    (void)state;
+    start_server(answer_less);
+    expect("--rfc862 --count=1 --timeout=0.2", 1, "timed out, 1 of 64 bytes sent are missing");
+}
+
+static void test_early_end(void **state)
+{
+    (void)state;
+    start_server(answer_once);
+    expect("--rfc862 --depth=2 --size=5000", 1, "connection 0: ");
+}
+
+static void test_surplus_byte(void **state)
+{
+    (void)state;
+    start_server(answer_more);
+    expect("--rfc862 --count=3", 1, "connection 0: byte 192 of the answer: 0x21 is surplus");
+}
+
+static void test_no_answer(void **state)
+{
+    (void)state;
+    start_server(answer_never);
+    expect("--rfc862 --timeout=0.2", 1, "timed out, 64 of 64 bytes sent are missing");
+}
+
+static void test_no_server(void **state)
+{
+    (void)state;
+    start_server(answer_never); /* gives a port that is free afterwards */
+    uint16_t port = peer.port;
+    (void)teardown(NULL);
+    peer.port = port;
+    expect("", 1, "connection 0: connect: Connection refused");
+}
+
+static double percentile(const char *options, const char *name)
+{
+    struct outcome outcome = echoload(options);
+    const char *found = strstr(outcome.text, name);
+    assert_int_equal(outcome.code, 0);
+    assert_non_null(found);
+    return strtod(found + strlen(name), NULL);
+}
+
+/* 100 messages are due in the fifth of a second in which the closed loop sends none. */
+static void test_open_loop_sees_a_stall(void **state)
+{
+    (void)state;
+    start_server(answer_late);
+    double closed = percentile("--json --rfc862 --count=500", "\"p90\": ");
+    double open = percentile("--json --rfc862 --count=200 --rate=500", "\"p90\": ");
+    assert_true(closed < 50000);
+    assert_true(open > 50000);
+}
+
+static void test_wrong_usage(void **state)
+{
+    (void)state;
+    expect("--frequency", 2, "echoload: unknown or ambiguous option '--frequency'");
+    expect("--size=0", 2, "echoload: --size: '0' is not a number from 1 to ");
+    expect("--mode=fast", 2, "echoload: --mode: 'fast' is not one of pingpong bulk churn idle");
+    expect("--duration", 2, "echoload: --duration: '127.0.0.1:0' is not a number");
+    expect("--mode=bulk --rate=1", 2, "echoload: --rate goes with --mode=pingpong");
+    expect("nowhere", 2, "echoload: 'nowhere' is no address: no port is given");
+    expect("--help", 0, "Usage: echoload [OPTION]...");
+    expect("--version", 0, "echoload ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_right_answers, teardown),
+        cmocka_unit_test_teardown(test_count_below_connections, teardown),
+        cmocka_unit_test_teardown(test_another_prefix, teardown),
+        cmocka_unit_test_teardown(test_wrong_byte, teardown),
+        cmocka_unit_test_teardown(test_missing_byte, teardown),
+        cmocka_unit_test_teardown(test_early_end, teardown),
+        cmocka_unit_test_teardown(test_surplus_byte, teardown),
+        cmocka_unit_test_teardown(test_no_answer, teardown),
+        cmocka_unit_test_teardown(test_no_server, teardown),
+        cmocka_unit_test_teardown(test_open_loop_sees_a_stall, teardown),
+        cmocka_unit_test_teardown(test_wrong_usage, teardown),
+    };
+    return RUN_TESTS("echoload", tests);
+}
