@@ -44,10 +44,16 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
     return 0;
 }
 
-/* O(1), because the end of the list is where the most lively one belongs. */
+/*
+ * O(1), because the end of the list is where the most lively one belongs; among those of the same
+ * millisecond the order does not matter.
+ */
 static void conn_touch(struct conn *conn)
 {
-    conn->active_ms = conn_now(conn);
+    uint64_t now_ms = conn_now(conn);
+    if (conn->active_ms == now_ms)
+        return;
+    conn->active_ms = now_ms;
     list_remove(&conn->link);
     list_append(&conn->owner->active, &conn->link);
 }

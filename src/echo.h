@@ -7,9 +7,16 @@
 #ifndef UVECHOD_ECHO_H
 #define UVECHOD_ECHO_H
 
+#include "chunks.h"
 #include "conn.h"
+#include "pipes.h"
 
-/* The service that goes with it (struct conns) is a struct chunks. */
+/* The service that goes with it (struct conns): what the echoes of a loop share. */
+struct echo_service {
+    struct chunks chunks;
+    struct pipes pipes;
+};
+
 extern const struct handler echo_handler;
 
 #endif

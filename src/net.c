@@ -339,6 +339,26 @@ ssize_t net_send(int fd, const void *buf, size_t len)
     return net_result(n);
 }
 
+int net_pipe(int *out, int *in, int bytes)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    (void)fcntl(fds[1], F_SETPIPE_SZ, bytes); /* one of the usual size will do */
+    *out = fds[0];
+    *in = fds[1];
+    return 0;
+}
+
+ssize_t net_splice(int from, int to, size_t len)
+{
+    ssize_t n;
+    do
+        n = splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (n < 0 && errno == EINTR);
+    return net_result(n);
+}
+
 int net_shutdown_send(int fd)
 {
     return (int)net_result(shutdown(fd, SHUT_WR));

@@ -113,6 +113,19 @@ ssize_t net_recvv(int fd, struct iovec *iov, size_t count);
  */
 ssize_t net_send(int fd, const void *buf, size_t len);
 
+/*
+ * A pipe for net_splice(), asked to hold bytes (fcntl(2), F_SETPIPE_SZ); it may hold less. Returns
+ * 0 or a negative errno of pipe2(2).
+ */
+int net_pipe(int *out, int *in, int bytes);
+
+/*
+ * Moves at most len bytes from one descriptor to the other, one of which is a pipe, without
+ * copying them (splice(2)). Returns how many, 0 at the end of the stream, or a negative errno:
+ * -EAGAIN when it would have to wait, -EINVAL when one of them cannot be spliced.
+ */
+ssize_t net_splice(int from, int to, size_t len);
+
 /* Ends the sending side with a FIN (shutdown(2)). Returns 0 or a negative errno. */
 int net_shutdown_send(int fd);
 

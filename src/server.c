@@ -1,6 +1,5 @@
 #include "server.h"
 
-#include "chunks.h"
 #include "conn.h"
 #include "descriptors.h"
 #include "echo.h"
@@ -30,7 +29,7 @@ struct server {
     struct endpoints endpoints;
     uv_loop_t loop;
     struct sched sched;
-    struct chunks chunks;
+    struct echo_service echo;
     struct conns conns;
     struct listener *listeners; /* endpoints.count of them */
     struct reaper reaper;
@@ -311,10 +310,11 @@ static void server_start_tasks(struct server *server, const struct systemd *syst
 {
     const struct server_config *config = server->config;
     sched_init(&server->sched, &server->loop);
-    chunks_init(&server->chunks, config->prefix, config->prefix_len, config->chunk);
+    chunks_init(&server->echo.chunks, config->prefix, config->prefix_len, config->chunk);
+    pipes_init(&server->echo.pipes);
     server->conns.sched = &server->sched;
     server->conns.handler = &echo_handler;
-    server->conns.service = &server->chunks;
+    server->conns.service = &server->echo;
     server->conns.on_event = on_conn_event;
     conns_init(&server->conns);
     server->reaper.conns = &server->conns;
@@ -396,7 +396,8 @@ static void server_close(struct server *server)
     int rc = uv_loop_close(&server->loop);
     assert(rc == 0); /* a handle was left open */
     (void)rc;
-    chunks_free(&server->chunks);
+    chunks_free(&server->echo.chunks);
+    pipes_free(&server->echo.pipes);
 }
 
 /* A task is wrong, and what it holds cannot be told: the kernel cleans up after us. */

@@ -129,12 +129,22 @@ int sock_wait_send(struct sock *sock, struct task *task)
     return sock_wait(sock, &sock->send_wait, task);
 }
 
-ssize_t sock_send(struct sock *sock, const void *buf, size_t len)
+/* Notes whether the send buffer has turned out to be full. */
+static ssize_t sock_sent(struct sock *sock, ssize_t n, size_t len)
 {
-    ssize_t n = net_send(sock->fd, buf, len);
     if (n == -EAGAIN || (n >= 0 && (size_t)n < len))
         sock->send_refused = true;
     return n;
+}
+
+ssize_t sock_send(struct sock *sock, const void *buf, size_t len)
+{
+    return sock_sent(sock, net_send(sock->fd, buf, len), len);
+}
+
+ssize_t sock_splice(struct sock *sock, int from, size_t len)
+{
+    return sock_sent(sock, net_splice(from, sock->fd, len), len);
 }
 
 void sock_close(struct sock *sock, uv_close_cb closed)

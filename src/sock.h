@@ -60,6 +60,9 @@ int sock_wait_send(struct sock *sock, struct task *task);
  */
 ssize_t sock_send(struct sock *sock, const void *buf, size_t len);
 
+/* The same out of a pipe, as net_splice() does; len is what the pipe holds. */
+ssize_t sock_splice(struct sock *sock, int from, size_t len);
+
 /* Wakes whoever waits, as if the event had come. A step must bear that: readiness is a hint. */
 void sock_wake(struct sock *sock);
 

@@ -320,16 +320,23 @@ static void test_sending_is_not_speaking(void **state)
 }
 
 /* The longest silent comes first, whichever direction the others moved a byte in. */
+/* It has been silent for long. */
+static struct conn *silent(int id)
+{
+    fix.seen[id].conn->active_ms = 1;
+    return fix.seen[id].conn;
+}
+
 static void test_activity_order(void **state)
 {
     (void)state;
     open_waiting(4);
     check_order(&fix.conns.active, (int[]){0, 1, 2, 3}, 4);
-    conn_received(fix.seen[1].conn, 1);
+    conn_received(silent(1), 1);
     check_order(&fix.conns.active, (int[]){0, 2, 3, 1}, 4);
-    conn_sent(fix.seen[0].conn, 1);
+    conn_sent(silent(0), 1);
     check_order(&fix.conns.active, (int[]){2, 3, 1, 0}, 4);
-    conn_sent(fix.seen[0].conn, 1);
+    conn_sent(fix.seen[1].conn, 1); /* within the same millisecond all are equal */
     check_order(&fix.conns.active, (int[]){2, 3, 1, 0}, 4);
     peer_closes(3);
     check_order(&fix.conns.active, (int[]){2, 1, 0}, 3);

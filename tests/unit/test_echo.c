@@ -41,13 +41,26 @@ static struct {
     unsigned slots[CALLS_MAX]; /* that each receiving call offered */
 } wire;
 
+/* The one pipe that can be lent at a time, and what it was asked to do. */
+static struct {
+    char data[WIRE_MAX];
+    size_t at;
+    size_t len;
+    bool cannot;  /* the kernel does not splice this socket */
+    bool lacking; /* there are no pipes to be had */
+    int filled;   /* how often */
+    int closed;   /* ends */
+} pipeline;
+
+enum { PIPE_IN = 1000000, PIPE_OUT }; /* no descriptor has such a number */
+
 static bool malloc_fails;
 static unsigned buffers; /* that were ever allocated */
 
 static struct {
     uv_loop_t loop;
     struct sched sched;
-    struct chunks chunks;
+    struct echo_service echo;
     struct conns conns;
     struct conn *conn; /* NULL once it is closed */
     int error;         /* that it was closed with */
@@ -63,17 +76,24 @@ ssize_t __wrap_net_recvv(int fd, struct iovec *iov, size_t count);
 ssize_t __wrap_net_send(int fd, const void *buf, size_t len);
 int __wrap_net_shutdown_send(int fd);
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
+int __wrap_net_pipe(int *out, int *in, int bytes);
+ssize_t __wrap_net_splice(int from, int to, size_t len);
 
 void *__wrap_malloc(size_t size)
 {
     if (malloc_fails)
         return NULL;
-    buffers++;
+    buffers += size > sizeof(struct pipe);
     return __real_malloc(size);
 }
 
 void __wrap_net_close(int fd)
 {
+    if (fd == PIPE_IN || fd == PIPE_OUT) {
+        pipeline.closed++;
+        pipeline.at = pipeline.len; /* what was left is lost */
+        return;
+    }
     wire.closed++;
     __real_net_close(fd);
 }
@@ -93,11 +113,11 @@ void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first
 /* The naive reference: what the peer is due for these bytes, received at once. */
 static void wire_expect(const char *bytes, size_t len)
 {
-    size_t most = fix.chunks.prefix_len == 0 ? len : fix.chunks.chunk;
+    size_t most = fix.echo.chunks.prefix_len == 0 ? len : fix.echo.chunks.chunk;
     for (size_t at = 0; at < len; at += most) {
         size_t piece = len - at < most ? len - at : most;
-        memcpy(wire.answer + wire.answer_len, fix.chunks.prefix, fix.chunks.prefix_len);
-        wire.answer_len += fix.chunks.prefix_len;
+        memcpy(wire.answer + wire.answer_len, fix.echo.chunks.prefix, fix.echo.chunks.prefix_len);
+        wire.answer_len += fix.echo.chunks.prefix_len;
         memcpy(wire.answer + wire.answer_len, bytes + at, piece);
         wire.answer_len += piece;
     }
@@ -148,6 +168,41 @@ ssize_t __wrap_net_send(int fd, const void *buf, size_t len)
     return (ssize_t)len;
 }
 
+int __wrap_net_pipe(int *out, int *in, int bytes)
+{
+    assert_int_equal(bytes, PIPES_BYTES);
+    if (pipeline.lacking)
+        return -EMFILE;
+    *out = PIPE_OUT;
+    *in = PIPE_IN;
+    return 0;
+}
+
+static ssize_t pipe_fill(size_t len)
+{
+    if (pipeline.cannot)
+        return -EINVAL;
+    assert_int_equal(pipeline.at, pipeline.len); /* it is empty */
+    ssize_t n = __wrap_net_recv(fix.conn->sock.fd, pipeline.data, len);
+    pipeline.at = 0;
+    pipeline.len = n > 0 ? (size_t)n : 0;
+    pipeline.filled += n > 0;
+    return n;
+}
+
+ssize_t __wrap_net_splice(int from, int to, size_t len)
+{
+    if (to == PIPE_IN) {
+        assert_int_equal(from, fix.conn->sock.fd);
+        return pipe_fill(len);
+    }
+    assert_int_equal(from, PIPE_OUT);
+    assert_int_equal(len, pipeline.len - pipeline.at);
+    ssize_t n = __wrap_net_send(to, pipeline.data + pipeline.at, len);
+    pipeline.at += n > 0 ? (size_t)n : 0;
+    return n;
+}
+
 static void on_event(struct conn *conn, enum conn_event event, int error)
 {
     if (event == CONN_OPENED)
@@ -174,12 +229,14 @@ static void open_conn(const char *prefix, size_t prefix_len, size_t chunk)
     wire.recv_max = wire.send_max = NO_LIMIT;
     buffers = 0;
     fix.error = 1;
-    chunks_init(&fix.chunks, prefix, prefix_len, chunk);
+    chunks_init(&fix.echo.chunks, prefix, prefix_len, chunk);
+    pipes_init(&fix.echo.pipes);
+    memset(&pipeline, 0, sizeof pipeline);
     assert_int_equal(uv_loop_init(&fix.loop), 0);
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
     fix.conns = (struct conns){.sched = &fix.sched,
                                .handler = &echo_handler,
-                               .service = &fix.chunks,
+                               .service = &fix.echo,
                                .on_event = on_event,
                                .limit = 1};
     conns_init(&fix.conns);
@@ -231,7 +288,7 @@ static void step_yields(enum yield_reason reason)
 
 static unsigned buffers_held(void)
 {
-    return buffers - fix.chunks.spares;
+    return buffers - fix.echo.chunks.spares;
 }
 
 static void check_answer(void)
@@ -259,7 +316,10 @@ static void close_conn(enum yield_reason last, int error)
     (void)close(fix.peer);
     assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&fix.loop), 0);
-    chunks_free(&fix.chunks);
+    chunks_free(&fix.echo.chunks);
+    assert_int_equal(pipeline.at, pipeline.len);
+    pipes_free(&fix.echo.pipes);
+    assert_int_equal(pipeline.closed % 2, 0);
 }
 
 static void end_of_file(void)
@@ -515,7 +575,7 @@ static void test_reads_grow_and_shrink(void **state)
     unsigned seed = 7;
     (void)state;
     open_conn("GOT:", 4, 1000);
-    assert_int_equal(fix.chunks.slots, 65);
+    assert_int_equal(fix.echo.chunks.slots, 65);
     peer_sends_random(1000 + 8000 + 64000 + 65000 + 2500, &seed);
     assert_int_equal(drive(), YIELD_RECV);
     static const unsigned grown[] = {1, 8, 64, 65, 65, 3};
@@ -533,27 +593,185 @@ static void test_reads_grow_and_shrink(void **state)
     end_of_file();
 }
 
-static void test_a_whole_buffer_is_one_slot_without_prefix(void **state)
+/* Ping-pong with messages that fill their slot: more is offered now and then, not every time. */
+static void test_messages_of_a_whole_chunk(void **state)
+{
+    unsigned seed = 17;
+    int grown = 0;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    for (int i = 0; i < 90; i++) {
+        int call = wire.calls;
+        peer_sends_random(1000, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        grown += wire.slots[call] > 1;
+    }
+    assert_in_range(grown, 5, 10);
+    peer_sends_random(20000, &seed); /* and then a backlog after all */
+    int call = wire.calls;
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_true(wire.calls - call <= 12);
+    check_answer();
+    end_of_file();
+}
+
+/* A read that fills its buffer shows that there is more; from there on nothing is copied. */
+static void make_bulk(size_t more, unsigned *seed)
+{
+    open_conn("", 0, 1000);
+    peer_sends_random(CHUNKS_BUFFER_BYTES + more, seed);
+    step_yields(YIELD_SEND);
+    assert_int_equal(pipeline.filled, 0);
+    step_yields(YIELD_RECV);
+}
+
+static void test_bulk_is_spliced(void **state)
 {
     unsigned seed = 8;
     (void)state;
-    open_conn("", 0, 1000);
-    peer_sends_random(3 * 65536 + 1, &seed);
+    make_bulk(PIPES_BYTES / 2, &seed);
+    step_yields(YIELD_SEND);
+    assert_int_equal(pipeline.filled, 1);
+    assert_int_equal(buffers_held(), 0);
+    step_yields(YIELD_RECV);
+    check_answer();
+    peer_sends_random(PIPES_BYTES / 2, &seed);
     assert_int_equal(drive(), YIELD_RECV);
-    assert_int_equal(wire.calls, 5);
-    for (int i = 0; i < wire.calls; i++)
-        assert_int_equal(wire.slots[i], 1);
+    assert_int_equal(pipeline.filled, 2);
+    assert_int_equal(fix.echo.pipes.made, 1);
+    assert_non_null(fix.echo.pipes.spare);
+    check_answer();
+    assert_int_equal(fix.conns.bytes_in, wire.in_len);
+    assert_int_equal(fix.conns.bytes_out, wire.out_len);
+    end_of_file();
+}
+
+static void test_chunks_are_never_spliced(void **state)
+{
+    unsigned seed = 9;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends_random(300000, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 0);
+    end_of_file();
+}
+
+/* One small read may be chance: it takes one that does not pay for a pipe to go back. */
+static void test_small_messages_are_not_spliced(void **state)
+{
+    unsigned seed = 10;
+    (void)state;
+    make_bulk(100, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 1);
+    peer_sends_random(100, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    peer_sends_random(CHUNKS_BUFFER_BYTES - 1, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 1);
     check_answer();
     end_of_file();
+}
+
+/* The pipe stays lent while bytes are left in it. */
+static void test_a_pipe_is_emptied_bit_by_bit(void **state)
+{
+    unsigned seed = 11;
+    (void)state;
+    make_bulk(100000, &seed);
+    step_yields(YIELD_SEND);
+    wire.send_max = 30000;
+    step_yields(YIELD_SEND);
+    assert_true(fix.conn->sock.send_refused);
+    wire.send_max = 0;
+    step_yields(YIELD_SEND);
+    assert_null(fix.echo.pipes.spare);
+    wire.send_max = NO_LIMIT;
+    step_yields(YIELD_RECV);
+    assert_non_null(fix.echo.pipes.spare);
+    check_answer();
+    end_of_file();
+}
+
+static void test_sockets_that_cannot_be_spliced(void **state)
+{
+    unsigned seed = 12;
+    (void)state;
+    make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
+    pipeline.cannot = true;
+    step_yields(YIELD_SEND);
+    pipeline.cannot = false; /* it is not asked again */
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 0);
+    check_answer();
+    end_of_file();
+}
+
+static void test_without_a_pipe(void **state)
+{
+    unsigned seed = 13;
+    (void)state;
+    make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
+    pipeline.lacking = true;
+    step_yields(YIELD_SEND);
+    step_yields(YIELD_RECV);
+    pipeline.lacking = false; /* there may be one next time */
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 1);
+    check_answer();
+    end_of_file();
+}
+
+/* What is left in a pipe must not reach the next client. */
+static void test_a_pipe_with_bytes_left_is_not_lent_again(void **state)
+{
+    unsigned seed = 14;
+    (void)state;
+    make_bulk(100000, &seed);
+    step_yields(YIELD_SEND);
+    wire.send_max = 10;
+    step_yields(YIELD_SEND);
+    wire.send_error = -ECONNRESET;
+    close_conn(step().reason, -ECONNRESET);
+    assert_int_equal(pipeline.closed, 2);
+    assert_int_equal(fix.echo.pipes.made, 0);
+}
+
+static void test_ends_while_splicing(void **state)
+{
+    unsigned seed = 15;
+    static const int ends[] = {0, -ECONNRESET};
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        make_bulk(100000, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        wire.in_end = ends[i];
+        close_conn(drive(), ends[i]);
+        assert_int_equal(wire.out_len, wire.answer_len);
+    }
+}
+
+static void test_shut_while_spliced(void **state)
+{
+    unsigned seed = 16;
+    (void)state;
+    make_bulk(100000, &seed);
+    step_yields(YIELD_SEND);
+    conn_shut(fix.conn, -ETIME);
+    wire.in_end = 0;
+    close_conn(drive(), -ETIME);
+    assert_int_equal(pipeline.closed, 2);
 }
 
 /* Whatever the kernel gives, takes or refuses, in whatever pieces. */
 static void check_random_weather(unsigned seed)
 {
     static const size_t chunks[] = {1, 10, 1000, 4096};
-    open_conn("GOT:", seed % 3 == 0 ? 0 : 4, chunks[seed % 4]);
+    bool verbatim = seed % 3 == 0; /* and now and then bulk */
+    open_conn("GOT:", verbatim ? 0 : 4, chunks[seed % 4]);
     for (int i = 0; i < 100; i++) {
-        peer_sends_random((size_t)rand_r(&seed) % 1500, &seed);
+        peer_sends_random((size_t)rand_r(&seed) % (verbatim && i % 30 == 0 ? 150000 : 1500), &seed);
         wire.recv_max = (size_t)(rand_r(&seed) % 3 == 0 ? 1 + rand_r(&seed) % 20 : NO_LIMIT);
         wire.send_max = (size_t)(rand_r(&seed) % 2 == 0 ? rand_r(&seed) % 2000 : NO_LIMIT);
         if (wire.send_max > 0 && wire.send_max < 50)
@@ -595,7 +813,16 @@ int main(void)
         cmocka_unit_test(test_chunk_boundaries),
         cmocka_unit_test(test_a_backlog_is_cut_into_chunks),
         cmocka_unit_test(test_reads_grow_and_shrink),
-        cmocka_unit_test(test_a_whole_buffer_is_one_slot_without_prefix),
+        cmocka_unit_test(test_messages_of_a_whole_chunk),
+        cmocka_unit_test(test_bulk_is_spliced),
+        cmocka_unit_test(test_chunks_are_never_spliced),
+        cmocka_unit_test(test_small_messages_are_not_spliced),
+        cmocka_unit_test(test_a_pipe_is_emptied_bit_by_bit),
+        cmocka_unit_test(test_sockets_that_cannot_be_spliced),
+        cmocka_unit_test(test_without_a_pipe),
+        cmocka_unit_test(test_a_pipe_with_bytes_left_is_not_lent_again),
+        cmocka_unit_test(test_ends_while_splicing),
+        cmocka_unit_test(test_shut_while_spliced),
         cmocka_unit_test(test_random_weather),
     };
     return RUN_TESTS("echo", tests);
