@@ -18,9 +18,14 @@ bool conns_full(const struct conns *conns)
     return conns->open >= conns->limit;
 }
 
-static uint64_t conn_now(const struct conn *conn)
+static uint32_t conn_now(const struct conn *conn)
 {
-    return uv_now(conn->owner->sched->loop);
+    return (uint32_t)uv_now(conn->owner->sched->loop);
+}
+
+uint32_t conn_silent_ms(const struct conn *conn)
+{
+    return conn_now(conn) - conn->active_ms;
 }
 
 int conn_open(struct conns *conns, int fd, const union net_peer *peer)
@@ -39,8 +44,8 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
     list_append(&conns->active, &conn->link);
     conns->open++;
     conns->accepted++;
-    conns->on_event(conn, CONN_OPENED, 0);
     sched_spawn(conns->sched, &conn->task, conns->handler->start);
+    conns->on_event(conn, CONN_OPENED, 0);
     return 0;
 }
 
@@ -50,7 +55,7 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
  */
 static void conn_touch(struct conn *conn)
 {
-    uint64_t now_ms = conn_now(conn);
+    uint32_t now_ms = conn_now(conn);
     if (conn->active_ms == now_ms)
         return;
     conn->active_ms = now_ms;
@@ -72,6 +77,18 @@ void conn_sent(struct conn *conn, size_t bytes)
 {
     conn->owner->bytes_out += bytes;
     conn_touch(conn);
+}
+
+bool conn_stirs(struct conn *conn)
+{
+    uint32_t unsent = (uint32_t)net_unsent(conn->sock.fd);
+    bool stirs = unsent != conn->unsent;
+    if (conn->sock.recv_wait != NULL && net_unread(conn->sock.fd) > 0)
+        stirs = true;
+    conn->unsent = unsent;
+    if (stirs)
+        conn_touch(conn);
+    return stirs;
 }
 
 static void on_closed(uv_handle_t *poll)

@@ -26,7 +26,8 @@ struct conn {
     struct sock sock;
     struct conns *owner;
     struct list link;   /* in owner->active, or in owner->lingering */
-    uint64_t active_ms; /* loop time of its last byte; when lingering, of our FIN */
+    uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
+    uint32_t unsent;    /* bytes that the kernel had yet to deliver when that was last looked at */
     union net_peer peer;
     short error;    /* why it lingers: 0 or a negative errno */
     bool spoke;     /* it has sent a byte */
@@ -82,6 +83,17 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer);
 /* The handler has received or sent this many bytes: counts them, and notes that it lives. */
 void conn_received(struct conn *conn, size_t bytes);
 void conn_sent(struct conn *conn, size_t bytes);
+
+/* How long ago its last byte was, or our FIN, in milliseconds; less than 49 days. */
+uint32_t conn_silent_ms(const struct conn *conn);
+
+/*
+ * Whether bytes move that no step has seen, in which case its silence ends now: some have arrived
+ * that it was waiting for, when the process has not run for a while, or the peer takes what it has
+ * been sent, slowly. The latter is told from a look at the time before, so a peer that takes
+ * nothing is found out the second time. Two system calls: for when its time is up only.
+ */
+bool conn_stirs(struct conn *conn);
 
 /*
  * The last word of a connection's own step: closes it, tells on_event why (0: the peer was done;

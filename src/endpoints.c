@@ -1,5 +1,7 @@
 #include "endpoints.h"
 
+#include "systemd.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -57,8 +59,7 @@ static bool endpoints_no_family(int error)
     return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
-static int endpoints_try(struct endpoints *endpoints, const struct endpoints_config *config,
-                         bool may_lack)
+static int endpoints_try(struct endpoints *endpoints, const struct endpoints_config *config)
 {
     uint16_t port = config->port;
     int rc = 0;
@@ -66,6 +67,7 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
         endpoints->failed = config->addrs[i];
         net_set_port(&endpoints->failed, port);
         rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode);
+        bool may_lack = (config->may_lack >> i & 1) != 0;
         if (rc < 0 && !(may_lack && endpoints_no_family(rc)))
             return rc;
         if (rc < 0)
@@ -81,10 +83,10 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
 {
     const union net_addr any[] = {net_any(AF_INET), net_any(AF_INET6)};
     struct endpoints_config wanted = *config;
-    bool named = config->count > 0;
-    if (!named) {
+    if (config->count == 0) {
         wanted.addrs = any;
         wanted.count = sizeof any / sizeof *any;
+        wanted.may_lack = 3;
     }
     *endpoints = (struct endpoints){.list = calloc(wanted.count, sizeof *endpoints->list),
                                     .failed = wanted.addrs[0]};
@@ -92,7 +94,7 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
     if (endpoints->list == NULL)
         return -ENOMEM;
     for (int tries = 0;; tries++) {
-        int rc = endpoints_try(endpoints, &wanted, !named);
+        int rc = endpoints_try(endpoints, &wanted);
         if (rc == 0)
             return 0;
         endpoints_close_all(endpoints);
@@ -107,11 +109,9 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
     *endpoints = (struct endpoints){.list = calloc(count, sizeof *endpoints->list)};
     *bad = 0;
     if (endpoints->list == NULL) {
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++)
             net_close(first + (int)i);
-            free(names != NULL ? names[i] : NULL);
-        }
-        free(names);
+        systemd_free_names(names);
         return -ENOMEM;
     }
     int rc = 0;

@@ -16,6 +16,7 @@
 struct endpoints_config {
     const union net_addr *addrs; /* to listen on; their ports do not count */
     size_t count;                /* 0: every IPv4 and every IPv6 address */
+    uint64_t may_lack;           /* a bit for each that may be of a family the machine lacks */
     uint16_t port;               /* of the IPv4 and IPv6 addresses; 0: a free one */
     int backlog;                 /* of connections that wait to be accepted */
     mode_t socket_mode;          /* permissions of the files of Unix sockets */
@@ -37,10 +38,10 @@ struct endpoints {
 };
 
 /*
- * Listens on what the config asks for; when it names no address, the machine may lack one of the
- * two families. Port 0 takes a free port, the same one for all addresses. Returns 0 or
- * net_listen()'s negative errno, with the address in failed; endpoints_close() is due in either
- * case.
+ * Listens on what the config asks for. Of the addresses that may be of a family the machine lacks,
+ * one that can be listened on is enough; without any address at all, both are such. Port 0 takes a
+ * free port, the same one for all addresses. Returns 0 or net_listen()'s negative errno, with the
+ * address in failed; endpoints_close() is due in either case.
  */
 int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config);
 

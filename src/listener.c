@@ -58,7 +58,6 @@ static int listener_accept_one(struct listener *listener)
     int fd = net_accept(listener->sock.fd, &peer);
     if (fd < 0)
         return listener_may_skip(fd) ? 0 : fd;
-    listener_set_paused(listener, false, 0);
     int rc = conn_open(listener->conns, fd, &peer);
     if (rc < 0)
         listener->on_event(listener, LISTENER_REFUSED, rc);
@@ -82,10 +81,10 @@ static struct yield listener_accept(struct task *task)
         rc = listener_accept_one(listener);
     if (listener->stopping)
         return listener_end(listener);
-    if (rc != 0 && rc != -EAGAIN) {
-        listener_set_paused(listener, true, rc);
+    bool lacking = rc != 0 && rc != -EAGAIN;
+    listener_set_paused(listener, lacking, lacking ? rc : 0);
+    if (lacking)
         return yield_sleep(task, &listener->timer, LISTENER_PAUSE_MS, listener_accept);
-    }
     if (conns_full(listener->conns)) {
         listener->parked = true;
         return yield_park(task, listener_accept);

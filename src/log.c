@@ -61,18 +61,28 @@ bool log_enabled(const struct log *log, enum log_level level)
 
 /*
  * A write that does not block: sockets (which cannot be opened anew) have a flag for it, other
- * files that could not be opened anew are asked first.
+ * files that could not be opened anew are asked first. Returns how many bytes it took, or -1.
  */
-static bool log_put(const struct log *log, const char *line, size_t len)
+static ssize_t log_try(const struct log *log, const char *line, size_t len)
 {
     if (log->own || log->regular)
-        return write(log->fd, line, len) == (ssize_t)len;
+        return write(log->fd, line, len);
     ssize_t n = send(log->fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n >= 0 || errno != ENOTSOCK)
-        return n == (ssize_t)len;
+        return n;
     struct pollfd ready = {.fd = log->fd, .events = POLLOUT};
-    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0 &&
-           write(log->fd, line, len) == (ssize_t)len;
+    if (poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0)
+        return -1;
+    return write(log->fd, line, len);
+}
+
+/* Writes the line, whole, or a full disk keeps its beginning. */
+static bool log_put(struct log *log, const char *line, size_t len)
+{
+    ssize_t n = log_try(log, line, len);
+    if (n > 0)
+        log->cut = (size_t)n < len;
+    return n == (ssize_t)len;
 }
 
 static size_t log_put_time(char *line, size_t size)
@@ -116,13 +126,15 @@ static void log_clean(char *text, size_t len)
             text[i] = '?'; /* one event, one line, whatever a name contains */
 }
 
-static bool log_line(const struct log *log, enum log_level level, const char *format, va_list args)
+static bool log_line(struct log *log, enum log_level level, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
-static bool log_line(const struct log *log, enum log_level level, const char *format, va_list args)
+static bool log_line(struct log *log, enum log_level level, const char *format, va_list args)
 {
     char line[LOG_LINE_MAX];
-    size_t head = log_put_head(log, level, line, sizeof line);
+    size_t head = log->cut;
+    line[0] = '\n';
+    head += log_put_head(log, level, line + head, sizeof line - head);
     size_t room = sizeof line - head; /* the NUL's place becomes the newline's */
     int n = vsnprintf(line + head, room, format, args);
     size_t len = n < 0 ? 0 : (size_t)n < room ? (size_t)n : log_cut(line + head, room - 1);
@@ -132,10 +144,9 @@ static bool log_line(const struct log *log, enum log_level level, const char *fo
     return log_put(log, line, len);
 }
 
-static bool log_say(const struct log *log, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static bool log_say(struct log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static bool log_say(const struct log *log, const char *format, ...)
+static bool log_say(struct log *log, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -149,8 +160,8 @@ static bool log_catch_up(struct log *log)
 {
     unsigned long lost = log->lost;
     if (lost > 0 && log_say(log,
-                            P_("%lu log line lost: nobody read it",
-                               "%lu log lines lost: nobody read them", lost),
+                            P_("%lu log line lost: it could not be written",
+                               "%lu log lines lost: they could not be written", lost),
                             lost))
         log->lost = 0;
     return log->lost == 0;

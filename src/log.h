@@ -30,6 +30,7 @@ struct log {
     int fd;
     bool own;           /* fd has been opened anew, non-blocking */
     bool regular;       /* a write to a regular file does not block either */
+    bool cut;           /* the last one was not written to its end: the next starts a new line */
     unsigned long lost; /* lines lost since the last one that could be written */
 };
 

@@ -20,6 +20,8 @@ int main(int argc, char **argv)
     switch (options_parse(&options, argc, argv, stdout, stderr)) {
     case OPTIONS_ERROR:
         return EXIT_USAGE;
+    case OPTIONS_FAILED:
+        return EXIT_RUN_TIME;
     case OPTIONS_DONE:
         return 0;
     case OPTIONS_RUN:

@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -357,6 +359,22 @@ ssize_t net_splice(int from, int to, size_t len)
         n = splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (n < 0 && errno == EINTR);
     return net_result(n);
+}
+
+static size_t net_ask(int fd, unsigned long request)
+{
+    int bytes = 0;
+    return ioctl(fd, request, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+}
+
+size_t net_unread(int fd)
+{
+    return net_ask(fd, FIONREAD);
+}
+
+size_t net_unsent(int fd)
+{
+    return net_ask(fd, SIOCOUTQ);
 }
 
 int net_shutdown_send(int fd)

@@ -1,7 +1,8 @@
 /*
  * net.h - the socket calls, each returning a value >= 0 or a negative errno.
  *
- * This is the only file with raw socket calls, so it is the only one that tests must wrap.
+ * This is the only file with raw socket calls (but for one way to write the log), so it is the
+ * only one that tests must wrap.
  * Every descriptor made here is close-on-exec and non-blocking. A call that a signal interrupts
  * is repeated: -EINTR is never returned.
  */
@@ -71,7 +72,8 @@ int net_resolve(const char *name, union net_addr *addrs, int max);
 /*
  * A listening socket on addr: for IPv4 and IPv6 with SO_REUSEADDR, for IPv6 IPV6_V6ONLY, and
  * TCP_NODELAY, which accepted sockets inherit. A Unix socket's file gets the permissions mode;
- * one that stands there already is replaced if it is a socket that nobody listens on. backlog as
+ * one that stands there already is replaced if it is a socket that nobody listens on (of two
+ * daemons that start on one path in the same moment, either may win). backlog as
  * in listen(2). Returns the descriptor, -EEXIST for a file that is no socket, or a negative errno
  * of socket(2), setsockopt(2), bind(2), chmod(2) or listen(2).
  */
@@ -125,6 +127,14 @@ int net_pipe(int *out, int *in, int bytes);
  * -EAGAIN when it would have to wait, -EINVAL when one of them cannot be spliced.
  */
 ssize_t net_splice(int from, int to, size_t len);
+
+/*
+ * How many bytes have arrived and not been received (FIONREAD), and how many have been sent and
+ * not acknowledged or, to a Unix socket, received (SIOCOUTQ; tcp(7), unix(7)). 0 if the kernel
+ * does not say.
+ */
+size_t net_unread(int fd);
+size_t net_unsent(int fd);
 
 /* Ends the sending side with a FIN (shutdown(2)). Returns 0 or a negative errno. */
 int net_shutdown_send(int fd);

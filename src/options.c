@@ -15,7 +15,7 @@
 #include <uv.h>
 
 enum {
-    OPTIONS_ADDRS_MAX = 64,                   /* of one name, and of all */
+    OPTIONS_ADDRS_MAX = 64, /* of one name, and of all: a bit of may_lack for each */
     OPTIONS_SECONDS_MAX = UINT_MAX / 1000 - 1 /* 49 days: what fits in milliseconds */
 };
 
@@ -159,6 +159,19 @@ static int options_find_address(const struct parser *parser, const char *name,
     return 0;
 }
 
+static bool options_has_address(const struct endpoints_config *endpoints,
+                                const union net_addr *addr)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (memcmp(&endpoints->addrs[i], addr, sizeof *addr) == 0)
+            return true;
+    return false;
+}
+
+/*
+ * An address that is there already, as when a name and a number mean the same, is not listened on
+ * twice. A name with several is not worth failing for one whose family the machine lacks.
+ */
 static bool options_add_address(const struct parser *parser, const char *name)
 {
     struct endpoints_config *endpoints = &parser->options->server.endpoints;
@@ -168,15 +181,22 @@ static bool options_add_address(const struct parser *parser, const char *name)
     if (addrs == NULL)
         return options_complain(parser->err, "--%s: %s", parser->spec->name,
                                 gai_strerror(EAI_MEMORY));
-    int room = OPTIONS_ADDRS_MAX - (int)endpoints->count;
-    if (room == 0)
-        return options_complain(parser->err,
-                                _("--%s: '%s' is one address too many, %d are possible"),
-                                parser->spec->name, name, OPTIONS_ADDRS_MAX);
-    int found = options_find_address(parser, name, addrs + endpoints->count, room);
     endpoints->addrs = addrs;
-    endpoints->count += (size_t)found;
-    return found > 0;
+    union net_addr found[OPTIONS_ADDRS_MAX];
+    memset(found, 0, sizeof found); /* so that equal addresses are equal to the last byte */
+    int count = options_find_address(parser, name, found, OPTIONS_ADDRS_MAX);
+    for (int i = 0; i < count; i++) {
+        if (options_has_address(endpoints, &found[i]))
+            continue;
+        if (endpoints->count == OPTIONS_ADDRS_MAX)
+            return options_complain(parser->err,
+                                    _("--%s: '%s' is one address too many, %d are possible"),
+                                    parser->spec->name, name, OPTIONS_ADDRS_MAX);
+        if (count > 1)
+            endpoints->may_lack |= UINT64_C(1) << endpoints->count;
+        addrs[endpoints->count++] = found[i];
+    }
+    return count > 0;
 }
 
 static bool options_prefix(const struct parser *parser, const char *prefix)
@@ -278,7 +298,7 @@ static enum options_outcome options_done(FILE *out, FILE *err)
     if (fflush(out) == 0 && ferror(out) == 0)
         return OPTIONS_DONE;
     (void)fprintf(err, _("uvechod: standard output: %s\n"), strerror(errno));
-    return OPTIONS_ERROR;
+    return OPTIONS_FAILED;
 }
 
 static void options_getopt_tables(struct option longs[OPTION_COUNT + 1], char *shorts)

@@ -19,8 +19,9 @@ struct options {
 };
 
 enum options_outcome {
-    OPTIONS_ERROR, /* one line on err says what was wrong and what was expected */
-    OPTIONS_DONE,  /* --help or --version: written to out */
+    OPTIONS_ERROR,  /* one line on err says what was wrong and what was expected */
+    OPTIONS_FAILED, /* help or version could not be written; one line on err says why */
+    OPTIONS_DONE,   /* --help or --version: written to out */
     OPTIONS_RUN,
 };
 

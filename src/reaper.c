@@ -4,16 +4,15 @@
 #include <limits.h>
 
 /* The first connection of the list, if its time is up; else NULL, and *sleep_ms to wait for it. */
-static struct conn *reaper_next(const struct reaper *reaper, const struct list *head,
-                                unsigned limit_ms, unsigned *sleep_ms)
+static struct conn *reaper_next(const struct list *head, unsigned limit_ms, unsigned *sleep_ms)
 {
     if (list_empty(head))
         return NULL;
     struct conn *conn = container_of(head->next, struct conn, link);
-    uint64_t passed_ms = uv_now(reaper->conns->sched->loop) - conn->active_ms;
+    uint32_t passed_ms = conn_silent_ms(conn);
     if (passed_ms >= limit_ms)
         return conn;
-    unsigned left_ms = limit_ms - (unsigned)passed_ms;
+    unsigned left_ms = limit_ms - passed_ms;
     if (left_ms < *sleep_ms)
         *sleep_ms = left_ms;
     return NULL;
@@ -26,9 +25,10 @@ static struct yield reaper_sweep(struct task *task)
     struct conn *conn;
     unsigned sleep_ms = reaper->idle_ms > 0 ? reaper->idle_ms : UINT_MAX;
     if (reaper->idle_ms > 0)
-        while ((conn = reaper_next(reaper, &conns->active, reaper->idle_ms, &sleep_ms)) != NULL)
-            conn_shut(conn, -ETIME);
-    while ((conn = reaper_next(reaper, &conns->lingering, REAPER_LINGER_MS, &sleep_ms)) != NULL)
+        while ((conn = reaper_next(&conns->active, reaper->idle_ms, &sleep_ms)) != NULL)
+            if (!conn_stirs(conn))
+                conn_shut(conn, -ETIME);
+    while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sleep_ms)) != NULL)
         conn_abort(conn, -ETIME);
     return yield_sleep(task, &reaper->timer, sleep_ms, reaper_sweep);
 }

@@ -39,6 +39,7 @@ struct server {
     struct task drain;
     struct timer drain_timer; /* does not keep the loop running */
     bool draining;
+    bool at_once; /* a second signal has come */
     uint64_t started_ms;
     uint64_t refused;       /* connections accepted and dropped */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
@@ -127,7 +128,9 @@ static struct yield server_drain_deadline(struct task *task)
 static struct yield server_drain(struct task *task)
 {
     struct server *server = container_of(task, struct server, drain);
-    if (server->conns.open == 0)
+    if (server->at_once) /* before the listeners had taken what was in their backlogs */
+        conns_abort_all(&server->conns, -ESHUTDOWN);
+    if (server->at_once || server->conns.open == 0)
         return yield_done(task);
     unsigned drain_ms = server->config->drain_ms;
     unsigned long open = (unsigned long)server->conns.open;
@@ -147,6 +150,7 @@ static void server_stop(struct server *server)
                   P_("Stopping at once: ending %lu connection",
                      "Stopping at once: ending %lu connections", (unsigned long)server->conns.open),
                   (unsigned long)server->conns.open);
+        server->at_once = true;
         conns_abort_all(&server->conns, -ESHUTDOWN);
         return;
     }
@@ -207,11 +211,8 @@ static int server_start_signals(struct server *server)
 }
 
 /* The limit of connections that the config asks for and the descriptors allow, or -EMFILE. */
-static int server_set_limit(struct server *server)
+static int server_set_limit(struct server *server, long descriptors)
 {
-    long descriptors = descriptors_raise();
-    if (descriptors < 0)
-        return (int)descriptors;
     long reserve = DESCRIPTORS_RESERVE + (long)server->endpoints.count;
     if (descriptors <= reserve)
         return -EMFILE;
@@ -256,8 +257,8 @@ static int server_get_endpoints(struct server *server)
     char **names;
     int passed = systemd_sockets(&first, &names);
     if (passed < 0)
-        log_write(server->log, LOG_LEVEL_ERROR, _("LISTEN_FDS, the number of passed sockets: %s"),
-                  strerror(-passed));
+        log_write(server->log, LOG_LEVEL_ERROR,
+                  _("LISTEN_FDS or LISTEN_FDNAMES, the passed sockets: %s"), strerror(-passed));
     if (passed != 0)
         return passed < 0 ? passed : server_adopt(server, first, passed, names);
     int rc = endpoints_open(&server->endpoints, &server->config->endpoints);
@@ -280,10 +281,11 @@ static int server_init_loop(struct server *server)
 /* Gets all that the loop will need, or it would abort. */
 static int server_prepare(struct server *server)
 {
+    long descriptors = descriptors_raise();
     int rc = server_get_endpoints(server);
     if (rc < 0)
         return rc;
-    rc = server_set_limit(server);
+    rc = descriptors < 0 ? (int)descriptors : server_set_limit(server, descriptors);
     if (rc == 0)
         rc = descriptors_probe(server->endpoints.list[0].fd);
     if (rc == 0) {

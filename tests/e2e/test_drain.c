@@ -308,6 +308,22 @@ static void figures_are_logged(struct daemon *daemon)
     client_ping(first, "GOT:", "figures stop nobody");
 }
 
+/* Both come while the daemon cannot look, and so before it has accepted who waits. */
+static void two_signals_at_once(struct daemon *daemon)
+{
+    int fds[5];
+    daemon_start(daemon, "--drain-timeout=3600");
+    daemon_freeze(daemon);
+    for (int i = 0; i < 5; i++)
+        fds[i] = client_connect(daemon);
+    daemon_signal(daemon, SIGTERM);
+    daemon_signal(daemon, SIGINT);
+    daemon_signal(daemon, SIGCONT);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+    for (int i = 0; i < 5; i++)
+        client_close(fds[i]);
+}
+
 int main(void)
 {
     harness_init();
@@ -325,6 +341,7 @@ int main(void)
         e2e_test(answers_in_flight_survive_the_deadline),
         e2e_test(deadline_is_not_held_up),
         e2e_test(second_signal_ends_at_once),
+        e2e_test(two_signals_at_once),
         e2e_test(signal_after_the_deadline),
         e2e_test(signals_until_it_has_ended),
         e2e_test(hangup_is_ignored_under_nohup),

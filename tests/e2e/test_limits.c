@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -320,6 +321,36 @@ static void stubborn_clients_are_cut(struct daemon *daemon)
     daemon_assert_asleep(daemon);
 }
 
+/* What has come while nobody ran has come all the same. */
+static void idle_while_frozen(struct daemon *daemon)
+{
+    daemon_start(daemon, "--idle-timeout=1");
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    daemon_freeze(daemon);
+    client_send(fd, "late", 4);
+    assert_false(client_readable(fd, 1500));
+    daemon_signal(daemon, SIGCONT);
+    client_expect(fd, "GOT:late", 8);
+    client_close(fd);
+}
+
+/* It takes its answers, but so slowly that the kernel seldom asks for more of them. */
+static void slow_reader_is_not_idle(struct daemon *daemon)
+{
+    static char some[20000];
+    struct stream stream;
+    daemon_start(daemon, "--idle-timeout=1");
+    stream_init(&stream, client_connect(daemon), 1, 1 << 28, true);
+    streams_jam(&stream, 1);
+    for (int i = 0; i < 12; i++) {
+        assert_true(recv(stream.fd, some, sizeof some, MSG_DONTWAIT) > 0);
+        assert_false(client_breaks(stream.fd, 300));
+    }
+    assert_int_equal(daemon_count(daemon, "idle for too long"), 0);
+    client_reset(stream.fd);
+}
+
 int main(void)
 {
     harness_init();
@@ -336,6 +367,8 @@ int main(void)
         e2e_test(more_connections_than_descriptors),
         e2e_test(sleeps_without_clients),
         e2e_test(sleeps_with_idle_clients),
+        e2e_test(idle_while_frozen),
+        e2e_test(slow_reader_is_not_idle),
         e2e_test(sleeps_when_they_have_gone),
         e2e_test(silent_clients_are_ended),
         e2e_test(no_timeout_too_early),

@@ -135,7 +135,7 @@ static void fill_log(const struct daemon *daemon)
 /* What all the lines that say so together say to be lost. */
 static unsigned long lost_lines(const struct daemon *daemon)
 {
-    static const char said[] = " lost: nobody read"; /* one line or several */
+    static const char said[] = " could not be written"; /* one line or several */
     unsigned long lost = 0;
     for (const char *at = daemon->log; (at = strstr(at, said)) != NULL; at++) {
         const char *number = at;

@@ -332,6 +332,25 @@ static void test_a_streak_is_told_once(void **state)
     assert_int_equal(fix.paused, 1);
 }
 
+/* A connection now and then does not end a lack, and a backlog that is empty does. */
+static void test_a_lack_that_goes_on(void **state)
+{
+    (void)state;
+    fix.error = -EMFILE;
+    for (int i = 0; i < 5; i++) {
+        fix.backlog = 1;
+        step_sleeps();
+        timer_wake(&fix.listener.timer);
+        check_woken();
+    }
+    assert_int_equal(fix.conns.open, 5);
+    assert_int_equal(fix.paused, 1);
+    assert_int_equal(fix.resumed, 0);
+    fix.error = -EAGAIN;
+    step_waits();
+    assert_int_equal(fix.resumed, 1);
+}
+
 static void test_parks_at_the_limit(void **state)
 {
     (void)state;
@@ -519,6 +538,7 @@ int main(void)
         FIXTURE_TEST(test_errors_that_pause),
         FIXTURE_TEST(test_what_came_before_an_error_is_served),
         FIXTURE_TEST(test_a_streak_is_told_once),
+        FIXTURE_TEST(test_a_lack_that_goes_on),
         FIXTURE_TEST(test_parks_at_the_limit),
         FIXTURE_TEST(test_parks_again),
         FIXTURE_TEST(test_unpark_leaves_others_alone),

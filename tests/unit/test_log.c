@@ -185,7 +185,7 @@ static void expect_losses_told(struct fixture *f)
     unsigned count = flood(f, 7);
     expect_flood(f, count);
     log_write(&f->log, LOG_LEVEL_INFO, "here again");
-    expect_text(f, "7 log lines lost: nobody read them\nhere again\n");
+    expect_text(f, "7 log lines lost: they could not be written\nhere again\n");
     assert_int_equal(f->log.lost, 0);
     log_write(&f->log, LOG_LEVEL_INFO, "and on");
     expect_text(f, "and on\n");
@@ -336,7 +336,7 @@ static void test_loss_after_the_confession(void **state)
     assert_int_equal(f->log.lost, 1);
     static char text[128 * 1024];
     size_t len = read_all(f->reader, text, sizeof text);
-    const char *confession = "1 log line lost: nobody read it\n";
+    const char *confession = "1 log line lost: it could not be written\n";
     assert_int_equal(len, (size_t)room - 100 + strlen(confession));
     assert_string_equal(text + room - 100, confession);
 }
@@ -347,7 +347,7 @@ static void test_close_tells_of_losses(void **state)
     use_pipe(f, LOG_LEVEL_INFO);
     expect_flood(f, flood(f, 3));
     log_close(&f->log);
-    expect_text(f, "3 log lines lost: nobody read them\n");
+    expect_text(f, "3 log lines lost: they could not be written\n");
     assert_int_equal(f->log.fd, -1);
 }
 
@@ -506,7 +506,7 @@ static void test_journal_that_nobody_reads(void **state)
     (void)flood(f, 2);
     assert_true(read_all(f->reader, text, sizeof text) > 0);
     log_write(&f->log, LOG_LEVEL_INFO, "here again");
-    expect_text(f, "<4>2 log lines lost: nobody read them\n<6>here again\n");
+    expect_text(f, "<4>2 log lines lost: they could not be written\n<6>here again\n");
 }
 
 /* A service may have its stderr elsewhere, and the variable is inherited by others. */

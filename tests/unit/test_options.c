@@ -360,14 +360,25 @@ static void test_no_address_beside_passed_sockets(void **state)
     (void)close(held);
 }
 
+/* One socket for each address, however often and in whatever words it is named. */
+static void test_bind_twice(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("-b 1.2.3.4 -b ::1 -b 1.2.3.4 -b ::1")->endpoints.count, 2);
+    check_addr(0, "1.2.3.4:0");
+    check_addr(1, "[::1]:0");
+    assert_int_equal(parse_good("-b unix:/a -b unix:/a -b unix:/b")->endpoints.count, 2);
+    assert_int_equal(run.options.server.endpoints.may_lack, 0);
+}
+
 static void test_bind_is_bounded(void **state)
 {
     char line[1024] = "";
     (void)state;
     for (int i = 0; i < 64; i++)
-        strcat(line, "-b 1.2.3.4 ");
+        (void)snprintf(line + strlen(line), sizeof line - strlen(line), "-b 1.2.3.%d ", i);
     assert_int_equal(parse_good(line)->endpoints.count, 64);
-    check_addr(63, "1.2.3.4:0");
+    check_addr(63, "1.2.3.63:0");
     strcat(line, "-b 5.6.7.8");
     parse_bad(line, "--bind", "5.6.7.8");
     assert_non_null(strstr(run.err, "64 are possible"));
@@ -598,7 +609,7 @@ static void test_unwritable_output(void **state)
         FILE *full = fopen("/dev/full", "w");
         FILE *err = open_memstream(&text, &size);
         assert_non_null(full);
-        assert_int_equal(options_parse(&run.options, 2, argv, full, err), OPTIONS_ERROR);
+        assert_int_equal(options_parse(&run.options, 2, argv, full, err), OPTIONS_FAILED);
         (void)fclose(full);
         (void)fclose(err);
         assert_non_null(strstr(text, strerror(ENOSPC)));
@@ -650,6 +661,7 @@ int main(void)
         OPTIONS_TEST(test_bind_an_abstract_name_without_a_name),
         OPTIONS_TEST(test_socket_mode),
         OPTIONS_TEST(test_no_address_beside_passed_sockets),
+        OPTIONS_TEST(test_bind_twice),
         OPTIONS_TEST(test_bind_is_bounded),
         OPTIONS_TEST(test_bad_bind),
         OPTIONS_TEST(test_bind_without_memory),

@@ -979,7 +979,7 @@ static void test_malformed_passed_sockets(void **state)
     assert_int_equal(setenv("LISTEN_FDS", "many", 1), 0);
     watch_server();
     server_start();
-    expect_line("LISTEN_FDS, the number of passed sockets: Invalid argument");
+    expect_line("LISTEN_FDS or LISTEN_FDNAMES, the passed sockets: Invalid argument");
     server_ends(-EINVAL);
     expect_told("ERRNO=22");
     expect_no_message(fix.manager);
