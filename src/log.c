@@ -21,10 +21,10 @@ enum { LOG_LINE_MAX = 500 };
 static bool log_is_journal(const struct stat *file)
 {
     const char *stream = getenv("JOURNAL_STREAM");
-    unsigned long long device;
-    unsigned long long inode;
-    return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-           device == file->st_dev && inode == file->st_ino;
+    char ours[64];
+    (void)snprintf(ours, sizeof ours, "%llu:%llu", (unsigned long long)file->st_dev,
+                   (unsigned long long)file->st_ino);
+    return stream != NULL && strcmp(stream, ours) == 0;
 }
 
 static enum log_style log_style_of(int fd)

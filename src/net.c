@@ -251,9 +251,9 @@ static int net_get_option(int fd, int option, int *value)
 
 int net_inspect(int fd)
 {
-    int family;
-    int type;
-    int listening;
+    int family = 0;
+    int type = 0;
+    int listening = 0;
     int rc = net_get_option(fd, SO_DOMAIN, &family);
     if (rc == 0)
         rc = net_get_option(fd, SO_TYPE, &type);
@@ -295,6 +295,7 @@ static void net_credentials(int fd, union net_peer *peer)
 int net_remote(int fd, union net_peer *peer)
 {
     socklen_t len = sizeof *peer;
+    peer->sa.sa_family = AF_UNSPEC;
     int rc = (int)net_result(getpeername(fd, &peer->sa, &len));
     if (rc == 0 && peer->sa.sa_family == AF_UNIX)
         net_credentials(fd, peer);
@@ -304,6 +305,7 @@ int net_remote(int fd, union net_peer *peer)
 int net_accept(int fd, union net_peer *peer)
 {
     int client;
+    peer->sa.sa_family = AF_UNSPEC;
     do {
         socklen_t len = sizeof *peer;
         client = accept4(fd, &peer->sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);

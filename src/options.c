@@ -162,8 +162,11 @@ static int options_find_address(const struct parser *parser, const char *name,
 static bool options_has_address(const struct endpoints_config *endpoints,
                                 const union net_addr *addr)
 {
+    char text[NET_ADDR_STRLEN];
+    char other[NET_ADDR_STRLEN];
+    (void)net_format(addr, text);
     for (size_t i = 0; i < endpoints->count; i++)
-        if (memcmp(&endpoints->addrs[i], addr, sizeof *addr) == 0)
+        if (strcmp(net_format(&endpoints->addrs[i], other), text) == 0)
             return true;
     return false;
 }
@@ -183,7 +186,6 @@ static bool options_add_address(const struct parser *parser, const char *name)
                                 gai_strerror(EAI_MEMORY));
     endpoints->addrs = addrs;
     union net_addr found[OPTIONS_ADDRS_MAX];
-    memset(found, 0, sizeof found); /* so that equal addresses are equal to the last byte */
     int count = options_find_address(parser, name, found, OPTIONS_ADDRS_MAX);
     for (int i = 0; i < count; i++) {
         if (options_has_address(endpoints, &found[i]))
