@@ -31,10 +31,11 @@ links() (
         { cc=$1 && shift && $cc -x c "$@" -o "$probe" -; } 2>/dev/null
 )
 
-# Prints the compiler for the sanitizer build: Alpine's gcc has no sanitizers, its clang has.
+# sanitizing_cc [SANITIZERS]: prints the compiler for a build with them; address,undefined if none
+# are given. Alpine's gcc has no sanitizers, its clang has.
 sanitizing_cc() {
     for cc in "${CC:-cc}" clang; do
-        if links "$cc" -fsanitize=address,undefined; then
+        if links "$cc" "-fsanitize=${1:-address,undefined}"; then
             echo "$cc"
             return
         fi
@@ -55,6 +56,7 @@ met() {
     locales) [ -f /usr/share/i18n/locales/de_DE ] ;;
     dpkg-dev) have dpkg-shlibdeps ;;
     sanitizers) sanitizing_cc >/dev/null ;;
+    tsan) sanitizing_cc thread >/dev/null ;;
     libev) links "${CC:-cc}" -lev ;;
     # The distribution's Python may not be the first in PATH.
     uvloop) python3 -c 'import uvloop' 2>/dev/null || /usr/bin/python3 -c 'import uvloop' 2>/dev/null ;;
@@ -84,10 +86,11 @@ packages() {
     apt-get:mkfs.ext4) echo e2fsprogs ;;
     dnf:cmocka) echo libcmocka-devel ;;
     apk:cmocka) echo cmocka-dev ;;
-    apt-get:sanitizers) echo gcc ;;
+    apt-get:sanitizers | apt-get:tsan) echo gcc ;;
     dnf:sanitizers) echo libasan libubsan ;;
-    apk:sanitizers) echo clang compiler-rt ;;
-    brew:sanitizers) echo llvm ;;
+    dnf:tsan) echo libtsan ;;
+    apk:sanitizers | apk:tsan) echo clang compiler-rt ;;
+    brew:sanitizers | brew:tsan) echo llvm ;;
     apt-get:libev | apk:libev) echo libev-dev ;;
     dnf:libev) echo libev-devel ;;
     apt-get:gnuplot) echo gnuplot-nox ;;

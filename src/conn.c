@@ -7,15 +7,10 @@ void conns_init(struct conns *conns)
 {
     list_init(&conns->active);
     list_init(&conns->lingering);
-    conns->open = 0;
     conns->accepted = 0;
+    conns->closed = 0;
     conns->bytes_in = 0;
     conns->bytes_out = 0;
-}
-
-bool conns_full(const struct conns *conns)
-{
-    return conns->open >= conns->limit;
 }
 
 static uint32_t conn_now(const struct conn *conn)
@@ -42,8 +37,7 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
     conn->peer = *peer;
     conn->active_ms = conn_now(conn);
     list_append(&conns->active, &conn->link);
-    conns->open++;
-    conns->accepted++;
+    counter_add(&conns->accepted, 1);
     sched_spawn(conns->sched, &conn->task, conns->handler->start);
     conns->on_event(conn, CONN_OPENED, 0);
     return 0;
@@ -65,7 +59,7 @@ static void conn_touch(struct conn *conn)
 
 void conn_received(struct conn *conn, size_t bytes)
 {
-    conn->owner->bytes_in += bytes;
+    counter_add(&conn->owner->bytes_in, bytes);
     conn_touch(conn);
     if (!conn->spoke) {
         conn->spoke = true;
@@ -75,7 +69,7 @@ void conn_received(struct conn *conn, size_t bytes)
 
 void conn_sent(struct conn *conn, size_t bytes)
 {
-    conn->owner->bytes_out += bytes;
+    counter_add(&conn->owner->bytes_out, bytes);
     conn_touch(conn);
 }
 
@@ -102,8 +96,8 @@ struct yield conn_finish(struct conn *conn, int error)
     struct conns *conns = conn->owner;
     conns->handler->release(conn);
     list_remove(&conn->link);
-    conns->open--;
     sock_close(&conn->sock, on_closed);
+    counter_publish(&conns->closed, 1);
     conns->on_event(conn, CONN_CLOSED, error);
     return yield_done(&conn->task);
 }

@@ -12,6 +12,7 @@
 #ifndef UVECHOD_CONN_H
 #define UVECHOD_CONN_H
 
+#include "counter.h"
 #include "list.h"
 #include "net.h"
 #include "sched.h"
@@ -54,21 +55,18 @@ struct conns {
     void (*on_event)(struct conn *conn, enum conn_event event, int error);
     struct list active;    /* the longest silent first */
     struct list lingering; /* the longest lingering first */
-    size_t open;
-    size_t limit;      /* of open ones; whoever accepts keeps to it */
-    uint64_t accepted; /* ever */
-    uint64_t bytes_in;
-    uint64_t bytes_out;
+    /* These are counted by the thread of the loop, and may be read by any: see counter.h. */
+    _Atomic uint64_t accepted;
+    _Atomic uint64_t closed; /* and their descriptors with them */
+    _Atomic uint64_t bytes_in;
+    _Atomic uint64_t bytes_out;
 };
 
 /*
- * Makes an empty set on conns->sched. The caller has set sched, handler, service, on_event and
- * limit, all of which outlive the set; the rest is set up here.
+ * Makes an empty set on conns->sched. The caller has set sched, handler, service and
+ * on_event, all of which outlive the set; the rest is set up here.
  */
 void conns_init(struct conns *conns);
-
-/* Whether no further connection may be opened until one has closed. */
-bool conns_full(const struct conns *conns);
 
 /* Every connection that is open says goodbye (conn_shut) or ends at once (conn_abort). */
 void conns_shut_all(struct conns *conns, int error);

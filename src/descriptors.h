@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 enum {
-    DESCRIPTORS_RESERVE = 32, /* beside connections and listeners: stdio, the loop, 8 pipes */
+    DESCRIPTORS_RESERVE = 32, /* what the process may need beside its connections and listeners */
     DESCRIPTORS_LOOP = 16,    /* what is enough for libuv to start a loop and its signals */
 };
 

@@ -5,11 +5,9 @@
  *         while True:
  *             yield 'recv', sock                   listener_wait
  *             client, addr = sock.accept()         net_accept
- *             tasks.append(handler(client, addr))  conn_open
+ *             tasks.append(handler(client, addr))  listener->take: conn_open in the end
  */
 #include "listener.h"
-
-#include "net.h"
 
 #include <errno.h>
 
@@ -58,7 +56,7 @@ static int listener_accept_one(struct listener *listener)
     int fd = net_accept(listener->sock.fd, &peer);
     if (fd < 0)
         return listener_may_skip(fd) ? 0 : fd;
-    int rc = conn_open(listener->conns, fd, &peer);
+    int rc = listener->take(listener, fd, &peer);
     if (rc < 0)
         listener->on_event(listener, LISTENER_REFUSED, rc);
     return 0;
@@ -77,7 +75,7 @@ static struct yield listener_accept(struct task *task)
     struct listener *listener = container_of(task, struct listener, task);
     int burst = listener->stopping ? LISTENER_LAST_BURST : LISTENER_BURST;
     int rc = 0;
-    for (int i = 0; i < burst && rc == 0 && !conns_full(listener->conns); i++)
+    for (int i = 0; i < burst && rc == 0 && !listener->full(listener); i++)
         rc = listener_accept_one(listener);
     if (listener->stopping)
         return listener_end(listener);
@@ -85,7 +83,7 @@ static struct yield listener_accept(struct task *task)
     listener_set_paused(listener, lacking, lacking ? rc : 0);
     if (lacking)
         return yield_sleep(task, &listener->timer, LISTENER_PAUSE_MS, listener_accept);
-    if (conns_full(listener->conns)) {
+    if (listener->full(listener)) {
         listener->parked = true;
         return yield_park(task, listener_accept);
     }
@@ -102,7 +100,7 @@ static struct yield listener_wait(struct task *task)
 
 int listener_start(struct listener *listener, int fd)
 {
-    struct sched *sched = listener->conns->sched;
+    struct sched *sched = listener->sched;
     int rc = sock_init(&listener->sock, sched->loop, &sched->waker, fd);
     if (rc < 0)
         return rc;
@@ -119,7 +117,7 @@ void listener_unpark(struct listener *listener)
     if (!listener->parked)
         return;
     listener->parked = false;
-    sched_wake(listener->conns->sched, &listener->task);
+    sched_wake(listener->sched, &listener->task);
 }
 
 void listener_stop(struct listener *listener)

@@ -1,14 +1,15 @@
 /*
- * listener.h - the tcp_server task: waits to receive on a listening socket, accepts, spawns.
+ * listener.h - the tcp_server task: waits to receive on a listening socket, accepts, hands over.
  *
- * It parks while its connections are at their limit, so that more of them wait in the backlog,
+ * It parks while connections are at their limit, so that more of them wait in the backlog,
  * and sleeps a little when the kernel is out of descriptors or memory. It never gives up: what
  * is wrong with one connection ends that connection, what is wrong with the machine passes.
  */
 #ifndef UVECHOD_LISTENER_H
 #define UVECHOD_LISTENER_H
 
-#include "conn.h"
+#include "net.h"
+#include "sched.h"
 #include "sock.h"
 #include "task.h"
 #include "timer.h"
@@ -25,8 +26,13 @@ enum listener_event {
 struct listener {
     struct task task;
     struct sock sock;
-    struct timer timer;  /* for the pauses */
-    struct conns *conns; /* where its connections go */
+    struct timer timer; /* for the pauses */
+    struct sched *sched;
+    void *owner;
+    /* Whether no connection may be taken now; then listener_unpark() is due when one may be. */
+    bool (*full)(struct listener *listener);
+    /* Takes over fd in any case. Returns 0, or a negative errno when it has been dropped. */
+    int (*take)(struct listener *listener, int fd, const union net_peer *peer);
     void (*on_event)(struct listener *listener, enum listener_event event, int error);
     bool parked;   /* until a connection closes */
     bool paused;   /* the last accept failed for lack of something */
@@ -34,13 +40,13 @@ struct listener {
 };
 
 /*
- * Takes over fd, a listening and non-blocking socket, and spawns the task on conns->sched. The
- * caller has set conns and on_event. Returns 0 or a negative errno of sock_init(); fd is the
- * caller's then.
+ * Takes over fd, a listening and non-blocking socket, and spawns the task on listener->sched. The
+ * caller has set sched, owner and the three calls. Returns 0 or a negative errno of sock_init(); fd
+ * is the caller's then.
  */
 int listener_start(struct listener *listener, int fd);
 
-/* A connection has closed: if the listener is parked, it goes on. */
+/* A connection has closed: if the listener is parked, it looks again. */
 void listener_unpark(struct listener *listener);
 
 /*

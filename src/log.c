@@ -155,16 +155,19 @@ static bool log_say(struct log *log, const char *format, ...)
     return said;
 }
 
-/* Says how many lines were lost; false while that cannot be said either. */
+/* Says how many lines were lost, once whoever says it; false while that cannot be said either. */
 static bool log_catch_up(struct log *log)
 {
     unsigned long lost = log->lost;
-    if (lost > 0 && log_say(log,
-                            P_("%lu log line lost: it could not be written",
-                               "%lu log lines lost: they could not be written", lost),
-                            lost))
-        log->lost = 0;
-    return log->lost == 0;
+    if (lost > 0)
+        lost = atomic_exchange(&log->lost, 0);
+    if (lost == 0 || log_say(log,
+                             P_("%lu log line lost: it could not be written",
+                                "%lu log lines lost: they could not be written", lost),
+                             lost))
+        return true;
+    log->lost += lost;
+    return false;
 }
 
 void log_write(struct log *log, enum log_level level, const char *format, ...)

@@ -8,10 +8,13 @@
  * Under systemd's journal a line starts with its priority, as "<6>" (sd-daemon(3)); on a terminal
  * and in a file with the time, as "2026-01-31T23:59:59.000Z" (RFC 3339); on a pipe with neither,
  * because whoever reads that keeps its own time.
+ *
+ * Once log_init() has returned, and until log_close(), any number of threads may write.
  */
 #ifndef UVECHOD_LOG_H
 #define UVECHOD_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 enum log_level {
@@ -28,10 +31,10 @@ struct log {
     enum log_level level; /* more detailed lines are not written */
     enum log_style style;
     int fd;
-    bool own;           /* fd has been opened anew, non-blocking */
-    bool regular;       /* a write to a regular file does not block either */
-    bool cut;           /* the last one was not written to its end: the next starts a new line */
-    unsigned long lost; /* lines lost since the last one that could be written */
+    bool own;          /* fd has been opened anew, non-blocking */
+    bool regular;      /* a write to a regular file does not block either */
+    atomic_bool cut;   /* the last line was not written to its end: the next starts a new one */
+    atomic_ulong lost; /* lines lost since the last one that could be written */
 };
 
 /*

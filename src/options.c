@@ -3,6 +3,7 @@
 #include "chunks.h"
 #include "i18n.h"
 #include "systemd.h"
+#include "workers.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -29,6 +30,7 @@ enum {
     OPTION_IDLE_TIMEOUT,
     OPTION_DRAIN_TIMEOUT,
     OPTION_SOCKET_MODE,
+    OPTION_WORKERS,
 };
 
 struct option_spec {
@@ -60,6 +62,7 @@ static const struct option_spec option_specs[] = {
         "either direction; 0 for never (0)")},
     {"drain-timeout", OPTION_DRAIN_TIMEOUT, "SECONDS",
      N_("how long a stop waits for open connections (10)")},
+    {"workers", OPTION_WORKERS, "N", N_("threads that serve, at most 64; 0 for one per CPU (1)")},
     {"quiet", 'q', NULL, N_("log warnings only")},
     {"verbose", 'v', NULL, N_("log every detail")},
     {"help", 'h', NULL, N_("show this help and exit")},
@@ -213,6 +216,18 @@ static bool options_prefix(const struct parser *parser, const char *prefix)
                             CHUNKS_PREFIX_MAX);
 }
 
+/* As many as the CPUs that we may run on, if it is left to us. */
+static bool options_workers(const struct parser *parser, const char *value, unsigned *workers)
+{
+    unsigned long number;
+    if (!options_number(parser, value, 0, WORKERS_MAX, &number))
+        return false;
+    if (number == 0)
+        number = uv_available_parallelism();
+    *workers = number < WORKERS_MAX ? (unsigned)number : WORKERS_MAX;
+    return true;
+}
+
 /* One option that configures the daemon; false after one line on err. */
 static bool options_set(const struct parser *parser, const char *value)
 {
@@ -255,6 +270,9 @@ static bool options_set(const struct parser *parser, const char *value)
         break;
     case OPTION_DRAIN_TIMEOUT:
         good = options_seconds(parser, value, &server->drain_ms);
+        break;
+    case OPTION_WORKERS:
+        good = options_workers(parser, value, &server->workers);
         break;
     case 'q':
         parser->options->log_level = LOG_LEVEL_NOTICE;
@@ -351,6 +369,7 @@ static void options_defaults(struct options *options)
                    .prefix = "GOT:",
                    .prefix_len = 4,
                    .chunk = 1000,
+                   .workers = 1,
                    .drain_ms = 10000},
         .log_level = LOG_LEVEL_INFO,
     };

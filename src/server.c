@@ -1,16 +1,13 @@
 #include "server.h"
 
-#include "conn.h"
 #include "descriptors.h"
-#include "echo.h"
+#include "events.h"
 #include "i18n.h"
 #include "listener.h"
-#include "reaper.h"
-#include "sched.h"
 #include "supervision.h"
 #include "systemd.h"
+#include "workers.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -27,12 +24,9 @@ struct server {
     const struct server_config *config;
     struct log *log;
     struct endpoints endpoints;
-    uv_loop_t loop;
-    struct sched sched;
-    struct echo_service echo;
-    struct conns conns;
+    struct workers workers;
+    uv_loop_t *loop;            /* the first worker's */
     struct listener *listeners; /* endpoints.count of them */
-    struct reaper reaper;
     struct supervision supervision;
     uv_signal_t signals[SERVER_SIGNALS];
     int signals_count; /* of them set up */
@@ -41,59 +35,62 @@ struct server {
     bool draining;
     bool at_once; /* a second signal has come */
     uint64_t started_ms;
-    uint64_t refused;       /* connections accepted and dropped */
+    uint64_t refused;       /* connections accepted and dropped before a worker had them */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
 };
 
-/* What ended a connection, for the log. */
-static const char *server_reason(int error)
+/* The loop of everything here. */
+static struct sched *server_sched(struct server *server)
 {
-    switch (-error) {
-    case ETIME:
-        return _("idle for too long");
-    case ESHUTDOWN:
-        return _("the daemon stops");
-    default:
-        return strerror(-error);
-    }
+    return &server->workers.list[0].sched;
 }
 
-static void on_conn_event(struct conn *conn, enum conn_event event, int error)
+static void on_freed(struct workers *workers)
 {
-    struct server *server = container_of(conn->owner, struct server, conns);
-    struct log *log = server->log;
-    /* Who never says a byte is a health check, and those come every second. */
-    enum log_level level = conn->spoke ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
-    char peer[NET_ADDR_STRLEN];
-    if (event == CONN_OPENED)
+    struct server *server = workers->owner;
+    for (size_t i = 0; i < server->endpoints.count; i++)
+        listener_unpark(&server->listeners[i]);
+}
+
+static void server_figures(const struct server *server, struct figures *figures)
+{
+    workers_figures(&server->workers, figures);
+    figures->refused += server->refused;
+}
+
+static void on_figures(struct supervision *supervision, struct figures *figures)
+{
+    server_figures(container_of(supervision, struct server, supervision), figures);
+}
+
+static bool on_alive(struct supervision *supervision)
+{
+    return workers_alive(&container_of(supervision, struct server, supervision)->workers);
+}
+
+static bool on_listener_full(struct listener *listener)
+{
+    struct server *server = listener->owner;
+    return workers_full(&server->workers);
+}
+
+/* Takes over fd in any case: workers_take(). */
+static int server_take(struct server *server, int fd, const union net_peer *peer)
+{
+    int rc = workers_take(&server->workers, fd, peer);
+    if (rc == 0)
         supervision_wake(&server->supervision);
-    if (event == CONN_CLOSED)
-        for (size_t i = 0; i < server->endpoints.count; i++)
-            listener_unpark(&server->listeners[i]);
-    if (!log_enabled(log, level))
-        return;
-    (void)net_format_peer(&conn->peer, peer);
-    switch (event) {
-    case CONN_OPENED:
-        log_write(log, level, _("Connection from %s"), peer);
-        break;
-    case CONN_SPOKE:
-        if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* it has been said otherwise */
-            log_write(log, level, _("Connection from %s"), peer);
-        break;
-    case CONN_CLOSED:
-        if (error == 0)
-            log_write(log, level, _("Connection closed: %s"), peer);
-        else
-            log_write(log, level, _("Connection closed: %s (%s)"), peer, server_reason(error));
-        log_write(log, level, _("Task finished"));
-        break;
-    }
+    return rc;
+}
+
+static int on_listener_take(struct listener *listener, int fd, const union net_peer *peer)
+{
+    return server_take(listener->owner, fd, peer);
 }
 
 static void on_listener_event(struct listener *listener, enum listener_event event, int error)
 {
-    struct server *server = container_of(listener->conns, struct server, conns);
+    struct server *server = listener->owner;
     switch (event) {
     case LISTENER_PAUSED:
         server->accept_pauses++;
@@ -104,7 +101,7 @@ static void on_listener_event(struct listener *listener, enum listener_event eve
         break;
     case LISTENER_REFUSED:
         server->refused++;
-        log_write(server->log, LOG_LEVEL_WARNING, _("Connection refused: %s"), strerror(-error));
+        events_log_refused(server->log, error);
         break;
     case LISTENER_ENDED:
         log_write(server->log, LOG_LEVEL_INFO, _("Task finished"));
@@ -116,24 +113,27 @@ static void on_listener_event(struct listener *listener, enum listener_event eve
 static struct yield server_drain_deadline(struct task *task)
 {
     struct server *server = container_of(task, struct server, drain);
-    log_write(server->log, LOG_LEVEL_WARNING,
-              P_("Drain deadline: ending %lu connection", "Drain deadline: ending %lu connections",
-                 (unsigned long)server->conns.open),
-              (unsigned long)server->conns.open);
-    conns_shut_all(&server->conns, -ESHUTDOWN);
-    reaper_wake(&server->reaper);
+    unsigned long open = (unsigned long)workers_load(&server->workers);
+    if (open == 0) /* and the last thread is about to say so */
+        return yield_done(task);
+    log_write(
+        server->log, LOG_LEVEL_WARNING,
+        P_("Drain deadline: ending %lu connection", "Drain deadline: ending %lu connections", open),
+        open);
+    workers_order(&server->workers, WORKER_SHUT, -ESHUTDOWN);
     return yield_done(task);
 }
 
 static struct yield server_drain(struct task *task)
 {
     struct server *server = container_of(task, struct server, drain);
+    workers_order(&server->workers, WORKER_DRAIN, 0);
     if (server->at_once) /* before the listeners had taken what was in their backlogs */
-        conns_abort_all(&server->conns, -ESHUTDOWN);
-    if (server->at_once || server->conns.open == 0)
+        workers_order(&server->workers, WORKER_ABORT, -ESHUTDOWN);
+    unsigned long open = (unsigned long)workers_load(&server->workers);
+    if (server->at_once || open == 0)
         return yield_done(task);
     unsigned drain_ms = server->config->drain_ms;
-    unsigned long open = (unsigned long)server->conns.open;
     log_write(
         server->log, LOG_LEVEL_INFO,
         P_("Stopping: waiting for %lu connection, %u s at most; a second signal ends it at once",
@@ -146,33 +146,35 @@ static struct yield server_drain(struct task *task)
 static void server_stop(struct server *server)
 {
     if (server->draining) {
+        unsigned long open = (unsigned long)workers_load(&server->workers);
         log_write(server->log, LOG_LEVEL_WARNING,
                   P_("Stopping at once: ending %lu connection",
-                     "Stopping at once: ending %lu connections", (unsigned long)server->conns.open),
-                  (unsigned long)server->conns.open);
+                     "Stopping at once: ending %lu connections", open),
+                  open);
         server->at_once = true;
-        conns_abort_all(&server->conns, -ESHUTDOWN);
+        workers_order(&server->workers, WORKER_ABORT, -ESHUTDOWN);
         return;
     }
     server->draining = true;
     for (size_t i = 0; i < server->endpoints.count; i++)
         listener_stop(&server->listeners[i]);
     /* Queued behind the listeners, it counts what they still take out of their backlogs. */
-    sched_spawn(&server->sched, &server->drain, server_drain);
+    sched_spawn(server_sched(server), &server->drain, server_drain);
     supervision_drain(&server->supervision);
 }
 
 static void server_log_figures(const struct server *server)
 {
-    const struct conns *conns = &server->conns;
+    struct figures figures;
+    server_figures(server, &figures);
     log_write(
         server->log, LOG_LEVEL_NOTICE,
         _("Figures: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu refused; "
           "%llu accept pauses; up %llu s"),
-        (unsigned long)conns->open, (unsigned long long)conns->accepted,
-        (unsigned long long)conns->bytes_in, (unsigned long long)conns->bytes_out,
-        (unsigned long long)server->refused, (unsigned long long)server->accept_pauses,
-        (unsigned long long)(uv_now(&server->loop) - server->started_ms) / 1000);
+        (unsigned long)figures.open, (unsigned long long)figures.accepted,
+        (unsigned long long)figures.bytes_in, (unsigned long long)figures.bytes_out,
+        (unsigned long long)figures.refused, (unsigned long long)server->accept_pauses,
+        (unsigned long long)(uv_now(server->loop) - server->started_ms) / 1000);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -198,7 +200,7 @@ static int server_start_signals(struct server *server)
     while (server->signals_count < SERVER_SIGNALS && rc == 0) {
         int signum = server_signals[server->signals_count];
         uv_signal_t *signal = &server->signals[server->signals_count];
-        rc = uv_signal_init(&server->loop, signal);
+        rc = uv_signal_init(server->loop, signal);
         if (rc < 0)
             return rc;
         server->signals_count++;
@@ -210,10 +212,20 @@ static int server_start_signals(struct server *server)
     return rc;
 }
 
+/* What the process needs beside its connections. */
+static long server_reserve(const struct server *server)
+{
+    long workers = (long)server->config->workers;
+    long reserve = DESCRIPTORS_RESERVE + (workers - 1) * DESCRIPTORS_LOOP;
+    if (server->config->prefix_len == 0) /* bulk data is spliced */
+        reserve += workers * 2 * PIPES_MAX;
+    return reserve + (long)server->endpoints.count;
+}
+
 /* The limit of connections that the config asks for and the descriptors allow, or -EMFILE. */
 static int server_set_limit(struct server *server, long descriptors)
 {
-    long reserve = DESCRIPTORS_RESERVE + (long)server->endpoints.count;
+    long reserve = server_reserve(server);
     if (descriptors <= reserve)
         return -EMFILE;
     size_t allowed = (size_t)(descriptors - reserve);
@@ -224,7 +236,7 @@ static int server_set_limit(struct server *server, long descriptors)
                   (unsigned long)allowed);
     if (wanted == 0)
         wanted = SERVER_CONNECTIONS_DEFAULT_MAX;
-    server->conns.limit = wanted < allowed ? wanted : allowed;
+    server->workers.limit = wanted < allowed ? wanted : allowed;
     return 0;
 }
 
@@ -265,20 +277,27 @@ static int server_get_endpoints(struct server *server)
     return rc < 0 ? server_cannot_listen(server, &server->endpoints.failed, rc) : 0;
 }
 
-static int server_init_loop(struct server *server)
+static int server_open_workers(struct server *server)
 {
-    int rc = uv_loop_init(&server->loop);
+    const struct server_config *config = server->config;
+    const struct worker_config worker = {.prefix = config->prefix,
+                                         .prefix_len = config->prefix_len,
+                                         .chunk = config->chunk,
+                                         .idle_ms = config->idle_ms};
+    struct workers *workers = &server->workers;
+    int highest = (int)((long)workers->limit + server_reserve(server) - 1);
+    workers->owner = server;
+    workers->on_freed = on_freed;
+    int rc = workers_open(workers, config->workers, &worker, server->log,
+                          server->endpoints.list[0].fd, highest);
     if (rc < 0)
         return rc;
-    size_t highest = server->conns.limit + server->endpoints.count + DESCRIPTORS_RESERVE - 1;
-    rc = sock_reserve(&server->loop, server->endpoints.list[0].fd, (int)highest);
-    server->started_ms = uv_now(&server->loop);
-    if (rc < 0)
-        (void)uv_loop_close(&server->loop);
-    return rc;
+    server->loop = &workers->list[0].loop;
+    server->started_ms = uv_now(server->loop);
+    return 0;
 }
 
-/* Gets all that the loop will need, or it would abort. */
+/* Gets all that the loops will need, or they would abort. */
 static int server_prepare(struct server *server)
 {
     long descriptors = descriptors_raise();
@@ -286,11 +305,9 @@ static int server_prepare(struct server *server)
     if (rc < 0)
         return rc;
     rc = descriptors < 0 ? (int)descriptors : server_set_limit(server, descriptors);
-    if (rc == 0)
-        rc = descriptors_probe(server->endpoints.list[0].fd);
     if (rc == 0) {
         server->listeners = calloc(server->endpoints.count, sizeof *server->listeners);
-        rc = server->listeners == NULL ? -ENOMEM : server_init_loop(server);
+        rc = server->listeners == NULL ? -ENOMEM : server_open_workers(server);
     }
     return rc < 0 ? server_cannot_listen(server, &server->endpoints.list[0].bound, rc) : 0;
 }
@@ -310,21 +327,12 @@ static void server_log_endpoint(const struct server *server, const struct endpoi
 /* The tasks that are there from the start. Cannot fail. */
 static void server_start_tasks(struct server *server, const struct systemd *systemd)
 {
-    const struct server_config *config = server->config;
-    sched_init(&server->sched, &server->loop);
-    chunks_init(&server->echo.chunks, config->prefix, config->prefix_len, config->chunk);
-    pipes_init(&server->echo.pipes);
-    server->conns.sched = &server->sched;
-    server->conns.handler = &echo_handler;
-    server->conns.service = &server->echo;
-    server->conns.on_event = on_conn_event;
-    conns_init(&server->conns);
-    server->reaper.conns = &server->conns;
-    server->reaper.idle_ms = config->idle_ms;
-    reaper_start(&server->reaper);
-    server->supervision.conns = &server->conns;
+    struct sched *sched = server_sched(server);
+    server->supervision.sched = sched;
+    server->supervision.figures = on_figures;
+    server->supervision.alive = on_alive;
     supervision_start(&server->supervision, systemd);
-    timer_init(&server->drain_timer, &server->loop, &server->sched.waker);
+    timer_init(&server->drain_timer, server->loop, &sched->waker);
     uv_unref((uv_handle_t *)&server->drain_timer.uv);
 }
 
@@ -335,7 +343,7 @@ static int server_start_connection(struct server *server, int fd)
     union net_peer peer;
     int rc = net_remote(fd, &peer);
     if (rc == 0)
-        return conn_open(&server->conns, fd, &peer);
+        return server_take(server, fd, &peer);
     server->refused++;
     log_write(server->log, LOG_LEVEL_INFO, _("Connection refused: %s"), strerror(-rc));
     net_close(fd);
@@ -344,7 +352,10 @@ static int server_start_connection(struct server *server, int fd)
 
 static int server_start_listener(struct server *server, struct listener *listener, int fd)
 {
-    listener->conns = &server->conns;
+    listener->sched = server_sched(server);
+    listener->owner = server;
+    listener->full = on_listener_full;
+    listener->take = on_listener_take;
     listener->on_event = on_listener_event;
     return listener_start(listener, fd);
 }
@@ -363,11 +374,16 @@ static int server_start_endpoint(struct server *server, size_t i)
 
 static int server_start_endpoints(struct server *server)
 {
+    bool listening = false;
     int rc = 0;
-    for (size_t i = 0; i < server->endpoints.count && rc == 0; i++)
+    for (size_t i = 0; i < server->endpoints.count && rc == 0; i++) {
+        listening |= !server->endpoints.list[i].connected;
         rc = server_start_endpoint(server, i);
+    }
     for (size_t i = 0; i < server->endpoints.count && rc == 0; i++)
         server_log_endpoint(server, &server->endpoints.list[i]);
+    if (!listening) /* as by inetd: it ends with the connections that it has */
+        workers_order(&server->workers, WORKER_DRAIN, 0);
     return rc;
 }
 
@@ -392,20 +408,14 @@ static void server_close(struct server *server)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     timer_close(&server->drain_timer, NULL);
     supervision_close(&server->supervision);
-    reaper_close(&server->reaper);
-    sched_close(&server->sched);
-    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
-    int rc = uv_loop_close(&server->loop);
-    assert(rc == 0); /* a handle was left open */
-    (void)rc;
-    chunks_free(&server->echo.chunks);
-    pipes_free(&server->echo.pipes);
+    workers_close(&server->workers);
 }
 
 /* A task is wrong, and what it holds cannot be told: the kernel cleans up after us. */
-static int server_stopped(const struct server *server, int error)
+static int server_stopped(const struct server *server, const struct worker *worker)
 {
-    int reason = server->sched.reason;
+    int reason = worker->sched.reason;
+    int error = worker->error;
     if (error == -EINVAL)
         log_write(server->log, LOG_LEVEL_ERROR, _("Unknown reason %d"), reason);
     else
@@ -413,24 +423,32 @@ static int server_stopped(const struct server *server, int error)
     return error;
 }
 
-/* Runs the loop until its last task has ended; after a failed start that is at once. */
-static int server_loop(struct server *server, const struct systemd *systemd)
+/* Starts everything. Nothing says that it listens before all else stands, so that comes last. */
+static int server_start(struct server *server, const struct systemd *systemd)
 {
     server_start_tasks(server, systemd);
     int rc = server_start_signals(server);
     if (rc == 0)
-        rc = server_start_endpoints(server); /* says that it listens, so it comes last */
+        rc = workers_start(&server->workers);
+    return rc < 0 ? rc : server_start_endpoints(server);
+}
+
+/* Runs the loops until the last task has ended; after a failed start that is at once. */
+static int server_loop(struct server *server, const struct systemd *systemd)
+{
+    int rc = server_start(server, systemd);
     if (rc == 0) {
         supervision_ready(&server->supervision);
     } else {
         log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-rc));
         (void)systemd_notify(&server->supervision.systemd, "ERRNO=%d", -rc);
         server_stop(server);
-        conns_abort_all(&server->conns, rc); /* one that has been passed and is served already */
+        /* Those that have been passed and are served already. */
+        workers_order(&server->workers, WORKER_ABORT, rc);
     }
-    int ran = sched_run(&server->sched);
-    if (ran < 0)
-        return server_stopped(server, ran);
+    const struct worker *wrong = workers_run(&server->workers);
+    if (wrong != NULL)
+        return server_stopped(server, wrong);
     server_close(server);
     return rc;
 }

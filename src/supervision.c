@@ -8,9 +8,12 @@
 static struct yield supervision_ping(struct task *task)
 {
     struct supervision *supervision = container_of(task, struct supervision, watchdog);
-    (void)systemd_notify(&supervision->systemd, "WATCHDOG=1");
     /* Half of the time that is given, as sd_watchdog_enabled(3) recommends. */
     uint64_t ms = supervision->systemd.watchdog_us / 2000;
+    if (supervision->alive(supervision))
+        (void)systemd_notify(&supervision->systemd, "WATCHDOG=1");
+    else
+        ms /= SUPERVISION_IMPATIENCE;
     if (ms < 1)
         ms = 1;
     return yield_sleep(task, &supervision->watchdog_timer, ms < UINT_MAX ? (unsigned)ms : UINT_MAX,
@@ -24,10 +27,9 @@ static void supervision_extend(struct supervision *supervision)
                          4 * SUPERVISION_STATUS_MS * 1000);
 }
 
-static void supervision_tell(struct supervision *supervision)
+static void supervision_tell(struct supervision *supervision, const struct figures *figures)
 {
-    const struct conns *conns = supervision->conns;
-    unsigned long open = (unsigned long)conns->open;
+    unsigned long open = (unsigned long)figures->open;
     char connections[120];
     char bytes[120];
     (void)snprintf(connections, sizeof connections,
@@ -36,17 +38,24 @@ static void supervision_tell(struct supervision *supervision)
                                          : P_("%lu connection", "%lu connections", open),
                    open);
     (void)snprintf(bytes, sizeof bytes, _("%llu bytes in, %llu bytes out"),
-                   (unsigned long long)conns->bytes_in, (unsigned long long)conns->bytes_out);
+                   (unsigned long long)figures->bytes_in, (unsigned long long)figures->bytes_out);
     (void)systemd_notify(&supervision->systemd, "STATUS=%s; %s", connections, bytes);
-    supervision->told_open = conns->open;
-    supervision->told_bytes = conns->bytes_in + conns->bytes_out;
+    supervision->told_open = figures->open;
+    supervision->told_bytes = figures->bytes_in + figures->bytes_out;
 }
 
-static bool supervision_changed(const struct supervision *supervision)
+static void supervision_tell_now(struct supervision *supervision)
 {
-    const struct conns *conns = supervision->conns;
-    return conns->open != supervision->told_open ||
-           conns->bytes_in + conns->bytes_out != supervision->told_bytes;
+    struct figures figures;
+    supervision->figures(supervision, &figures);
+    supervision_tell(supervision, &figures);
+}
+
+static bool supervision_changed(const struct supervision *supervision,
+                                const struct figures *figures)
+{
+    return figures->open != supervision->told_open ||
+           figures->bytes_in + figures->bytes_out != supervision->told_bytes;
 }
 
 /*
@@ -56,13 +65,15 @@ static bool supervision_changed(const struct supervision *supervision)
 static struct yield supervision_report(struct task *task)
 {
     struct supervision *supervision = container_of(task, struct supervision, status);
+    struct figures figures;
+    supervision->figures(supervision, &figures);
     if (supervision->untold) /* the manager would think that we hang */
         supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
     if (supervision->draining)
         supervision_extend(supervision);
-    if (supervision_changed(supervision)) {
-        supervision_tell(supervision);
-    } else if (supervision->conns->open == 0 && !supervision->draining && !supervision->untold) {
+    if (supervision_changed(supervision, &figures)) {
+        supervision_tell(supervision, &figures);
+    } else if (figures.open == 0 && !supervision->draining && !supervision->untold) {
         supervision->parked = true;
         return yield_park(task, supervision_report);
     }
@@ -84,7 +95,7 @@ static void supervision_timer_init(struct sched *sched, struct timer *timer)
 
 void supervision_start(struct supervision *supervision, const struct systemd *systemd)
 {
-    struct sched *sched = supervision->conns->sched;
+    struct sched *sched = supervision->sched;
     supervision->systemd = *systemd;
     supervision->untold = false;
     supervision->parked = false;
@@ -103,7 +114,7 @@ void supervision_start(struct supervision *supervision, const struct systemd *sy
 void supervision_ready(struct supervision *supervision)
 {
     supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
-    supervision_tell(supervision);
+    supervision_tell_now(supervision);
 }
 
 void supervision_wake(struct supervision *supervision)
@@ -111,7 +122,7 @@ void supervision_wake(struct supervision *supervision)
     if (!supervision->parked)
         return;
     supervision->parked = false;
-    sched_wake(supervision->conns->sched, &supervision->status);
+    sched_wake(supervision->sched, &supervision->status);
 }
 
 void supervision_drain(struct supervision *supervision)
@@ -119,7 +130,7 @@ void supervision_drain(struct supervision *supervision)
     supervision->draining = true;
     (void)systemd_notify(&supervision->systemd, "STOPPING=1");
     supervision_extend(supervision);
-    supervision_tell(supervision);
+    supervision_tell_now(supervision);
     supervision_wake(supervision);
 }
 

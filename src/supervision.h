@@ -2,12 +2,14 @@
  * supervision.h - the tasks that tell the service manager how the daemon is.
  *
  * They sleep and yield like any other task, so a run queue that is stuck is a ping that is
- * missed: the manager then does what it does for daemons that hang.
+ * missed: the manager then does what it does for daemons that hang. What else must move, such as
+ * the run queues of other threads, is asked for before each ping.
  */
 #ifndef UVECHOD_SUPERVISION_H
 #define UVECHOD_SUPERVISION_H
 
-#include "conn.h"
+#include "figures.h"
+#include "sched.h"
 #include "systemd.h"
 #include "task.h"
 #include "timer.h"
@@ -16,7 +18,11 @@
 #include <stdint.h>
 
 struct supervision {
-    struct conns *conns; /* whose figures are told */
+    struct sched *sched;
+    /* What is to be told. */
+    void (*figures)(struct supervision *supervision, struct figures *figures);
+    /* Whether everything has moved since the last call that returned true. */
+    bool (*alive)(struct supervision *supervision);
     struct systemd systemd;
     struct task watchdog;
     struct task status;
@@ -32,9 +38,12 @@ struct supervision {
 /* The least time between two reports: long enough to cost nothing, short enough to be seen. */
 enum { SUPERVISION_STATUS_MS = 5000 };
 
+/* How much sooner than after a ping is looked again when not everything has moved. */
+enum { SUPERVISION_IMPATIENCE = 8 };
+
 /*
- * Takes over systemd, and spawns the tasks that somebody wants on conns->sched. The caller has
- * set conns. Cannot fail.
+ * Takes over systemd, and spawns the tasks that somebody wants on supervision->sched. The caller
+ * has set sched, figures and alive. Cannot fail.
  */
 void supervision_start(struct supervision *supervision, const struct systemd *systemd);
 

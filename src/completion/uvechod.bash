@@ -13,6 +13,7 @@ _uvechod() {
         --max-connections=
         --idle-timeout=
         --drain-timeout=
+        --workers=
         -q --quiet
         -v --verbose
         -h --help
@@ -43,6 +44,7 @@ _uvechod() {
     --max-connections) candidates='100 1000 10000 100000' ;;
     --idle-timeout) candidates='0 60 600 3600' ;;
     --drain-timeout) candidates='0 10 60 600' ;;
+    --workers) candidates='0 1 2 4' ;;
     *) # the word before, if it is an option, takes no value
         candidates=${options[*]}
         value=$word head=''

@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 80, POLL_AGAIN_MS = 5 };
+enum { ARGS_MAX = 80, POLL_AGAIN_MS = 5, LOOP_DESCRIPTORS = 16 /* as in descriptors.h */ };
 
 /* ---- tests ---- */
 
@@ -144,9 +144,9 @@ void assert_one_line(const char *text)
 
 bool harness_may_weigh(void)
 {
-    if (HARNESS_ASAN)
-        print_message("[          ] memory is not weighed: AddressSanitizer holds freed memory\n");
-    return !HARNESS_ASAN;
+    if (HARNESS_ASAN || HARNESS_TSAN)
+        print_message("[          ] memory is not weighed: a sanitizer holds some of its own\n");
+    return !HARNESS_ASAN && !HARNESS_TSAN;
 }
 
 uint64_t harness_now_ms(void)
@@ -236,13 +236,23 @@ int harness_teardown(void **state)
 
 /* ---- starting ---- */
 
+unsigned harness_workers(void)
+{
+    const char *workers = getenv("UVECHOD_TEST_WORKERS");
+    return workers != NULL ? (unsigned)strtoul(workers, NULL, 10) : 1;
+}
+
 /* Splits options at the spaces; text is written to. */
 static void launch_args(const struct launch *launch, char *text, char *args[ARGS_MAX])
 {
     static char name[] = "uvechod";
     static char any_port[] = "--port=0";
+    static char workers[32];
     int count = 0;
     args[count++] = name;
+    (void)snprintf(workers, sizeof workers, "--workers=%u", harness_workers());
+    if (launch->program == NULL && harness_workers() > 1)
+        args[count++] = workers;
     if (!launch->own_port)
         args[count++] = any_port;
     char *rest = text;
@@ -323,7 +333,8 @@ static void launch_exec(const struct launch *launch, pid_t parent, int out, int 
     launch_descriptor(err, 2);
     for (int i = 0; i < launch->inherited; i++)
         (void)fcntl(0, F_DUPFD, 3);
-    struct rlimit limit = {launch->nofile, launch->nofile};
+    rlim_t nofile = launch->nofile + (rlim_t)LOOP_DESCRIPTORS * (harness_workers() - 1);
+    struct rlimit limit = {nofile, nofile};
     if (launch->nofile > 0 && setrlimit(RLIMIT_NOFILE, &limit) < 0)
         _exit(126);
     launch_environment(launch);
@@ -598,7 +609,7 @@ void daemon_freeze(const struct daemon *daemon)
 /* ---- figures ---- */
 
 /* The start of one of its files in /proc, as a string. */
-static void daemon_read_proc(const struct daemon *daemon, const char *name, char *buf, size_t size)
+static bool daemon_try_proc(const struct daemon *daemon, const char *name, char *buf, size_t size)
 {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)daemon->pid, name);
@@ -606,9 +617,14 @@ static void daemon_read_proc(const struct daemon *daemon, const char *name, char
     ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
     if (fd >= 0)
         (void)close(fd);
-    if (n <= 0)
-        fail_msg("%s: %s", path, strerror(errno));
     buf[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+static void daemon_read_proc(const struct daemon *daemon, const char *name, char *buf, size_t size)
+{
+    if (!daemon_try_proc(daemon, name, buf, size))
+        fail_msg("/proc/%d/%s: %s", (int)daemon->pid, name, strerror(errno));
 }
 
 long daemon_rss_kb(const struct daemon *daemon)
@@ -648,13 +664,50 @@ long daemon_cpu_ms(const struct daemon *daemon)
     return ticks * 1000 / sysconf(_SC_CLK_TCK);
 }
 
-long daemon_switches(const struct daemon *daemon)
+/*
+ * How often a thread, whose status is this file of /proc, went to sleep or was made to. Returns -1
+ * for what is neither the first nor a worker: sanitizers have threads, too, and a thread may end
+ * meanwhile.
+ */
+static long thread_switches(const struct daemon *daemon, const char *file, const char *name)
 {
     char status[4096];
-    daemon_read_proc(daemon, "status", status, sizeof status);
-    const char *at = strstr(status, "\nvoluntary_ctxt_switches:");
-    assert_non_null(at);
-    return strtol(strchr(at, ':') + 1, NULL, 10);
+    if (!daemon_try_proc(daemon, file, status, sizeof status) || strstr(status, name) != status)
+        return -1;
+    const char *slept = strstr(status, "\nvoluntary_ctxt_switches:");
+    const char *made_to = strstr(status, "\nnonvoluntary_ctxt_switches:");
+    if (slept == NULL || made_to == NULL)
+        return -1;
+    return strtol(strchr(slept, ':') + 1, NULL, 10) + strtol(strchr(made_to, ':') + 1, NULL, 10);
+}
+
+unsigned daemon_threads(const struct daemon *daemon, long switches[HARNESS_THREADS_MAX])
+{
+    char path[64];
+    unsigned count = 0;
+    switches[count] = thread_switches(daemon, "status", "Name:\t");
+    assert_true(switches[count++] >= 0);
+    (void)snprintf(path, sizeof path, "/proc/%ld/task", (long)daemon->pid);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char file[64];
+        (void)snprintf(file, sizeof file, "task/%.16s/status", entry->d_name);
+        assert_true(count < HARNESS_THREADS_MAX);
+        switches[count] = thread_switches(daemon, file, "Name:\tuvechod worker\n");
+        count += switches[count] >= 0;
+    }
+    (void)closedir(dir);
+    return count;
+}
+
+long daemon_switches(const struct daemon *daemon)
+{
+    long switches[HARNESS_THREADS_MAX];
+    long sum = 0;
+    for (unsigned count = daemon_threads(daemon, switches); count > 0; count--)
+        sum += switches[count - 1];
+    return sum;
 }
 
 /* Passes a little time, or less if the daemon ends meanwhile, which it must not. */

@@ -33,11 +33,23 @@
 #ifndef HARNESS_ASAN
 #define HARNESS_ASAN 0
 #endif
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define HARNESS_TSAN 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define HARNESS_TSAN 1
+#endif
+#ifndef HARNESS_TSAN
+#define HARNESS_TSAN 0
+#endif
 
 enum {
     HARNESS_DEADLINE_MS = 60000, /* for what should happen at once */
     HARNESS_WATCHDOG_S = 280,    /* for one executable; under the timeout that ctest is given */
     HARNESS_LOCKED_MS = 300,     /* a socket that takes nothing for so long is blocked */
+    HARNESS_THREADS_MAX = 66,    /* of a daemon, with room for more than there may be */
 };
 
 /* ---- tests ---- */
@@ -73,6 +85,13 @@ void harness_skip(const char *why);
 /* A text has this part, or is one line. */
 void assert_contains(const char *text, const char *part);
 void assert_one_line(const char *text);
+
+/*
+ * How many workers the daemons of this run have unless a test says otherwise: 1, or
+ * UVECHOD_TEST_WORKERS of the environment. Whatever limit of descriptors a test gives a daemon
+ * (nofile) is raised by what the further workers need.
+ */
+unsigned harness_workers(void);
 
 /* Whether memory figures mean anything; says so when they do not. */
 bool harness_may_weigh(void);
@@ -173,6 +192,9 @@ long daemon_rss_kb(const struct daemon *daemon);
 long daemon_fds(const struct daemon *daemon);
 long daemon_cpu_ms(const struct daemon *daemon);
 long daemon_switches(const struct daemon *daemon); /* how often it went to sleep or was made to */
+
+/* The same for each of its threads, the first one first. Returns how many there are. */
+unsigned daemon_threads(const struct daemon *daemon, long switches[HARNESS_THREADS_MAX]);
 
 /* Waits until a figure is no higher than most. */
 void daemon_wait_figure(const struct daemon *daemon, long (*figure)(const struct daemon *),

@@ -31,6 +31,7 @@ static void check_help(const char *options)
         "--max-connections=N",
         "--idle-timeout=SECONDS",
         "--drain-timeout=SECONDS",
+        "--workers=N",
         "-q, --quiet",
         "-v, --verbose",
         "-h, --help",
@@ -143,6 +144,7 @@ static void missing_values(struct daemon *daemon)
         {"--max-connections", "--max-connections"},
         {"--idle-timeout", "--idle-timeout"},
         {"--drain-timeout", "--drain-timeout"},
+        {"--workers", "--workers"},
     };
     check_misuses(misuses, sizeof misuses / sizeof *misuses);
 }
@@ -189,6 +191,9 @@ static void bad_numbers(struct daemon *daemon)
         {"--idle-timeout=4294968", "--idle-timeout: '4294968'"},
         {"--drain-timeout=soon", "--drain-timeout: 'soon'"},
         {"--drain-timeout=99999999999", "--drain-timeout: '99999999999'"},
+        {"--workers=65", "--workers: '65' is not a number from 0 to 64"},
+        {"--workers=-1", "--workers: '-1'"},
+        {"--workers=all", "--workers: 'all'"},
     };
     check_misuses(misuses, sizeof misuses / sizeof *misuses);
 }

@@ -1,7 +1,8 @@
 /*
  * listener.c: the accepting task, its steps driven by hand as the scheduler would. net_accept() is
- * wrapped and plays a backlog with an error behind it; conn_open(), sched_spawn() and sched_wake()
- * are wrapped, so that there are no connections and no queue. The loop runs only to close.
+ * wrapped and plays a backlog with an error behind it; sched_spawn() and sched_wake() are wrapped,
+ * so that there is no queue, and who takes the connections only counts them. The loop runs only to
+ * close.
  */
 #include "listener.h"
 
@@ -16,21 +17,21 @@ static struct {
     uv_loop_t loop;
     struct sched sched;
     struct recorder recorder;
-    struct conns conns;
     struct listener listener;
+    size_t open; /* connections taken */
+    size_t limit;
     int peer;    /* the other end of what stands for the listening socket */
     int backlog; /* connections that wait to be accepted */
     int error;   /* what accept says when there are none */
     int skipped; /* so often accept says skip_error before it looks */
     int skip_error;
     int accepts;                         /* calls */
-    int open_error;                      /* of conn_open() */
+    int take_error;                      /* of who takes it */
     int paused, resumed, refused, ended; /* events */
     int event_error;                     /* of the last event */
 } fix;
 
 int __wrap_net_accept(int fd, union net_peer *peer);
-int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer);
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
 void __wrap_sched_wake(struct sched *sched, struct task *task);
 
@@ -49,16 +50,22 @@ int __wrap_net_accept(int fd, union net_peer *peer)
     return FD_OF_CONN;
 }
 
-int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
+static bool on_full(struct listener *listener)
 {
-    assert_ptr_equal(conns, &fix.conns);
+    assert_ptr_equal(listener->owner, &fix);
+    return fix.open >= fix.limit;
+}
+
+static int on_take(struct listener *listener, int fd, const union net_peer *peer)
+{
+    assert_ptr_equal(listener->owner, &fix);
     assert_int_equal(fd, FD_OF_CONN);
     assert_int_equal(peer->sa.sa_family, AF_INET);
     assert_int_equal(ntohs(peer->in.sin_port), 25000);
-    assert_true(conns->open < conns->limit);
-    if (fix.open_error == 0)
-        conns->open++;
-    return fix.open_error;
+    assert_true(fix.open < fix.limit);
+    if (fix.take_error == 0)
+        fix.open++;
+    return fix.take_error;
 }
 
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first)
@@ -96,12 +103,14 @@ static int fixture_start(void **state)
     assert_int_equal(uv_loop_init(&fix.loop), 0);
     recorder_init(&fix.recorder);
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
-    fix.conns = (struct conns){.sched = &fix.sched, .limit = 100000};
-    conns_init(&fix.conns);
+    fix.limit = 100000;
     fix.error = -EAGAIN;
     make_socketpair(fds);
     fix.peer = fds[1];
-    fix.listener = (struct listener){.conns = &fix.conns,
+    fix.listener = (struct listener){.sched = &fix.sched,
+                                     .owner = &fix,
+                                     .full = on_full,
+                                     .take = on_take,
                                      .on_event = on_event,
                                      .parked = true, /* that the start is to set up */
                                      .paused = true,
@@ -203,7 +212,7 @@ static void test_waits_for_connections(void **state)
     (void)state;
     step_waits();
     assert_int_equal(fix.accepts, 1);
-    assert_int_equal(fix.conns.open, 0);
+    assert_int_equal(fix.open, 0);
     recorder_expect(&fix.recorder, NULL, NULL);
 }
 
@@ -214,7 +223,7 @@ static void test_waits_before_it_accepts(void **state)
     step_waits();
     assert_int_equal(fix.accepts, 0);
     (void)step();
-    assert_int_equal(fix.conns.open, 1);
+    assert_int_equal(fix.open, 1);
 }
 
 static void test_stop_before_the_first_step(void **state)
@@ -223,7 +232,7 @@ static void test_stop_before_the_first_step(void **state)
     fix.backlog = 2;
     listener_stop(&fix.listener);
     step_ends();
-    assert_int_equal(fix.conns.open, 2);
+    assert_int_equal(fix.open, 2);
 }
 
 static void test_accepts_what_waits(void **state)
@@ -231,11 +240,11 @@ static void test_accepts_what_waits(void **state)
     (void)state;
     fix.backlog = 3;
     assert_int_equal(step().reason, YIELD_RECV);
-    assert_int_equal(fix.conns.open, 3);
+    assert_int_equal(fix.open, 3);
     assert_int_equal(fix.accepts, 4); /* until it says that there are no more */
     fix.backlog = 1;
     step_waits();
-    assert_int_equal(fix.conns.open, 4);
+    assert_int_equal(fix.open, 4);
     assert_int_equal(fix.paused + fix.resumed + fix.refused, 0);
 }
 
@@ -246,10 +255,10 @@ static void test_a_burst_is_bounded(void **state)
     for (int turn = 1; turn <= 2; turn++) {
         assert_int_equal(step().reason, YIELD_RECV);
         assert_int_equal(fix.accepts, turn * BURST);
-        assert_int_equal(fix.conns.open, turn * BURST);
+        assert_int_equal(fix.open, turn * BURST);
     }
     step_waits();
-    assert_int_equal(fix.conns.open, 2 * BURST + 2);
+    assert_int_equal(fix.open, 2 * BURST + 2);
 }
 
 /* One connection's own errors: the next in the backlog is served in the same turn. */
@@ -263,9 +272,9 @@ static void test_errors_that_are_skipped(void **state)
         fix.skip_error = -errors[i];
         fix.skipped = 2;
         fix.backlog = 1;
-        fix.conns.open = 0;
+        fix.open = 0;
         assert_int_equal(step().reason, YIELD_RECV);
-        assert_int_equal(fix.conns.open, 1);
+        assert_int_equal(fix.open, 1);
         assert_int_equal(fix.paused, 0);
     }
 }
@@ -307,7 +316,7 @@ static void test_what_came_before_an_error_is_served(void **state)
     fix.backlog = 2;
     fix.error = -EMFILE;
     step_sleeps();
-    assert_int_equal(fix.conns.open, 2);
+    assert_int_equal(fix.open, 2);
 }
 
 /* However long it takes, it is said once, and once that it is over. */
@@ -343,7 +352,7 @@ static void test_a_lack_that_goes_on(void **state)
         timer_wake(&fix.listener.timer);
         check_woken();
     }
-    assert_int_equal(fix.conns.open, 5);
+    assert_int_equal(fix.open, 5);
     assert_int_equal(fix.paused, 1);
     assert_int_equal(fix.resumed, 0);
     fix.error = -EAGAIN;
@@ -354,18 +363,18 @@ static void test_a_lack_that_goes_on(void **state)
 static void test_parks_at_the_limit(void **state)
 {
     (void)state;
-    fix.conns.limit = 3;
+    fix.limit = 3;
     fix.backlog = 5;
     step_parks();
     assert_int_equal(fix.accepts, 3); /* the others wait in the backlog */
-    assert_int_equal(fix.conns.open, 3);
-    fix.conns.open--;
+    assert_int_equal(fix.open, 3);
+    fix.open--;
     listener_unpark(&fix.listener);
     check_woken();
     assert_false(fix.listener.parked);
     step_parks();
     assert_int_equal(fix.accepts, 4);
-    fix.conns.open -= 2;
+    fix.open -= 2;
     listener_unpark(&fix.listener);
     listener_unpark(&fix.listener); /* the second to close in one turn */
     check_woken();
@@ -377,8 +386,8 @@ static void test_parks_at_the_limit(void **state)
 static void test_parks_again(void **state)
 {
     (void)state;
-    fix.conns.limit = 1;
-    fix.conns.open = 1;
+    fix.limit = 1;
+    fix.open = 1;
     fix.backlog = 1;
     step_parks();
     listener_unpark(&fix.listener);
@@ -402,11 +411,11 @@ static void test_refused_connections(void **state)
 {
     (void)state;
     fix.backlog = 2;
-    fix.open_error = -ENOMEM;
+    fix.take_error = -ENOMEM;
     step_waits();
     assert_int_equal(fix.refused, 2);
     assert_int_equal(fix.event_error, -ENOMEM);
-    assert_int_equal(fix.conns.open, 0);
+    assert_int_equal(fix.open, 0);
     assert_int_equal(fix.paused, 0);
 }
 
@@ -422,7 +431,7 @@ static void test_stop_while_waiting(void **state)
 static void test_stop_while_parked(void **state)
 {
     (void)state;
-    fix.conns.limit = 0;
+    fix.limit = 0;
     step_parks();
     listener_stop(&fix.listener);
     check_woken();
@@ -468,17 +477,17 @@ static void test_the_backlog_is_accepted_at_stop(void **state)
     fix.backlog = 3;
     listener_stop(&fix.listener);
     step_ends();
-    assert_int_equal(fix.conns.open, 3);
+    assert_int_equal(fix.open, 3);
 }
 
 static void test_the_limit_holds_at_stop(void **state)
 {
     (void)state;
-    fix.conns.limit = 2;
+    fix.limit = 2;
     fix.backlog = 3;
     listener_stop(&fix.listener);
     step_ends();
-    assert_int_equal(fix.conns.open, 2);
+    assert_int_equal(fix.open, 2);
 }
 
 /* A backlog of any length, also of just so many as one turn accepts. */
@@ -488,7 +497,7 @@ static void test_a_long_backlog_at_stop(void **state)
     fix.backlog = BURST;
     listener_stop(&fix.listener);
     steps_end();
-    assert_int_equal(fix.conns.open, BURST);
+    assert_int_equal(fix.open, BURST);
 }
 
 static void test_a_longer_backlog_at_stop(void **state)
@@ -497,7 +506,7 @@ static void test_a_longer_backlog_at_stop(void **state)
     fix.backlog = 2 * BURST + 1;
     listener_stop(&fix.listener);
     steps_end();
-    assert_int_equal(fix.conns.open, 2 * BURST + 1);
+    assert_int_equal(fix.open, 2 * BURST + 1);
 }
 
 /* Whoever goes on knocking while we stop does not keep us. */
@@ -514,7 +523,7 @@ static void test_the_last_burst_is_bounded(void **state)
 /* The descriptor stays the caller's. */
 static void test_start_on_what_cannot_be_polled(void **state)
 {
-    struct listener other = {.conns = &fix.conns, .on_event = on_event};
+    struct listener other = {.sched = &fix.sched, .on_event = on_event};
     (void)state;
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     assert_int_equal(listener_start(&other, fd), -EPERM);

@@ -25,12 +25,19 @@ int __real_net_resolve(const char *name, union net_addr *addrs, int max);
 int __wrap_net_resolve(const char *name, union net_addr *addrs, int max);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
+unsigned __wrap_uv_available_parallelism(void);
 
 static bool calloc_fails;
+static unsigned cpus;
 
 void *__wrap_calloc(size_t count, size_t size)
 {
     return calloc_fails ? NULL : __real_calloc(count, size);
+}
+
+unsigned __wrap_uv_available_parallelism(void)
+{
+    return cpus;
 }
 
 /* A name of two addresses and one of none; every other word with a letter is unknown. */
@@ -415,6 +422,7 @@ static void test_bad_numbers(void **state)
         {"max-connections", "1 to 2147483647", "0", "2147483648"},
         {"idle-timeout", "0 to 4294966", "-1", "4294967"},
         {"drain-timeout", "0 to 4294966", "-1", "4294967"},
+        {"workers", "0 to 64", "-1", "65"},
     };
     static const char *const words[] = {"abc",
                                         "",
@@ -462,12 +470,27 @@ static void test_blanks_are_no_part_of_a_number(void **state)
     }
 }
 
+/* One per CPU is what uv_available_parallelism() says, but no more than there may be. */
+static void test_workers(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("")->workers, 1);
+    assert_int_equal(parse_good("--workers=1")->workers, 1);
+    assert_int_equal(parse_good("--workers 64")->workers, 64);
+    static const unsigned rows[][2] = {{1, 1}, {3, 3}, {64, 64}, {65, 64}, {1000, 64}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cpus = rows[i][0];
+        assert_int_equal(parse_good("--workers=0")->workers, rows[i][1]);
+    }
+}
+
 static void test_missing_values(void **state)
 {
     static const char *const rows[][2] = {
         {"--port", "PORT"},         {"--bind", "ADDRESS"},         {"--socket-mode", "MODE"},
         {"--prefix", "TEXT"},       {"--chunk", "BYTES"},          {"--backlog", "N"},
         {"--max-connections", "N"}, {"--idle-timeout", "SECONDS"}, {"--drain-timeout", "SECONDS"},
+        {"--workers", "N"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -536,6 +559,7 @@ static void test_help_lists_every_option(void **state)
         "--max-connections=N",
         "--idle-timeout=SECONDS",
         "--drain-timeout=SECONDS",
+        "--workers=N",
         "-q, --quiet",
         "-v, --verbose",
         "-h, --help",
@@ -667,6 +691,7 @@ int main(void)
         OPTIONS_TEST(test_bind_without_memory),
         OPTIONS_TEST(test_bad_numbers),
         OPTIONS_TEST(test_blanks_are_no_part_of_a_number),
+        OPTIONS_TEST(test_workers),
         OPTIONS_TEST(test_missing_values),
         OPTIONS_TEST(test_superfluous_values),
         OPTIONS_TEST(test_unknown_options),

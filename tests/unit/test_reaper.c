@@ -82,8 +82,8 @@ static int fixture_open(void **state)
     recorder_init(&fix.recorder);
     fix.now_ms = 1234567;
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
-    fix.conns = (struct conns){
-        .sched = &fix.sched, .handler = &silent_handler, .on_event = on_event, .limit = CONNS};
+    fix.conns =
+        (struct conns){.sched = &fix.sched, .handler = &silent_handler, .on_event = on_event};
     conns_init(&fix.conns);
     fix.reaper = (struct reaper){.conns = &fix.conns, .idle_ms = IDLE_MS};
     reaper_start(&fix.reaper);

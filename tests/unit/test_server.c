@@ -13,11 +13,13 @@
 #include "conn.h"
 #include "descriptors.h"
 #include "listener.h"
+#include "pipes.h"
 #include "sched.h"
 #include "timer.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -32,7 +34,7 @@ static struct {
     int listener_start;    /* of the listener_start_at-th call */
     int listener_start_at; /* counts down */
     int accept;            /* of the first call of net_accept() */
-    int conn_open;         /* of the first call */
+    atomic_int conn_open;  /* of the first call */
     int calloc_at;         /* the call that fails; counts down */
 } fault;
 
@@ -48,12 +50,12 @@ static struct {
     char line[LINE_MAX_BYTES];
     unsigned port;
     uv_sem_t loop_runs;
-    int manager;    /* what the server tells, -1: nobody is there */
-    int early;      /* what it has told before it listened */
-    char dir[32];   /* of a Unix socket */
-    char path[64];  /* of that socket */
-    int fds;        /* open before the test */
-    int bad_closes; /* of descriptors that are not open */
+    int manager;           /* what the server tells, -1: nobody is there */
+    int early;             /* what it has told before it listened */
+    char dir[32];          /* of a Unix socket */
+    char path[64];         /* of that socket */
+    int fds;               /* open before the test */
+    atomic_int bad_closes; /* of descriptors that are not open */
 } fix;
 
 uint64_t __real_uv_now(const uv_loop_t *loop);
@@ -144,8 +146,7 @@ void __wrap_net_close(int fd)
 
 int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
 {
-    int rc = fault.conn_open;
-    fault.conn_open = 0;
+    int rc = atomic_exchange(&fault.conn_open, 0);
     if (rc < 0)
         net_close(fd);
     return rc < 0 ? rc : __real_conn_open(conns, fd, peer);
@@ -195,6 +196,7 @@ static int fixture_open(void **state)
                                .prefix = "GOT:",
                                .prefix_len = 4,
                                .chunk = 1000,
+                               .workers = 1,
                                .drain_ms = HOUR_MS};
     return uv_sem_init(&fix.loop_runs, 0);
 }
@@ -647,6 +649,25 @@ static void test_max_connections_is_clamped(void **state)
     fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
     check_limit_of_one();
     server_down();
+}
+
+/* Each loop has descriptors of its own, and pipes as well where bulk data is spliced. */
+static void test_what_workers_need_is_reserved(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    fix.config.max_connections = 100;
+    for (int verbatim = 0; verbatim <= 1; verbatim++) {
+        fix.config.prefix_len = verbatim ? 0 : 4;
+        fault.descriptors = DESCRIPTORS_RESERVE + 2 * DESCRIPTORS_LOOP +
+                            verbatim * 3 * 2 * PIPES_MAX + 1 /* an address */ + 7;
+        server_start();
+        expect_line("--max-connections=100: RLIMIT_NOFILE allows 7");
+        (void)expect_start("Listening on 127.0.0.1:");
+        server_down();
+        (void)fclose(fix.log);
+        fix.log = NULL;
+    }
 }
 
 /* Without the option, what the descriptors allow is the limit, and no warning. */
@@ -1148,6 +1169,67 @@ static void test_a_wrong_task_ends_the_daemon(void **state)
     check_wrong_task(-EBUSY, "Reason 4711: Device or resource busy");
 }
 
+/* Clients on three threads: the limit, the figures and the stop are those of all. */
+static void test_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    fix.config.max_connections = 1;
+    server_up();
+    for (int i = 0; i < 3; i++) {
+        int one = client_echoed();
+        int two = client_open();
+        client_send(two, "patience");
+        send_signal(SIGUSR1);
+        (void)expect_start("Figures: 1 connections now, ");
+        client_close(one);
+        client_expect(two, "GOT:patience");
+        expect_line_of("Connection from ", two, "");
+        client_close(two);
+    }
+    int fd = client_echoed();
+    stop_with_client("Stopping: waiting for 1 connection, 3600 s at most; "
+                     "a second signal ends it at once");
+    client_close(fd);
+    server_ends(0);
+}
+
+static void test_the_deadline_of_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    fix.config.drain_ms = 2000;
+    server_up();
+    int fds[3];
+    for (int i = 0; i < 3; i++)
+        fds[i] = client_echoed();
+    stop_with_client("Stopping: waiting for 3 connections, 2 s at most; "
+                     "a second signal ends them at once");
+    expect_line("Drain deadline: ending 3 connections");
+    for (int i = 0; i < 3; i++) {
+        client_expect_end(fds[i]);
+        assert_int_equal(shutdown(fds[i], SHUT_WR), 0);
+        expect_closed(fds[i], " (the daemon stops)");
+        (void)close(fds[i]);
+    }
+    server_ends(0);
+}
+
+/* Pings come only as long as all run queues turn; they do. */
+static void test_the_watchdog_of_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    test_the_watchdog_is_pinged(state);
+}
+
+static void test_a_wrong_task_of_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    check_wrong_task(-EINVAL, "Unknown reason 4711");
+}
+
 /* libuv opens a pipe for signals once per process: before any test counts descriptors. */
 static void warm_up(void)
 {
@@ -1177,6 +1259,7 @@ int main(void)
         FIXTURE_TEST(test_a_reset_is_logged),
         FIXTURE_TEST(test_max_connections),
         FIXTURE_TEST(test_max_connections_is_clamped),
+        FIXTURE_TEST(test_what_workers_need_is_reserved),
         FIXTURE_TEST(test_the_default_limit),
         FIXTURE_TEST(test_accept_pauses_are_told),
         FIXTURE_TEST(test_refused_connections_are_told),
@@ -1197,6 +1280,10 @@ int main(void)
         FIXTURE_TEST(test_a_malformed_watchdog),
         FIXTURE_TEST(test_the_manager_is_told_of_a_failed_start),
         FIXTURE_TEST(test_a_failed_start_ends_a_passed_connection),
+        FIXTURE_TEST(test_several_workers),
+        FIXTURE_TEST(test_the_deadline_of_several_workers),
+        FIXTURE_TEST(test_the_watchdog_of_several_workers),
+        FIXTURE_TEST(test_a_wrong_task_of_several_workers),
         FIXTURE_TEST(test_a_wrong_task_ends_the_daemon),
     };
     hold_passed();

@@ -19,7 +19,9 @@ static struct {
     uv_loop_t loop;
     struct sched sched;
     struct recorder recorder;
-    struct conns conns;
+    struct figures figures; /* to be told */
+    bool stuck;             /* something does not move */
+    int asked;              /* so often whether it does */
     struct supervision supervision;
     int spawned;
     int manager;
@@ -42,6 +44,19 @@ void __wrap_sched_wake(struct sched *sched, struct task *task)
     fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
+static void on_figures(struct supervision *supervision, struct figures *figures)
+{
+    assert_ptr_equal(supervision, &fix.supervision);
+    *figures = fix.figures;
+}
+
+static bool on_alive(struct supervision *supervision)
+{
+    assert_ptr_equal(supervision, &fix.supervision);
+    fix.asked++;
+    return !fix.stuck;
+}
+
 static int fixture_open(void **state)
 {
     (void)state;
@@ -51,10 +66,10 @@ static int fixture_open(void **state)
     fix.fds = count_fds();
     recorder_init(&fix.recorder);
     fix.sched = (struct sched){.waker = fix.recorder.waker, .loop = &fix.loop};
-    fix.conns = (struct conns){.sched = &fix.sched, .limit = 10};
-    conns_init(&fix.conns);
     memset(&fix.supervision, 0xa5, sizeof fix.supervision); /* that the start is to set up */
-    fix.supervision.conns = &fix.conns;
+    fix.supervision.sched = &fix.sched;
+    fix.supervision.figures = on_figures;
+    fix.supervision.alive = on_alive;
     return 0;
 }
 
@@ -109,7 +124,7 @@ static void report_parks(void)
 static void start_with_connection(void)
 {
     start(0);
-    fix.conns.open = 1;
+    fix.figures.open = 1;
     report_sleeps();
     expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
 }
@@ -194,6 +209,25 @@ static void test_pings_of_a_patient_watchdog(void **state)
     }
 }
 
+/* Not pinged for what does not move, but looked at again soon. */
+static void test_no_ping_while_something_is_stuck(void **state)
+{
+    (void)state;
+    start(WATCHDOG_US);
+    struct task *task = &fix.supervision.watchdog;
+    fix.stuck = true;
+    for (int i = 0; i < 3; i++) {
+        struct yield why = task->resume(task);
+        assert_int_equal(why.reason, YIELD_SLEEP);
+        assert_int_equal(why.ms, 1500 / SUPERVISION_IMPATIENCE);
+        expect_no_message(fix.manager);
+    }
+    fix.stuck = false;
+    assert_int_equal(task->resume(task).ms, 1500);
+    expect_told("WATCHDOG=1");
+    assert_int_equal(fix.asked, 4);
+}
+
 static void test_ready(void **state)
 {
     (void)state;
@@ -209,7 +243,7 @@ static void test_ready_with_a_connection(void **state)
 {
     (void)state;
     start(0);
-    fix.conns.open = 1;
+    fix.figures.open = 1;
     supervision_ready(&fix.supervision);
     expect_message(fix.manager, "READY=1");
     expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
@@ -223,16 +257,16 @@ static void test_reports_changes_only(void **state)
     start_with_connection();
     report_sleeps();
     expect_no_message(fix.manager);
-    fix.conns.bytes_in = 5;
+    fix.figures.bytes_in = 5;
     report_sleeps();
     expect_told("STATUS=1 connection; 5 bytes in, 0 bytes out");
-    fix.conns.bytes_out = 9;
+    fix.figures.bytes_out = 9;
     report_sleeps();
     expect_told("STATUS=1 connection; 5 bytes in, 9 bytes out");
     report_sleeps();
     expect_no_message(fix.manager);
-    fix.conns.open = 2;
-    fix.conns.bytes_in = UINT64_MAX / 2;
+    fix.figures.open = 2;
+    fix.figures.bytes_in = UINT64_MAX / 2;
     report_sleeps();
     expect_told("STATUS=2 connections; 9223372036854775807 bytes in, 9 bytes out");
 }
@@ -241,12 +275,12 @@ static void test_parks_when_nothing_can_change(void **state)
 {
     (void)state;
     start_with_connection();
-    fix.conns.open = 0;
+    fix.figures.open = 0;
     report_sleeps(); /* between this report and the next */
     expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
     report_parks();
     expect_no_message(fix.manager);
-    fix.conns.open = 1;
+    fix.figures.open = 1;
     supervision_wake(&fix.supervision);
     recorder_expect(&fix.recorder, &fix.supervision.status, NULL);
     supervision_wake(&fix.supervision); /* the second of a burst: it is queued already */
@@ -275,7 +309,7 @@ static void test_a_connection_does_not_end_the_sleep(void **state)
     start_with_connection();
     struct timer *timer = &fix.supervision.status_timer;
     assert_int_equal(timer_wait(timer, &fix.supervision.status, SUPERVISION_STATUS_MS), 0);
-    fix.conns.open = 2;
+    fix.figures.open = 2;
     supervision_wake(&fix.supervision);
     recorder_expect(&fix.recorder, NULL, NULL);
     assert_ptr_equal(timer->sleeper, &fix.supervision.status);
@@ -286,7 +320,7 @@ static void test_drain(void **state)
 {
     (void)state;
     start_with_connection();
-    fix.conns.open = 2;
+    fix.figures.open = 2;
     supervision_drain(&fix.supervision);
     expect_message(fix.manager, "STOPPING=1");
     expect_message(fix.manager, EXTEND);
@@ -296,7 +330,7 @@ static void test_drain(void **state)
         report_sleeps();
         expect_told(EXTEND);
     }
-    fix.conns.open = 1;
+    fix.figures.open = 1;
     report_sleeps();
     expect_message(fix.manager, EXTEND);
     expect_told("STATUS=Stopping: waiting for 1 connection; 0 bytes in, 0 bytes out");
@@ -350,6 +384,7 @@ int main(void)
         FIXTURE_TEST(test_without_a_watchdog),
         FIXTURE_TEST(test_pings),
         FIXTURE_TEST(test_pings_of_a_patient_watchdog),
+        FIXTURE_TEST(test_no_ping_while_something_is_stuck),
         FIXTURE_TEST(test_ready),
         FIXTURE_TEST(test_ready_with_a_connection),
         FIXTURE_TEST(test_reports_changes_only),
