@@ -83,6 +83,7 @@ packages() {
     dnf:locales) echo glibc-locale-source ;;
     apt-get:cmocka) echo libcmocka-dev ;;
     apt-get:linux.uml) echo user-mode-linux ;;
+    apt-get:ip) echo iproute2 ;;
     apt-get:mkfs.ext4) echo e2fsprogs ;;
     dnf:cmocka) echo libcmocka-devel ;;
     apk:cmocka) echo cmocka-dev ;;

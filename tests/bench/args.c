@@ -47,7 +47,7 @@ static const struct arg_spec arg_specs[] = {
     {"chunk", ARG_CHUNK, "BYTES", "the longest chunk to expect behind a prefix (1000)"},
     {"rfc862", ARG_RFC862, NULL, "expect a verbatim echo: an empty prefix"},
     {"sources", ARG_SOURCES, "N", "connect from 127.0.0.1 and the N-1 addresses after it"},
-    {"connecting", ARG_CONNECTING, "N", "connect at most so many at once (64)"},
+    {"connecting", ARG_CONNECTING, "N", "connect, or echo last, at most so many at once (64)"},
     {"close", ARG_CLOSE, "HOW",
      "half: end our side, read to the end of theirs; full:\n"
      "close after the last answer; reset: full, with a reset (half)"},

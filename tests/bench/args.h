@@ -29,7 +29,7 @@ struct args {
     enum load_mode mode;
     enum load_close close;
     size_t connections;
-    size_t connecting; /* at most so many at once */
+    size_t connecting; /* at most so many at once; as many echoes at the end */
     size_t size;       /* bytes of a message */
     size_t depth;      /* messages under way per connection */
     uint64_t count; /* of messages, connections (churn) or bytes (bulk); 0: until the time is up */

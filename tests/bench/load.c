@@ -43,6 +43,8 @@ struct load {
     size_t connected;   /* of those */
     size_t slots;       /* clients that have been used */
     size_t open;        /* of those, the ones not closed for good */
+    size_t echoes;      /* --echo-last: clients whose last message has been started */
+    size_t echoing;     /* of those, the ones not answered */
     uint64_t open_next; /* open loop: number of the next message */
     uint64_t begun_ns;
     struct load_sample begin;
@@ -118,6 +120,16 @@ static void load_measured(struct load *load)
     result->latencies = load->traffic.latencies;
 }
 
+/* Some at a time: the kernel would need a buffer for each message and each answer that waits. */
+static void load_echo_last(struct load *load)
+{
+    const struct args *args = load->args;
+    while (load->echoes < args->connections && load->echoing < args->connecting && !load->failed) {
+        load->echoing++;
+        client_push(&load->clients[load->echoes++]);
+    }
+}
+
 /* Nothing new is begun; what is under way is waited for. */
 static void load_end(struct load *load)
 {
@@ -130,12 +142,11 @@ static void load_end(struct load *load)
         (void)uv_poll_stop(&load->pacer);
     if (load->stdin_watched)
         (void)uv_poll_stop(&load->stdin_poll);
-    for (size_t i = 0; i < load->args->connections && !load->failed; i++) {
-        struct client *client = &load->clients[i];
-        if (load->args->echo_last && client->open && client->connected)
-            client_push(client);
-        client_end_if_done(client);
-    }
+    if (load->args->echo_last)
+        load_echo_last(load);
+    else
+        for (size_t i = 0; i < load->args->connections && !load->failed; i++)
+            client_end_if_done(&load->clients[i]);
     if (load->open == 0)
         uv_stop(&load->loop);
 }
@@ -260,6 +271,10 @@ static void on_answered(struct client *client)
     if (load->phase == PHASE_CONNECTING && load->args->echo_first &&
         load->traffic.messages == load->args->connections)
         load_begin(load);
+    if (load->phase == PHASE_ENDING && load->args->echo_last) {
+        load->echoing--;
+        load_echo_last(load);
+    }
 }
 
 /* Churn: whether --count leaves room for one more connection. */

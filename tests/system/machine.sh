@@ -1,0 +1,96 @@
+# Sourced by the scripts that boot a machine under user-mode-linux. They set name, of the test, in
+# front; the machine's directory, which it leaves its results in, is build/$name.
+# shellcheck shell=sh
+
+# shellcheck source=cmake/common.sh
+. "$(dirname -- "$0")/../../cmake/common.sh"
+# That knows scripts one directory up.
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd -P)
+# shellcheck disable=SC2154
+machine_dir=$root/build/$name
+
+skip() {
+    echo "$name test skipped: $*"
+    exit 77
+}
+
+# machine_tools TOOL...: installs what is missing of linux.uml and these, or skips the test.
+machine_tools() {
+    # The kernel is Debian's, and is made for PCs alone.
+    { have apt-get && have dpkg; } || skip "this is no Debian"
+    case $(dpkg --print-architecture) in
+    amd64 | i386) ;;
+    *) skip "Debian has no user-mode-linux for this processor" ;;
+    esac
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        if have sudo && sudo -n true 2>/dev/null; then as_root=sudo; else as_root=none; fi
+    fi
+    PATH=$PATH:/usr/sbin:/sbin
+    for tool in linux.uml "$@"; do
+        have "$tool" || [ "$as_root" != none ] || skip "$tool is missing, and nobody here is root"
+    done
+    (need linux.uml "$@") || skip "not to be had: one of linux.uml $*"
+}
+
+# In megabytes, what is free in the file system of a directory.
+machine_room() { df -Pm "$1" 2>/dev/null | awk 'NR == 2 { room = $4 } END { print room + 0 }'; }
+
+# Beside the memory of the machine, which is a file: what else goes there.
+machine_spare=64
+
+machine=
+clean_up() {
+    if [ -n "$machine" ]; then
+        kill "$machine" 2>/dev/null || :
+        wait "$machine" || :
+    fi
+    # What the machine was made of.
+    (cd "$machine_dir" && rm -rf disk package.deb checks.sh machine)
+}
+
+# machine_boot MEGABYTES SECONDS ARGUMENT...: runs it until it ends, with these arguments for its
+# kernel; status is its own.
+machine_boot() {
+    # Its memory is, by default, in /dev/shm, which containers may have too little of.
+    if [ "$(machine_room /dev/shm)" -lt $(($1 + machine_spare)) ]; then
+        TMPDIR=$machine_dir
+        export TMPDIR
+    fi
+    memory=$1
+    seconds=$2
+    shift 2
+    trap clean_up EXIT
+    trap 'exit 1' HUP INT TERM
+    # Its kernel and its processes take turns, which on two CPUs takes twice as long. In a process
+    # group of its own, which timeout makes: this kernel, when it panics, ends all of its group.
+    # panic=-1 with noreboot ends it, not waits.
+    cpu=$(awk '$1 == "Cpus_allowed_list:" { n = split($2, a, /[-,]/); print a[n] }' /proc/self/status)
+    taskset -c "$cpu" timeout --kill-after=10 "$seconds" linux.uml "mem=${memory}M" \
+        "uml_dir=$machine_dir" umid=machine con=none con0=null,fd:1 ssl=none noreboot panic=-1 \
+        "$@" >"$machine_dir/console.log" 2>&1 </dev/null &
+    machine=$!
+    status=0
+    wait "$machine" || status=$?
+    machine=
+}
+
+# Tells the results, and ends: with 0 if there are as many as planned, and all good.
+machine_results() {
+    results=$machine_dir/results
+    [ -f "$results" ] || : >"$results"
+    grep -v '^1\.\.' "$results" || :
+    planned=$(sed -n 's/^1\.\.//p' "$results")
+    passed=$(grep -c '^ok - ' "$results") || :
+    failed=$(grep -c '^not ok - ' "$results") || :
+    missing=$((${planned:-1} - passed - failed))
+    if [ "$missing" -ne 0 ]; then
+        echo "not ok - $missing more were to be checked (the machine ended with status $status)"
+        failed=$((failed + missing))
+        [ "$status" -eq 0 ] || tail -n 20 "$machine_dir/console.log" | sed 's/^/# /'
+    fi
+    echo "$name: $passed passed, $failed failed"
+    [ "$failed" -ne 0 ] || exit 0
+    say "The logs are in $machine_dir"
+    exit 1
+}

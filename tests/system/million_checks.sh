@@ -1,0 +1,191 @@
+#!/bin/sh
+# sh million_checks.sh DIRECTORY BUILD CONNECTIONS: process 1 of the machine that million.sh boots.
+# Runs uvechod and echoload of this build, and leaves in DIRECTORY what they say, and results as
+# checks.sh has them, with the figures as "# " lines.
+set -u
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+dir=$1
+build=$2
+connections=$3
+# So few from each address that the search for a free port is short.
+sources=$((connections / 1000 + 1))
+# With those that each process has for itself.
+descriptors=$((connections + 1000))
+# Bytes of a message and of the prefix before it, and seconds.
+message=64
+prefix=4
+idle=10
+
+mount -t proc proc /proc
+# When process 1 ends, the kernel panics: power off.
+trap 'echo o >/proc/sysrq-trigger; sleep 60' EXIT
+mount -t tmpfs tmpfs /run
+# The root is of the same kind, but cannot be written to.
+mount -t hostfs -o "$dir" hostfs "$dir"
+cd "$dir" || exit 1
+exec >checks.log 2>&1
+
+# sync takes each at once to where it is seen if the machine is stopped.
+echo "1..4" >results
+note() { printf '%s\n' "$*" | sed 's/^/# /' >>results && sync; }
+ok() { echo "ok - $1" >>results && sync; }
+# not_ok TITLE WHY: WHY may have many lines.
+not_ok() {
+    echo "not ok - $1" >>results
+    note "$2"
+}
+
+set_sysctl() { echo "$2" >"/proc/sys/$1" || echo "$1 stays $(cat "/proc/sys/$1")"; }
+
+# quotient A B [DIGITS]
+quotient() { awk -v a="$1" -v b="$2" -v d="${3:-0}" 'BEGIN { printf "%.*f", d, b ? a / b : 0 }'; }
+
+# In KiB: what a process has in memory, and what the kernel has, for itself: all that is neither
+# free nor a file's nor a process's.
+resident() { awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"; }
+kernel() {
+    awk '{ kib[$1] = $2 }
+        END { print kib["MemTotal:"] - kib["MemFree:"] - kib["Buffers:"] - kib["Cached:"] \
+                    - kib["AnonPages:"] }' /proc/meminfo
+}
+slab() { awk '$1 == "Slab:" { print $2 }' /proc/meminfo; }
+
+# Hundredths of a second of CPU time, and how often it was woken: the first are counted in ticks,
+# the second are exact.
+cpu() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+wakes() { awk '/ctxt_switches/ { sum += $2 } END { print sum }' "/proc/$1/status"; }
+
+# A child that has ended is there until it is waited for.
+lives() { ! grep -q '^State:.Z' "/proc/$1/status"; }
+
+# soon SECONDS COMMAND...: waits until COMMAND succeeds, as long as both processes live.
+load=
+soon() {
+    deadline=$(($(date +%s) + $1))
+    shift
+    until "$@"; do
+        [ "$(date +%s)" -lt "$deadline" ] || return 1
+        lives "$daemon" && { [ -z "$load" ] || lives "$load"; } || return 1
+        sleep 1
+    done
+}
+
+listening() { grep -q ': 0100007F:61A8 00000000:0000 0A ' /proc/net/tcp; }
+all_connected() { grep -q holding echoload.log; }
+
+# The daemon's own count, which it logs when asked.
+figures_of_daemon() {
+    lines=$(grep -c Figures uvechod.log)
+    kill -USR1 "$daemon"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ "$(grep -c Figures uvechod.log)" -eq "$lines" ] || break
+        sleep 1
+    done
+    grep Figures uvechod.log | tail -n 1
+}
+counted() { figures_of_daemon | sed -n 's/.*Figures: \([0-9]*\) connections now.*/\1/p'; }
+all_accepted() { [ "$(counted)" = "$connections" ]; }
+
+ip link set lo up
+set_sysctl fs/nr_open $((descriptors > 1048576 ? descriptors : 1048576))
+set_sysctl fs/file-max $((2 * descriptors))
+# In POSIX since 2024, in the shells that may be /bin/sh long before.
+# shellcheck disable=SC3045
+ulimit -n "$descriptors"
+set_sysctl net/core/somaxconn 4096
+set_sysctl net/ipv4/tcp_max_syn_backlog 4096
+set_sysctl net/ipv4/ip_local_port_range '1024 65535'
+# Every message may be under way at once. Idle sockets have no buffers, whatever tcp_rmem says.
+set_sysctl net/ipv4/tcp_mem "$connections $connections $connections"
+set_sysctl net/ipv4/tcp_max_orphans "$connections"
+# Nobody connects again: those closed need not be remembered.
+set_sysctl net/ipv4/tcp_max_tw_buckets 0
+
+: >uvechod.log
+: >echoload.log
+"$build/uvechod" --quiet --bind=127.0.0.1 --max-connections="$connections" 2>uvechod.log &
+daemon=$!
+title="$connections connections are open at once"
+if ! soon 30 listening; then
+    not_ok "$title" "uvechod does not listen: $(cat uvechod.log)"
+    exit
+fi
+
+resident_before=$(resident "$daemon")
+kernel_before=$(kernel)
+slab_before=$(slab)
+
+# It holds them until its standard input ends.
+mkfifo /run/input
+exec 3<>/run/input
+"$build/tests/bench/echoload" --mode=idle --connections="$connections" --size="$message" \
+    --sources="$sources" --echo-last --timeout=60 127.0.0.1:25000 \
+    </run/input >echoload.out 2>echoload.log 3>&- &
+load=$!
+
+if ! { soon 1000000 all_connected && soon 60 all_accepted; }; then
+    not_ok "$title" "uvechod has $(counted) connections
+$(cat echoload.log uvechod.log | grep -v Figures | tail -n 20)"
+    exit
+fi
+ok "$title"
+
+resident_grown=$((($(resident "$daemon") - resident_before) * 1024))
+kernel_grown=$((($(kernel) - kernel_before) * 1024))
+slab_grown=$((($(slab) - slab_before) * 1024))
+sockets=$((2 * connections))
+note "uvechod: $(quotient "$resident_grown" "$connections") bytes resident per connection"
+note "kernel: $(quotient "$kernel_grown" "$sockets") bytes per socket," \
+    "$(quotient "$slab_grown" "$sockets") of them in slabs; as both ends are here," \
+    "$(quotient "$kernel_grown" "$connections") per connection"
+
+cpu_before=$(cpu "$daemon")
+wakes_before=$(wakes "$daemon")
+sleep "$idle"
+cpu=$(($(cpu "$daemon") - cpu_before))
+wakes=$(($(wakes "$daemon") - wakes_before))
+title="the daemon uses no CPU time while all are idle"
+used="$(quotient "$cpu" 100 2) CPU seconds in $idle s, woken $wakes times"
+if [ "$cpu" -le 1 ] && [ "$wakes" -le 10 ]; then
+    ok "$title"
+    note "$used"
+else
+    not_ok "$title" "$used"
+fi
+
+title="each connection answers at the end, every byte"
+started=$(date +%s.%N)
+exec 3>&-
+status=0
+wait "$load" || status=$?
+load=
+ended=$(date +%s.%N)
+in=$((connections * message))
+out=$((connections * (message + prefix)))
+counts=$(figures_of_daemon)
+echo "$counts"
+case $status:$counts in
+0:*"$connections in total; $in bytes in, $out out;"*) ok "$title" ;;
+*)
+    not_ok "$title" "echoload ended with $status
+$(cat echoload.log)
+$counts"
+    ;;
+esac
+# It tells this at its end only.
+note "connecting: $(sed -n 's/^connected *//p' echoload.out), from $sources addresses"
+note "echo on all, and their end: $(awk -v a="$started" -v b="$ended" \
+    'BEGIN { printf "%.3f s", b - a }')"
+
+title="the daemon stops, and had nothing to complain about"
+kill "$daemon"
+status=0
+wait "$daemon" || status=$?
+complaints=$(grep -v Figures uvechod.log)
+if [ "$status" -eq 0 ] && [ -z "$complaints" ]; then
+    ok "$title"
+else
+    not_ok "$title" "uvechod ended with $status
+$complaints"
+fi
