@@ -649,29 +649,28 @@ long daemon_fds(const struct daemon *daemon)
     return count - 2; /* . and .. */
 }
 
-long daemon_cpu_ms(const struct daemon *daemon)
+/* What a file of /proc for a thread, "stat", gives as its time on a CPU. Returns -1 for none. */
+static long thread_cpu_ms(const struct daemon *daemon, const char *tid)
 {
+    char file[64];
     char stat[1024];
-    daemon_read_proc(daemon, "stat", stat, sizeof stat);
-    char *at = strrchr(stat, ')'); /* the name may contain anything */
-    assert_non_null(at);
-    for (int field = 2; field < 14; field++) { /* to utime, see proc(5) */
+    (void)snprintf(file, sizeof file, "task/%.16s/stat", tid);
+    char *at = daemon_try_proc(daemon, file, stat, sizeof stat) ? strrchr(stat, ')') : NULL;
+    for (int field = 2; at != NULL && field < 14; field++) /* to utime, see proc(5) */
         at = strchr(at + 1, ' ');
-        assert_non_null(at);
-    }
+    if (at == NULL)
+        return -1;
     long ticks = strtol(at, &at, 10);
     ticks += strtol(at, NULL, 10);
     return ticks * 1000 / sysconf(_SC_CLK_TCK);
 }
 
-/*
- * How often a thread, whose status is this file of /proc, went to sleep or was made to. Returns -1
- * for what is neither the first nor a worker: sanitizers have threads, too, and a thread may end
- * meanwhile.
- */
-static long thread_switches(const struct daemon *daemon, const char *file, const char *name)
+/* How often it went to sleep or was made to. Returns -1 for none, and for one of another name. */
+static long thread_switches(const struct daemon *daemon, const char *tid, const char *name)
 {
+    char file[64];
     char status[4096];
+    (void)snprintf(file, sizeof file, "task/%.16s/status", tid);
     if (!daemon_try_proc(daemon, file, status, sizeof status) || strstr(status, name) != status)
         return -1;
     const char *slept = strstr(status, "\nvoluntary_ctxt_switches:");
@@ -681,32 +680,42 @@ static long thread_switches(const struct daemon *daemon, const char *file, const
     return strtol(strchr(slept, ':') + 1, NULL, 10) + strtol(strchr(made_to, ':') + 1, NULL, 10);
 }
 
-unsigned daemon_threads(const struct daemon *daemon, long switches[HARNESS_THREADS_MAX])
+/* Returns false for what is not there, or not ours. */
+static bool thread_read(const struct daemon *daemon, struct daemon_thread *thread, const char *tid,
+                        const char *name)
+{
+    thread->switches = thread_switches(daemon, tid, name);
+    thread->cpu_ms = thread_cpu_ms(daemon, tid);
+    return thread->switches >= 0 && thread->cpu_ms >= 0;
+}
+
+/* Sanitizers have threads, too, which bear the first one's name and wake up as they please. */
+unsigned daemon_threads(const struct daemon *daemon,
+                        struct daemon_thread threads[HARNESS_THREADS_MAX])
 {
     char path[64];
     unsigned count = 0;
-    switches[count] = thread_switches(daemon, "status", "Name:\t");
-    assert_true(switches[count++] >= 0);
+    (void)snprintf(path, sizeof path, "%ld", (long)daemon->pid);
+    assert_true(thread_read(daemon, &threads[count++], path, "Name:\t"));
     (void)snprintf(path, sizeof path, "/proc/%ld/task", (long)daemon->pid);
     DIR *dir = opendir(path);
     assert_non_null(dir);
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char file[64];
-        (void)snprintf(file, sizeof file, "task/%.16s/status", entry->d_name);
         assert_true(count < HARNESS_THREADS_MAX);
-        switches[count] = thread_switches(daemon, file, "Name:\tuvechod worker\n");
-        count += switches[count] >= 0;
+        count += thread_read(daemon, &threads[count], entry->d_name, "Name:\tuvechod worker\n");
     }
     (void)closedir(dir);
     return count;
 }
 
-long daemon_switches(const struct daemon *daemon)
+struct daemon_thread daemon_threads_sum(const struct daemon *daemon)
 {
-    long switches[HARNESS_THREADS_MAX];
-    long sum = 0;
-    for (unsigned count = daemon_threads(daemon, switches); count > 0; count--)
-        sum += switches[count - 1];
+    struct daemon_thread threads[HARNESS_THREADS_MAX];
+    struct daemon_thread sum = {.switches = 0};
+    for (unsigned count = daemon_threads(daemon, threads); count > 0; count--) {
+        sum.switches += threads[count - 1].switches;
+        sum.cpu_ms += threads[count - 1].cpu_ms;
+    }
     return sum;
 }
 
@@ -730,28 +739,28 @@ void daemon_wait_figure(const struct daemon *daemon, long (*figure)(const struct
 }
 
 /* Who has slept through a moment will sleep on, if nothing wakes it. */
-static void daemon_wait_asleep(const struct daemon *daemon)
+static struct daemon_thread daemon_wait_asleep(const struct daemon *daemon)
 {
     uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS / 4;
-    long before;
-    long cpu_ms;
+    struct daemon_thread now = daemon_threads_sum(daemon);
+    struct daemon_thread before;
     do {
         if (harness_now_ms() > deadline)
             fail_msg("The daemon does not come to rest");
-        before = daemon_switches(daemon);
-        cpu_ms = daemon_cpu_ms(daemon);
+        before = now;
         daemon_pass(daemon, 150);
-    } while (daemon_switches(daemon) != before || daemon_cpu_ms(daemon) != cpu_ms);
+        now = daemon_threads_sum(daemon);
+    } while (now.switches != before.switches || now.cpu_ms != before.cpu_ms);
+    return now;
 }
 
 void daemon_assert_asleep(const struct daemon *daemon)
 {
-    daemon_wait_asleep(daemon);
-    long switches = daemon_switches(daemon);
-    long cpu_ms = daemon_cpu_ms(daemon);
+    struct daemon_thread before = daemon_wait_asleep(daemon);
     daemon_pass(daemon, 1100);
-    assert_int_equal(daemon_switches(daemon) - switches, 0);
-    assert_int_equal(daemon_cpu_ms(daemon) - cpu_ms, 0);
+    struct daemon_thread after = daemon_threads_sum(daemon);
+    assert_int_equal(after.switches - before.switches, 0);
+    assert_int_equal(after.cpu_ms - before.cpu_ms, 0);
 }
 
 void daemon_start_mute(struct daemon *daemon, struct launch launch)

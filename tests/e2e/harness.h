@@ -190,11 +190,19 @@ unsigned daemon_count(struct daemon *daemon, const char *text);
 /* Figures of a running daemon. */
 long daemon_rss_kb(const struct daemon *daemon);
 long daemon_fds(const struct daemon *daemon);
-long daemon_cpu_ms(const struct daemon *daemon);
-long daemon_switches(const struct daemon *daemon); /* how often it went to sleep or was made to */
 
-/* The same for each of its threads, the first one first. Returns how many there are. */
-unsigned daemon_threads(const struct daemon *daemon, long switches[HARNESS_THREADS_MAX]);
+/* What a thread of it has done so far. */
+struct daemon_thread {
+    long switches; /* how often it went to sleep or was made to */
+    long cpu_ms;
+};
+
+/* Of each of its own threads, the first one first. Returns how many there are. */
+unsigned daemon_threads(const struct daemon *daemon,
+                        struct daemon_thread threads[HARNESS_THREADS_MAX]);
+
+/* Of all of them together. */
+struct daemon_thread daemon_threads_sum(const struct daemon *daemon);
 
 /* Waits until a figure is no higher than most. */
 void daemon_wait_figure(const struct daemon *daemon, long (*figure)(const struct daemon *),

@@ -14,8 +14,8 @@ enum { WORKERS = 4, CLIENTS = 8, PINGS = 200 };
 
 static unsigned count_threads(const struct daemon *daemon)
 {
-    long switches[HARNESS_THREADS_MAX];
-    return daemon_threads(daemon, switches);
+    struct daemon_thread threads[HARNESS_THREADS_MAX];
+    return daemon_threads(daemon, threads);
 }
 
 /* A thread gets its name a moment after it was made. */
@@ -79,8 +79,8 @@ static void one_thread_per_cpu_that_is_ours(struct daemon *daemon)
 /* Which thread serves this client: the one that wakes up for each of its messages. */
 static unsigned server_of(const struct daemon *daemon, int fd)
 {
-    long before[HARNESS_THREADS_MAX];
-    long after[HARNESS_THREADS_MAX];
+    struct daemon_thread before[HARNESS_THREADS_MAX];
+    struct daemon_thread after[HARNESS_THREADS_MAX];
     unsigned found = 0;
     unsigned thread = 0;
     assert_int_equal(daemon_threads(daemon, before), WORKERS);
@@ -88,7 +88,7 @@ static unsigned server_of(const struct daemon *daemon, int fd)
         client_ping(fd, "GOT:", "whose am I");
     assert_int_equal(daemon_threads(daemon, after), WORKERS);
     for (unsigned i = 0; i < WORKERS; i++)
-        if (after[i] - before[i] > PINGS / 4) {
+        if (after[i].switches - before[i].switches > PINGS / 4) {
             thread = i;
             found++;
         }
