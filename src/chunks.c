@@ -73,13 +73,15 @@ void chunks_put(struct chunks *chunks, char *buffer)
     chunks->spares++;
 }
 
-void chunks_scatter(const struct chunks *chunks, char *buffer, unsigned slots, struct iovec *iov)
+struct iovec *chunks_scatter(struct chunks *chunks, char *buffer, unsigned slots)
 {
+    struct iovec *iov = chunks->iov;
     assert(slots >= 1 && slots <= chunks->slots);
     for (unsigned i = 0; i < slots; i++) {
         iov[i].iov_base = buffer + i * chunks_slot(chunks) + chunks->prefix_len;
         iov[i].iov_len = chunks->chunk;
     }
+    return iov;
 }
 
 size_t chunks_answer(const struct chunks *chunks, size_t received)

@@ -30,6 +30,7 @@ struct chunks {
     unsigned slots;             /* in a buffer, at least 1 */
     struct chunks_spare *spare; /* buffers given back, the last one first */
     unsigned spares;
+    struct iovec iov[CHUNKS_SLOTS_MAX]; /* of one read; too large for a stack frame to be cheap */
 };
 
 /*
@@ -47,8 +48,11 @@ char *chunks_get(struct chunks *chunks);
 /* Gives a buffer back: what its chunks contain is lost. */
 void chunks_put(struct chunks *chunks, char *buffer);
 
-/* Describes the chunks of the first slots of buffer; 1 <= slots <= chunks->slots. */
-void chunks_scatter(const struct chunks *chunks, char *buffer, unsigned slots, struct iovec *iov);
+/*
+ * Describes the chunks of the first slots of buffer; 1 <= slots <= chunks->slots. Returns that many
+ * iovecs, which are good until the next call.
+ */
+struct iovec *chunks_scatter(struct chunks *chunks, char *buffer, unsigned slots);
 
 /* How many bytes, from the start of the buffer, answer a read of received > 0 bytes. */
 size_t chunks_answer(const struct chunks *chunks, size_t received);

@@ -48,12 +48,15 @@ enum conn_event {
     CONN_CLOSED, /* its descriptor is closed; error is 0 or the negative errno that ended it */
 };
 
+/* Milliseconds, a power of 2, lest the wrap of their clock cuts one short. */
+enum { CONNS_PERIOD_MS = 256 };
+
 struct conns {
     struct sched *sched;
     const struct handler *handler;
     void *service; /* what all frames of the handler share; the handler's own business */
     void (*on_event)(struct conn *conn, enum conn_event event, int error);
-    struct list active;    /* the longest silent first */
+    struct list active;    /* the longest silent first, within CONNS_PERIOD_MS */
     struct list lingering; /* the longest lingering first */
     /* These are counted by the thread of the loop, and may be read by any: see counter.h. */
     _Atomic uint64_t accepted;

@@ -83,13 +83,11 @@ static void echo_release(struct conn *conn)
 /* One call, whether the peer has sent one chunk or a backlog of them. */
 static ssize_t echo_receive(struct echo *echo)
 {
-    const struct chunks *chunks = echo_chunks(echo);
+    struct chunks *chunks = echo_chunks(echo);
     int fd = echo->conn.sock.fd;
     if (echo->slots <= 1)
         return net_recv(fd, echo->buffer + chunks->prefix_len, chunks->chunk);
-    struct iovec iov[CHUNKS_SLOTS_MAX];
-    chunks_scatter(chunks, echo->buffer, echo->slots, iov);
-    return net_recvv(fd, iov, echo->slots);
+    return net_recvv(fd, chunks_scatter(chunks, echo->buffer, echo->slots), echo->slots);
 }
 
 /* How many slots are worth describing to the next read. */

@@ -3,7 +3,8 @@
  *
  * The connections of a loop are kept in the order in which they last moved a byte, so the first
  * is the next to be idle for too long: one timer serves them all, and a connection pays for its
- * timeout with a list link instead of a timer of its own.
+ * timeout with a list link instead of a timer of its own. The order is exact to CONNS_PERIOD_MS,
+ * and so late may an end by idleness be; it is never early.
  */
 #ifndef UVECHOD_REAPER_H
 #define UVECHOD_REAPER_H

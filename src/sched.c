@@ -11,13 +11,14 @@ static void on_idle(uv_idle_t *idle);
 static void sched_push(struct sched *sched, struct task *task)
 {
     assert(task->next == NULL && task != sched->tail); /* queued twice */
-    if (sched->head == NULL)
-        sched->head = task;
-    else
+    if (sched->head != NULL) {
         sched->tail->next = task;
+    } else {
+        sched->head = task;
+        (void)uv_idle_start(&sched->idle, on_idle); /* does nothing when active already */
+    }
     sched->tail = task;
     sched->queued++;
-    (void)uv_idle_start(&sched->idle, on_idle); /* does nothing when active already */
 }
 
 static struct task *sched_pop(struct sched *sched)

@@ -69,13 +69,16 @@ def _measure(run, contestant, case):
 
 
 def _measure_fairness(run, contestant, case):
-    """The bulk load gives way to the prober, which shares its CPU; the server knows of neither."""
+    """
+    The prober shares a CPU with the bulk load and must not wait for it there: it is the server's
+    turns that are measured.
+    """
     with processes.server(contestant) as (server, port):
         bulk = [*contestant.expect, "--mode=bulk", "--connections=8"]
         longer = [f"--duration={run.seconds + 2 * run.warmup + 0.5}"]
-        load = processes.echoload(run.program, bulk + longer, port, server.pid, nice=19)
+        load = processes.echoload(run.program, bulk + longer, port, server.pid)
         probe = [*contestant.expect, *run.times(), *case.options]
-        prober = processes.echoload(run.program, probe, port, server.pid)
+        prober = processes.echoload(run.program, probe, port, server.pid, urgent=True)
         figures = _figures(processes.load_result(prober, run.seconds + run.patience))
         figures["gb_per_s"] = processes.load_result(load, run.seconds + run.patience)["gb_per_s"]
         del figures["cpu_us_per_message"]  # it is the bulk streams'

@@ -90,7 +90,6 @@ static void scatter_fill(const struct iovec *iov, const char *in, size_t in_len)
 static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size_t in_len,
                        unsigned *seed)
 {
-    struct iovec iov[CHUNKS_SLOTS_MAX];
     size_t room = in_len + (in_len / chunk + 1) * chunks->prefix_len;
     char *in = malloc(in_len);
     char *expected = malloc(room);
@@ -99,8 +98,7 @@ static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size
     random_bytes(in, in_len, seed);
     size_t len = naive_answer(prefix_bytes(), chunks->prefix_len, chunk, in, in_len, expected);
 
-    chunks_scatter(chunks, buffer, slots, iov);
-    scatter_fill(iov, in, in_len);
+    scatter_fill(chunks_scatter(chunks, buffer, slots), in, in_len);
     assert_int_equal(chunks_answer(chunks, in_len), len);
     assert_memory_equal(buffer, expected, len);
 
@@ -112,10 +110,9 @@ static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size
 /* Every slot is where the layout says, as long as a chunk, and behind a whole prefix. */
 static void check_layout(struct chunks *chunks, size_t prefix_len, size_t chunk)
 {
-    struct iovec iov[CHUNKS_SLOTS_MAX];
     char *buffer = chunks_get(chunks);
     assert_non_null(buffer);
-    chunks_scatter(chunks, buffer, chunks->slots, iov);
+    const struct iovec *iov = chunks_scatter(chunks, buffer, chunks->slots);
     for (size_t i = 0; i < chunks->slots; i++) {
         char *slot = buffer + i * (prefix_len + chunk);
         assert_memory_equal(slot, prefix_bytes(), prefix_len);
@@ -173,13 +170,12 @@ static void test_layout_without_prefix(void **state)
 
 static void test_few_slots_can_be_described(void **state)
 {
-    struct iovec iov[CHUNKS_SLOTS_MAX];
     struct chunks chunks;
     (void)state;
     chunks_init(&chunks, "GOT:", 4, 10);
     char *buffer = chunks_get(&chunks);
-    iov[3].iov_len = 4711;
-    chunks_scatter(&chunks, buffer, 3, iov);
+    chunks.iov[3].iov_len = 4711;
+    const struct iovec *iov = chunks_scatter(&chunks, buffer, 3);
     assert_ptr_equal(iov[2].iov_base, buffer + 2 * 14 + 4);
     assert_int_equal(iov[3].iov_len, 4711);
     chunks_put(&chunks, buffer);
