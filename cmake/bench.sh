@@ -17,9 +17,10 @@ for argument in "$@"; do
     case $argument in
     --smoke) tools= ;;
     --peers) peers='node uvloop socat ncat xinetd' ;;
-    -h | --help)
+    -h | --help | --publish)
         need python3
-        exec python3 "$root/tests/bench/bench.py" --help
+        cd "$root"
+        exec python3 tests/bench/bench.py "$argument"
         ;;
     esac
 done

@@ -17,6 +17,7 @@ import time
 import contestants
 import goals
 import processes
+import publish
 import report
 import suites
 
@@ -25,14 +26,19 @@ def parse_args():
     parser = argparse.ArgumentParser(prog="sh cmake/bench.sh", description="Benchmark uvechod.")
     names = ", ".join(suites.SUITES)
     parser.add_argument("suite", nargs="*", help=f"{names} (all of them)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each case (5)")
-    parser.add_argument("--seconds", type=float, default=2, metavar="S", help="per run (2)")
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="of each case (9)")
+    parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="per run (0.5)")
     parser.add_argument("--contestants", metavar="A,B", help="only these; the first is the baseline")
     parser.add_argument("--case", metavar="TEXT", help="only cases whose name contains TEXT")
     parser.add_argument(
         "--handicap",
         action="store_true",
         help="give the server half of its CPU: the load is never what limits",
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="run nothing; put what the last run has found, of all suites, into README",
     )
     parser.add_argument("--list", action="store_true", help="show the contestants and exit")
     parser.add_argument("--no-counts", action="store_true", help="without strace and callgrind")
@@ -165,7 +171,7 @@ def conditions(args):
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as cpuinfo:
         models = [line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")]
     model = models[0] if models else platform.machine()
-    server, load = processes.cpus()
+    server, load = processes.SERVER_CPU[0], processes.LOAD_CPU[0]
     return (
         f"{args.rounds} rounds of {args.seconds:g} s, interleaved; server on CPU {server}, load on "
         f"CPU {load} of {os.cpu_count()} ({model}), Linux {platform.release()}, loopback"
@@ -205,6 +211,8 @@ def run_all(args, run, field):
 def main():
     parser, args = parse_args()
     field = choose(parser, args)
+    if args.publish:
+        return publish.publish(args.out, ".")
     if args.list:
         print("\n".join(c.name for c in field))
         return 0
@@ -215,7 +223,7 @@ def main():
     program = os.path.join(args.build, "tests/bench/echoload")
     run = suites.Run(program, args.seconds, 0.05 if args.smoke else 0.3, args.smoke)
     if args.handicap:
-        processes.spawn(["sh", "-c", "while :; do :; done"], processes.cpus()[0])
+        processes.spawn(["sh", "-c", "while :; do :; done"], processes.SERVER_CPU)
     try:
         results = run_all(args, run, field)
     except KeyboardInterrupt:

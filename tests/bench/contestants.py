@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 
+from suites import SUITES
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASELINE = os.path.join(HERE, "baseline")
 
@@ -13,13 +15,13 @@ BASELINE = os.path.join(HERE, "baseline")
 class Contestant:
     """An echo server on 127.0.0.1: command(port) starts it."""
 
-    def __init__(self, name, command, *, prefix=False, native=False, most=1 << 20, skip=()):
+    def __init__(self, name, command, *, prefix=False, native=False, most=1 << 20, skip=("workers",)):
         self.name = name
         self.command = command
         self.expect = [] if prefix else ["--rfc862"]  # echoload's options
         self.native = native  # a C program: fit for callgrind, quick to start
         self.most = most  # connections; less for those that fork for each
-        self.skip = skip  # suites
+        self.skip = skip  # suites; that of several workers compares uvechod with itself
 
     def takes_part(self, suite, connections):
         return suite not in self.skip and connections <= self.most
@@ -60,8 +62,11 @@ def _built(build):
         return lambda port: [uvechod, "--quiet", "--bind=127.0.0.1", f"--port={port}", *options]
 
     yield Contestant("epoll", _program(build, "bench_epoll"), native=True)
-    yield Contestant("uvechod-rfc862", ours("--rfc862"), native=True)
+    yield Contestant("uvechod-rfc862", ours("--rfc862"), native=True, skip=())
     yield Contestant("uvechod", ours(), prefix=True, native=True)
+    but_workers = [suite for suite in SUITES if suite != "workers"]
+    two = ours("--rfc862", "--workers=2")
+    yield Contestant("uvechod-2-workers", two, native=True, skip=but_workers)
     yield Contestant("libuv-guide", _program(build, "bench_uv_streams"), native=True)
     yield Contestant("libuv-best", _program(build, "bench_uv_streams_best"), native=True)
     if os.path.exists(os.path.join(build, "tests/bench/bench_libev")):
@@ -87,13 +92,13 @@ def _peers():
 
 def _forkers():
     """A process per connection: they are measured where that is possible at all."""
-    limits = {"most": 50, "skip": ("fairness", "idle")}
+    limits = {"most": 50, "skip": ("fairness", "workers", "idle")}
     if _which("socat"):
         listen = "TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=4096"
         yield Contestant("socat", lambda port: ["socat", listen % port, "PIPE"], **limits)
     if _which("ncat"):
         # Reads only when it has written: with both directions full it stands still for ever.
-        limits_ncat = {"most": 50, "skip": ("pipelined", "bulk", "fairness", "idle")}
+        limits_ncat = {"most": 50, "skip": ("pipelined", "bulk", "fairness", "workers", "idle")}
         options = ["ncat", "--listen", "--keep-open", "--max-conns=1000", "--exec=/bin/cat"]
         yield Contestant("ncat", lambda port: [*options, "127.0.0.1", str(port)], **limits_ncat)
     if _which("xinetd") and os.geteuid() == 0:

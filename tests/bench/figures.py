@@ -9,6 +9,7 @@ PRIMARY = {
     "bulk": "gb_per_s",
     "churn": "messages_per_s",
     "fairness": "p99_us",
+    "workers": "cpu_us_per_message",
     "idle": "bytes_per_connection",
 }
 

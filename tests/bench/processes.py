@@ -18,16 +18,15 @@ class LoadFailed(Exception):
     """echoload has found a wrong byte, or something else that was not as it should be."""
 
 
-def cpus():
-    """One CPU for the server, one for the load; the same one, if there is no other."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[0], allowed[-1] if len(allowed) < 3 else allowed[1]
+ALL_CPUS = sorted(os.sched_getaffinity(0))
+# One for the server, one for the load; the same one, if there is no other.
+SERVER_CPU, LOAD_CPU = ALL_CPUS[:1], ALL_CPUS[1:2] or ALL_CPUS
 
 
-def _child(cpu, urgent):
+def _child(on, urgent):
     def prepare():
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # for a driver that is killed itself
-        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, on)
         if urgent:
             with contextlib.suppress(PermissionError):
                 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -35,9 +34,10 @@ def _child(cpu, urgent):
     return prepare
 
 
-def spawn(command, cpu, urgent=False, **streams):
+def spawn(command, on, urgent=False, **streams):
+    """On these CPUs. urgent: before all else there, if we may."""
     process = subprocess.Popen(
-        command, preexec_fn=_child(cpu, urgent), start_new_session=True, **streams
+        command, preexec_fn=_child(on, urgent), start_new_session=True, **streams
     )
     _running.add(process)
     return process
@@ -81,12 +81,12 @@ def _wait_for(process, port, seconds):
 
 
 @contextlib.contextmanager
-def server(contestant, wrapper=(), seconds=10):
+def server(contestant, wrapper=(), seconds=10, on=SERVER_CPU):
     """The contestant, listening; gives its process and its port. wrapper: strace and the like."""
     port = free_port()
     command = [*wrapper, *contestant.command(port)]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = spawn(command, cpus()[0], **quiet)
+    process = spawn(command, on, **quiet)
     try:
         _wait_for(process, port, seconds)
         yield process, port
@@ -94,11 +94,11 @@ def server(contestant, wrapper=(), seconds=10):
         stop(process)
 
 
-def echoload(program, options, port, pid, urgent=False):
-    """Starts it; load_result() waits for it. urgent: before all else on its CPU, if we may."""
+def echoload(program, options, port, pid, on=LOAD_CPU, urgent=False):
+    """Starts it; load_result() waits for it."""
     command = [program, "--json", f"--pid={pid}", *options, f"127.0.0.1:{port}"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return spawn(command, cpus()[1], urgent, text=True, **pipes)
+    return spawn(command, on, urgent, text=True, **pipes)
 
 
 def load_result(process, seconds):

@@ -50,6 +50,7 @@ COLUMNS = {
     "bulk": _BULK,
     "churn": _RATE,
     "fairness": _FAIRNESS,
+    "workers": _RATE,
     "idle": _IDLE,
 }
 

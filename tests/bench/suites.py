@@ -7,7 +7,7 @@ import tempfile
 
 import processes
 
-SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "idle")
+SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "workers", "idle")
 
 
 class Case:
@@ -65,6 +65,15 @@ def _measure(run, contestant, case):
     with processes.server(contestant) as (server, port):
         options = [*contestant.expect, *run.times(), *case.options]
         load = processes.echoload(run.program, options, port, server.pid)
+        return _figures(processes.load_result(load, run.seconds + run.warmup + run.patience))
+
+
+def _measure_workers(run, contestant, case):
+    """On all CPUs, whoever runs where: what counts is the CPU time."""
+    everywhere = {"on": processes.ALL_CPUS}
+    with processes.server(contestant, **everywhere) as (server, port):
+        options = [*contestant.expect, *run.times(), *case.options]
+        load = processes.echoload(run.program, options, port, server.pid, **everywhere)
         return _figures(processes.load_result(load, run.seconds + run.warmup + run.patience))
 
 
@@ -142,6 +151,10 @@ def cases(suite, smoke):
     elif suite == "fairness":
         options = ["--rate=1000"]
         yield Case(suite, "1 x 64 B beside 8 streams", 9, options, _measure_fairness)
+    elif suite == "workers":
+        for count in (50, 500):
+            options = [f"--connections={count}"]
+            yield Case(suite, f"{count} x 64 B, all CPUs", count, options, _measure_workers)
     elif suite == "idle":
         count = _idle_connections(smoke)
         options = ["--mode=idle", f"--connections={count}", "--echo-first", "--echo-last"]
