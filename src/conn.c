@@ -7,6 +7,7 @@ void conns_init(struct conns *conns)
 {
     list_init(&conns->active);
     list_init(&conns->lingering);
+    conns->sched->loop->data = conns;
     conns->accepted = 0;
     conns->closed = 0;
     conns->bytes_in = 0;
@@ -15,7 +16,7 @@ void conns_init(struct conns *conns)
 
 static uint32_t conn_now(const struct conn *conn)
 {
-    return (uint32_t)uv_now(conn->owner->sched->loop);
+    return (uint32_t)uv_now(conn_owner(conn)->sched->loop);
 }
 
 uint32_t conn_silent_ms(const struct conn *conn)
@@ -33,7 +34,6 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
         net_close(fd);
         return rc;
     }
-    conn->owner = conns;
     conn->peer = *peer;
     conn->active_ms = conn_now(conn);
     list_append(&conns->active, &conn->link);
@@ -56,22 +56,22 @@ static void conn_touch(struct conn *conn)
     if (same_period)
         return;
     list_remove(&conn->link);
-    list_append(&conn->owner->active, &conn->link);
+    list_append(&conn_owner(conn)->active, &conn->link);
 }
 
 void conn_received(struct conn *conn, size_t bytes)
 {
-    counter_add(&conn->owner->bytes_in, bytes);
+    counter_add(&conn_owner(conn)->bytes_in, bytes);
     conn_touch(conn);
     if (!conn->spoke) {
         conn->spoke = true;
-        conn->owner->on_event(conn, CONN_SPOKE, 0);
+        conn_owner(conn)->on_event(conn, CONN_SPOKE, 0);
     }
 }
 
 void conn_sent(struct conn *conn, size_t bytes)
 {
-    counter_add(&conn->owner->bytes_out, bytes);
+    counter_add(&conn_owner(conn)->bytes_out, bytes);
     conn_touch(conn);
 }
 
@@ -95,7 +95,7 @@ static void on_closed(uv_handle_t *poll)
 
 struct yield conn_finish(struct conn *conn, int error)
 {
-    struct conns *conns = conn->owner;
+    struct conns *conns = conn_owner(conn);
     conns->handler->release(conn);
     list_remove(&conn->link);
     sock_close(&conn->sock, on_closed);
@@ -136,7 +136,7 @@ void conn_shut(struct conn *conn, int error)
     conn->lingering = true;
     conn->active_ms = conn_now(conn);
     list_remove(&conn->link);
-    list_append(&conn->owner->lingering, &conn->link);
+    list_append(&conn_owner(conn)->lingering, &conn->link);
     (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer is gone; recv says so */
     conn_divert(conn, conn_linger, error);
 }

@@ -25,8 +25,7 @@
 struct conn {
     struct task task;
     struct sock sock;
-    struct conns *owner;
-    struct list link;   /* in owner->active, or in owner->lingering */
+    struct list link;   /* among the active or the lingering of its set */
     uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
     uint32_t unsent;    /* bytes that the kernel had yet to deliver when that was last looked at */
     union net_peer peer;
@@ -66,10 +65,16 @@ struct conns {
 };
 
 /*
- * Makes an empty set on conns->sched. The caller has set sched, handler, service and
- * on_event, all of which outlive the set; the rest is set up here.
+ * Makes an empty set on conns->sched, whose loop it becomes the data of. The caller has set sched,
+ * handler, service and on_event, all of which outlive the set; the rest is set up here.
  */
 void conns_init(struct conns *conns);
+
+/* The set that a connection belongs to: a loop has one, so no frame need say which. */
+static inline struct conns *conn_owner(const struct conn *conn)
+{
+    return conn->sock.poll.loop->data;
+}
 
 /* Every connection that is open says goodbye (conn_shut) or ends at once (conn_abort). */
 void conns_shut_all(struct conns *conns, int error);

@@ -57,13 +57,13 @@ static struct echo *echo_of(struct task *task)
 
 static struct chunks *echo_chunks(const struct echo *echo)
 {
-    struct echo_service *service = echo->conn.owner->service;
+    struct echo_service *service = conn_owner(&echo->conn)->service;
     return &service->chunks;
 }
 
 static struct pipes *echo_pipes(const struct echo *echo)
 {
-    struct echo_service *service = echo->conn.owner->service;
+    struct echo_service *service = conn_owner(&echo->conn)->service;
     return &service->pipes;
 }
 

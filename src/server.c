@@ -13,8 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A limit of descriptors can be absurdly high; each costs 8 bytes in libuv's table. */
-enum { SERVER_CONNECTIONS_DEFAULT_MAX = 1 << 20 };
+/*
+ * A limit of descriptors can be absurdly high; each costs 8 bytes in libuv's table, whose size is a
+ * power of 2. A few fewer than that leave room for what is no connection.
+ */
+enum { SERVER_CONNECTIONS_DEFAULT_MAX = (1 << 20) - 1024 };
 
 static const int server_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 

@@ -50,7 +50,7 @@ int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd)
     int rc = uv_poll_init(loop, &sock->poll, fd);
     if (rc < 0)
         return rc;
-    sock->waker = waker;
+    sock->poll.data = waker;
     sock->recv_wait = NULL;
     sock->send_wait = NULL;
     sock->fd = fd;
@@ -69,8 +69,9 @@ static struct task *sock_take(struct task **wait)
 
 static void sock_wake_task(const struct sock *sock, struct task *task)
 {
+    struct waker *waker = sock->poll.data;
     if (task != NULL)
-        sock->waker->wake(sock->waker, task);
+        waker->wake(waker, task);
 }
 
 void sock_wake(struct sock *sock)

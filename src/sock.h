@@ -19,8 +19,7 @@
 #include <uv.h>
 
 struct sock {
-    uv_poll_t poll;
-    struct waker *waker;
+    uv_poll_t poll;         /* its data is the struct waker */
     struct task *recv_wait; /* NULL when nobody waits to receive */
     struct task *send_wait; /* NULL when nobody waits to send */
     int fd;

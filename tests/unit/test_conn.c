@@ -107,7 +107,7 @@ static void probe_release(struct conn *conn)
 static void on_event(struct conn *conn, enum conn_event event, int error)
 {
     struct seen *seen = event == CONN_OPENED ? &fix.seen[fix.count++] : seen_of(conn);
-    assert_ptr_equal(conn->owner, &fix.conns);
+    assert_ptr_equal(conn_owner(conn), &fix.conns);
     switch (event) {
     case CONN_OPENED:
         assert_int_equal(error, 0);
