@@ -165,7 +165,18 @@ static struct yield echo_send(struct task *task)
     return yield_recv(task, sock, echo_is_bulk(echo, echo->len) ? echo_splice_recv : echo_recv);
 }
 
-/* Without a pipe, or from a socket that cannot be spliced, it is received as ever. */
+/* Whatever kernel or sandbox we are in: what it does not do, or not let us do, is not asked again.
+ */
+static bool echo_splice_is_refused(ssize_t n)
+{
+    return n == -EINVAL || n == -ENOSYS || n == -EOPNOTSUPP || n == -EPERM;
+}
+
+/*
+ * Without a pipe, or from a socket that cannot be spliced, it is received as ever. So it is when
+ * there seems to be nothing, or the end: splice never passes the place of an urgent byte, and says
+ * either with bytes behind it, where recv steps over.
+ */
 static struct yield echo_splice_recv(struct task *task)
 {
     struct echo *echo = echo_of(task);
@@ -176,13 +187,11 @@ static struct yield echo_splice_recv(struct task *task)
     ssize_t n = net_splice(sock->fd, pipe->in, PIPES_BYTES);
     if (n <= 0)
         pipes_put(echo_pipes(echo), pipe);
-    if (n == -EAGAIN)
-        return yield_recv(task, sock, echo_splice_recv);
-    if (n == -EINVAL) {
+    if (echo_splice_is_refused(n))
         echo->refused = true;
+    if (n == 0 || n == -EAGAIN || echo->refused)
         return echo_recv(task);
-    }
-    if (n <= 0)
+    if (n < 0)
         return conn_finish(&echo->conn, (int)n);
     echo->pipe = pipe;
     echo->spliced = true;

@@ -46,7 +46,8 @@ static struct {
     char data[WIRE_MAX];
     size_t at;
     size_t len;
-    bool cannot;  /* the kernel does not splice this socket */
+    int refusal;  /* of a kernel or a sandbox that does not splice; 0: it does */
+    int blind;    /* 1: splice sees no byte, 2: but the end */
     bool lacking; /* there are no pipes to be had */
     int filled;   /* how often */
     int closed;   /* ends */
@@ -180,8 +181,10 @@ int __wrap_net_pipe(int *out, int *in, int bytes)
 
 static ssize_t pipe_fill(size_t len)
 {
-    if (pipeline.cannot)
-        return -EINVAL;
+    if (pipeline.refusal != 0)
+        return pipeline.refusal;
+    if (pipeline.blind != 0)
+        return pipeline.blind == 1 ? -EAGAIN : 0;
     assert_int_equal(pipeline.at, pipeline.len); /* it is empty */
     ssize_t n = __wrap_net_recv(fix.conn->sock.fd, pipeline.data, len);
     pipeline.at = 0;
@@ -693,16 +696,36 @@ static void test_a_pipe_is_emptied_bit_by_bit(void **state)
 
 static void test_sockets_that_cannot_be_spliced(void **state)
 {
+    static const int refusals[] = {-EINVAL, -ENOSYS, -EOPNOTSUPP, -EPERM};
     unsigned seed = 12;
     (void)state;
-    make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
-    pipeline.cannot = true;
-    step_yields(YIELD_SEND);
-    pipeline.cannot = false; /* it is not asked again */
-    assert_int_equal(drive(), YIELD_RECV);
-    assert_int_equal(pipeline.filled, 0);
-    check_answer();
-    end_of_file();
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
+        pipeline.refusal = refusals[i];
+        step_yields(YIELD_SEND);
+        pipeline.refusal = 0; /* it is not asked again */
+        assert_int_equal(drive(), YIELD_RECV);
+        assert_int_equal(pipeline.filled, 0);
+        check_answer();
+        end_of_file();
+    }
+}
+
+/* As at the place of an urgent byte, which it never passes. */
+static void test_splice_sees_nothing(void **state)
+{
+    unsigned seed = 17;
+    (void)state;
+    for (int blind = 1; blind <= 2; blind++) {
+        make_bulk(100000, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        pipeline.blind = blind;
+        peer_sends_random(2 * CHUNKS_BUFFER_BYTES, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        check_answer();
+        end_of_file();
+        pipeline.blind = 0;
+    }
 }
 
 static void test_without_a_pipe(void **state)
@@ -816,6 +839,7 @@ int main(void)
         cmocka_unit_test(test_small_messages_are_not_spliced),
         cmocka_unit_test(test_a_pipe_is_emptied_bit_by_bit),
         cmocka_unit_test(test_sockets_that_cannot_be_spliced),
+        cmocka_unit_test(test_splice_sees_nothing),
         cmocka_unit_test(test_without_a_pipe),
         cmocka_unit_test(test_a_pipe_with_bytes_left_is_not_lent_again),
         cmocka_unit_test(test_ends_while_splicing),
