@@ -48,7 +48,8 @@ void mailbox_order(struct mailbox *mailbox, unsigned orders, int error)
 {
     uv_mutex_lock(&mailbox->lock);
     mailbox->mail.orders |= orders;
-    mailbox->mail.error = error;
+    if (error != 0)
+        mailbox->mail.error = error;
     uv_mutex_unlock(&mailbox->lock);
 }
 

@@ -25,7 +25,7 @@ struct mail {
     size_t count;
     size_t room;     /* for how many there is memory */
     unsigned orders; /* a set of bits, the receiver's business */
-    int error;       /* that came with the last order */
+    int error;       /* of the last order that came with one */
 };
 
 struct mailbox {
@@ -42,7 +42,10 @@ void mailbox_free(struct mailbox *mailbox);
 /* Puts a connection in. Returns 0, or -ENOMEM: fd is the caller's then. From any thread. */
 int mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer);
 
-/* Adds these orders to those that have not been taken yet. From any thread. */
+/*
+ * Adds these orders to those that have not been taken yet. error: why, or 0 for those that need no
+ * reason, which leave that of earlier ones as it is. From any thread.
+ */
 void mailbox_order(struct mailbox *mailbox, unsigned orders, int error);
 
 /*

@@ -63,6 +63,7 @@ static void test_nothing(void **state)
     (void)state;
     expect_taken(0, 0);
     assert_int_equal(fix.mail.orders, 0);
+    assert_int_equal(fix.mail.error, 0);
     expect_taken(0, 0);
 }
 
@@ -114,8 +115,9 @@ static void test_orders(void **state)
     (void)state;
     mailbox_order(&fix.mailbox, 1, -5);
     mailbox_order(&fix.mailbox, 4, -7);
+    mailbox_order(&fix.mailbox, 8, 0);
     expect_taken(0, 0);
-    assert_int_equal(fix.mail.orders, 5);
+    assert_int_equal(fix.mail.orders, 13);
     assert_int_equal(fix.mail.error, -7);
     expect_taken(0, 0);
     assert_int_equal(fix.mail.orders, 0);
