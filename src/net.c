@@ -348,7 +348,12 @@ int net_pipe(int *out, int *in, int bytes)
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;
-    (void)fcntl(fds[1], F_SETPIPE_SZ, bytes); /* one of the usual size will do */
+    /* One of the usual 16 pages will do. Who has too many pipes gets one of two. */
+    if (fcntl(fds[1], F_SETPIPE_SZ, bytes) < 0 && fcntl(fds[1], F_GETPIPE_SZ) < 65536) {
+        net_close(fds[0]);
+        net_close(fds[1]);
+        return -EMFILE;
+    }
     *out = fds[0];
     *in = fds[1];
     return 0;

@@ -116,8 +116,9 @@ ssize_t net_recvv(int fd, struct iovec *iov, size_t count);
 ssize_t net_send(int fd, const void *buf, size_t len);
 
 /*
- * A pipe for net_splice(), asked to hold bytes (fcntl(2), F_SETPIPE_SZ); it may hold less. Returns
- * 0 or a negative errno of pipe2(2).
+ * A pipe for net_splice(), asked to hold bytes (fcntl(2), F_SETPIPE_SZ); it may hold less,
+ * down to 64 KiB. Returns 0, a negative errno of pipe2(2), or -EMFILE where the user has so many
+ * pipes that a further one would hold less (pipe(7), pipe-user-pages-soft).
  */
 int net_pipe(int *out, int *in, int bytes);
 
