@@ -299,11 +299,11 @@ static void answers_in_flight_survive_the_timeout(struct daemon *daemon)
     struct stream stream;
     stream_init(&stream, client_connect(daemon), 1, 1 << 28, true);
     streams_jam(&stream, 1);
-    assert_false(client_breaks(stream.fd, 1500));
+    assert_false(client_breaks(stream.fd, 2800)); /* the second look, but not yet the cut */
     stream.may_be_cut = true;
     stream.shut = true; /* leave the first goodbye to the daemon */
     streams_run(&stream, 1);
-    assert_true(stream.checked > 65536);
+    assert_in_range(stream.checked, 65536, stream.total - 1); /* it was ended meanwhile */
     (void)daemon_wait_line(daemon, "(idle for too long)");
 }
 
