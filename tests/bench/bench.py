@@ -26,8 +26,8 @@ def parse_args():
     parser = argparse.ArgumentParser(prog="sh cmake/bench.sh", description="Benchmark uvechod.")
     names = ", ".join(suites.SUITES)
     parser.add_argument("suite", nargs="*", help=f"{names} (all of them)")
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="of each case (9)")
-    parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="per run (0.5)")
+    parser.add_argument("--rounds", type=int, default=25, metavar="N", help="of each case (25)")
+    parser.add_argument("--seconds", type=float, default=0.3, metavar="S", help="per run (0.3)")
     parser.add_argument("--contestants", metavar="A,B", help="only these; the first is the baseline")
     parser.add_argument("--case", metavar="TEXT", help="only cases whose name contains TEXT")
     parser.add_argument(
@@ -49,11 +49,13 @@ def parse_args():
         "--peers", action="store_true", help="install node, uvloop, socat, ncat and xinetd first"
     )
     parser.add_argument("--build", default="build/bench-release", help=argparse.SUPPRESS)
-    parser.add_argument("--out", default="build/bench", help=argparse.SUPPRESS)
+    parser.add_argument("--out", help=argparse.SUPPRESS)
     args = parser.parse_args()
     for suite in args.suite:
         if suite not in suites.SUITES:
             parser.error(f"'{suite}' is no suite: {names}")
+    if not args.out:
+        args.out = "build/bench-smoke" if args.smoke else "build/bench"
     if args.rounds < 1 or args.seconds <= 0:
         parser.error("--rounds and --seconds must be positive")
     return parser, args
@@ -108,11 +110,16 @@ def note(progress, text):
     print(text, flush=True)
 
 
-def rounds_of(case, rounds):
-    """The numbers of the rounds: 0 is the warm-up, and does not count."""
-    if case.suite == "idle":  # memory does not vary, and a round takes long
-        return range(1, min(rounds, 2) + 1)
-    return range(0 if rounds > 1 else 1, rounds + 1)
+def turns(case, field, wanted):
+    """
+    Who runs when, as (round, contestant). Round 0 is the warm-up, and does not count. Those that
+    are far behind need no more than five rounds to show it.
+    """
+    rounds = case.rounds(wanted)
+    for number in range(0 if rounds > 2 else 1, rounds + 1):
+        for contestant in field:
+            if contestant.close or number % max(1, rounds // 5) == 0:
+                yield number, contestant
 
 
 def run_case(run, case, field, rounds, progress):
@@ -124,19 +131,18 @@ def run_case(run, case, field, rounds, progress):
         "rounds": {c.name: [] for c in field},
         "failed": {},
     }
-    for number in rounds_of(case, rounds):
-        for contestant in field:
-            progress.show(f"{case.name}, round {number} of {rounds}: {contestant.name}")
-            if contestant.name in result["failed"]:
-                continue
-            try:
-                figures = case.measure(run, contestant, case)
-            except processes.LoadFailed as failure:
-                result["failed"][contestant.name] = str(failure)
-                del result["rounds"][contestant.name]
-                continue
-            if number > 0:
-                result["rounds"][contestant.name].append(figures)
+    for number, contestant in turns(case, field, rounds):
+        progress.show(f"{case.name}, round {number}: {contestant.name}")
+        if contestant.name in result["failed"]:
+            continue
+        try:
+            figures = case.measure(run, contestant, case)
+        except processes.LoadFailed as failure:
+            result["failed"][contestant.name] = str(failure)
+            del result["rounds"][contestant.name]
+            continue
+        if number > 0:
+            result["rounds"][contestant.name].append({"round": number, **figures})
     return result
 
 
@@ -172,25 +178,43 @@ def conditions(args):
         models = [line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")]
     model = models[0] if models else platform.machine()
     server, load = processes.SERVER_CPU[0], processes.LOAD_CPU[0]
-    return (
-        f"{args.rounds} rounds of {args.seconds:g} s, interleaved; server on CPU {server}, load on "
-        f"CPU {load} of {os.cpu_count()} ({model}), Linux {platform.release()}, loopback"
-        f"{'; the server has half of its CPU' if args.handicap else ''}; "
-        "medians, ratios to the first line with the least and the most of all rounds"
-    )
+    notes = [
+        f"{args.rounds} rounds of {args.seconds:g} s after one to warm up, interleaved (fewer for "
+        "who is far behind and of what takes long; of idle 2 of 10 s)",
+        f"server on CPU {server}, load on CPU {load} of {os.cpu_count()} (workers: both on all; "
+        f"{model}), Linux {platform.release()}, loopback",
+        "medians, ratios to the first line with the least and the most of all rounds",
+    ]
+    if args.handicap:
+        notes.append("the server has half of its CPU")
+    if not processes.MAY_BE_URGENT:
+        notes.append("not run by root: the prober of fairness may have waited for its own CPU")
+    return "; ".join(notes)
+
+
+def is_whole(args):
+    """All of it, as README has it."""
+    reduced = args.suite or args.contestants or args.case or args.handicap
+    return not (reduced or args.smoke or args.no_counts) and args.rounds >= 5
 
 
 def run_all(args, run, field):
     planned = list(plan(args, field))
     counting = field if not (args.smoke or args.no_counts) else []
-    runs = sum(len(takers) * len(rounds_of(case, args.rounds)) for case, takers in planned)
-    progress = Progress(runs + 2 * len(counting))
-    seconds = sum(
-        len(takers) * len(rounds_of(case, args.rounds)) * run.expected(case)
+    each = [
+        run.expected(case, contestant)
         for case, takers in planned
-    )
-    note(progress, f"{runs} runs, which take about {Progress.clock(seconds)} minutes\n")
-    results = {"conditions": conditions(args), "smoke": args.smoke, "cases": [], "counts": {}}
+        for _, contestant in turns(case, takers, args.rounds)
+    ]
+    progress = Progress(len(each) + 2 * len(counting))
+    note(progress, f"{len(each)} runs, which take about {Progress.clock(sum(each))} minutes\n")
+    results = {
+        "conditions": conditions(args),
+        "smoke": args.smoke,
+        "whole": is_whole(args),
+        "cases": [],
+        "counts": {},
+    }
     for case, takers in planned:
         result = run_case(run, case, takers, args.rounds, progress)
         results["cases"].append(result)
@@ -221,7 +245,7 @@ def main():
     atexit.register(processes.stop_all)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     program = os.path.join(args.build, "tests/bench/echoload")
-    run = suites.Run(program, args.seconds, 0.05 if args.smoke else 0.3, args.smoke)
+    run = suites.Run(program, args.seconds, args.smoke)
     if args.handicap:
         processes.spawn(["sh", "-c", "while :; do :; done"], processes.SERVER_CPU)
     try:

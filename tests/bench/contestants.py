@@ -15,11 +15,13 @@ BASELINE = os.path.join(HERE, "baseline")
 class Contestant:
     """An echo server on 127.0.0.1: command(port) starts it."""
 
-    def __init__(self, name, command, *, prefix=False, native=False, most=1 << 20, skip=("workers",)):
+    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, most=1 << 20, skip=("workers",)):
         self.name = name
         self.command = command
+        self.least = Contestant(name, least) if least else self  # without tables made in advance
         self.expect = [] if prefix else ["--rfc862"]  # echoload's options
         self.native = native  # a C program: fit for callgrind, quick to start
+        self.close = close  # so close to one another that it takes many rounds to tell
         self.most = most  # connections; less for those that fork for each
         self.skip = skip  # suites; that of several workers compares uvechod with itself
 
@@ -61,16 +63,18 @@ def _built(build):
     def ours(*options):
         return lambda port: [uvechod, "--quiet", "--bind=127.0.0.1", f"--port={port}", *options]
 
-    yield Contestant("epoll", _program(build, "bench_epoll"), native=True)
-    yield Contestant("uvechod-rfc862", ours("--rfc862"), native=True, skip=())
-    yield Contestant("uvechod", ours(), prefix=True, native=True)
+    native = {"native": True, "close": True}
+    least = ours("--max-connections=1")
+    yield Contestant("epoll", _program(build, "bench_epoll"), **native)
+    yield Contestant("uvechod-rfc862", ours("--rfc862"), least=least, **native, skip=())
+    yield Contestant("uvechod", ours(), least=least, prefix=True, **native)
     but_workers = [suite for suite in SUITES if suite != "workers"]
     two = ours("--rfc862", "--workers=2")
-    yield Contestant("uvechod-2-workers", two, native=True, skip=but_workers)
+    yield Contestant("uvechod-2-workers", two, **native, skip=but_workers)
     yield Contestant("libuv-guide", _program(build, "bench_uv_streams"), native=True)
-    yield Contestant("libuv-best", _program(build, "bench_uv_streams_best"), native=True)
+    yield Contestant("libuv-best", _program(build, "bench_uv_streams_best"), **native)
     if os.path.exists(os.path.join(build, "tests/bench/bench_libev")):
-        yield Contestant("libev", _program(build, "bench_libev"), native=True)
+        yield Contestant("libev", _program(build, "bench_libev"), **native)
 
 
 def _program(build, name):

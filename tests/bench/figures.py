@@ -25,8 +25,8 @@ def median(rounds, figure):
 
 def ratios(rounds, baseline, figure):
     """Of the medians; with the least and the most of the rounds, each to that of its own time."""
-    pairs = zip(rounds, baseline)
-    values = [a[figure] / b[figure] for a, b in pairs if figure in a and b.get(figure)]
+    there = {figures["round"]: figures.get(figure) for figures in baseline}
+    values = [a[figure] / there[a["round"]] for a in rounds if figure in a and there[a["round"]]]
     if not values:
         return None
     ratio = median(rounds, figure) / median(baseline, figure)

@@ -117,7 +117,6 @@ static void load_measured(struct load *load)
     result->server_cpu = end.server.total - load->begin.server.total;
     result->server_user = end.server.user - load->begin.server.user;
     result->server_system = end.server.system - load->begin.server.system;
-    result->latencies = load->traffic.latencies;
 }
 
 /* Some at a time: the kernel would need a buffer for each message and each answer that waits. */
@@ -489,6 +488,8 @@ static bool load_go(struct load *load)
     }
     if (!load->failed)
         (void)uv_run(&load->loop, UV_RUN_DEFAULT);
+    /* Not when the time was up: a server that had stalled by then would hide what it owed. */
+    load->result->latencies = load->traffic.latencies;
     load_close(load);
     return !load->failed;
 }

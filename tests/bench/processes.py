@@ -23,11 +23,14 @@ ALL_CPUS = sorted(os.sched_getaffinity(0))
 SERVER_CPU, LOAD_CPU = ALL_CPUS[:1], ALL_CPUS[1:2] or ALL_CPUS
 
 
+MAY_BE_URGENT = os.geteuid() == 0
+
+
 def _child(on, urgent):
     def prepare():
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # for a driver that is killed itself
         os.sched_setaffinity(0, on)
-        if urgent:
+        if urgent and MAY_BE_URGENT:
             with contextlib.suppress(PermissionError):
                 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 

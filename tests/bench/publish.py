@@ -16,7 +16,7 @@ END = "<!-- end of what is written -->\n"
 
 
 def _cell(rounds, baseline, figure):
-    ratio = ratios(rounds, baseline, figure) if rounds and baseline else None
+    ratio = ratios(rounds, baseline, figure)
     return f"{ratio['median']:.2f}" if ratio else ""
 
 
@@ -28,10 +28,12 @@ def _comparison(cases):
         figure = PRIMARY[case["suite"]]
         heading, form = next((h, form) for f, h, form in COLUMNS[case["suite"]] if f == figure)
         first = next(iter(case["rounds"]))
-        cells = {first: form.format(median(case["rounds"][first], figure))}
-        for name in names:
-            if name != first:
-                cells[name] = _cell(case["rounds"].get(name), case["rounds"][first], figure)
+        cells = {}
+        for name, rounds in case["rounds"].items():
+            if name == first or case["suite"] == "idle":  # some have nothing to compare with
+                cells[name] = form.format(median(rounds, figure))
+            else:
+                cells[name] = _cell(rounds, case["rounds"][first], figure)
         rows.append([f"{case['name']}: {heading}", *(cells.get(name, "") for name in names)])
     return rows
 
@@ -43,7 +45,8 @@ def _text(results):
         [
             results["conditions"] + ".",
             markdown(goals.table(results["cases"])),
-            "Of the first contestant the figure itself, of the others its ratio to that:",
+            "Of the first contestant the figure itself, of the others its ratio to that; of idle ones "
+            "the figure of each:",
             markdown(_comparison(results["cases"])),
             markdown(counts_table(results["counts"])),
             plots,
@@ -56,9 +59,8 @@ def publish(found, root):
     """From the directory found into README and the plots of root. Returns an exit code."""
     with open(os.path.join(found, "results.json"), encoding="utf-8") as file:
         results = json.load(file)
-    missing = set(SUITES) - {case["suite"] for case in results["cases"]}
-    if missing or results["smoke"] or not results["counts"]:
-        print("The last run was not one of all suites, with counts; nothing is published.")
+    if not results["whole"]:
+        print("The last run was not one of all suites and contestants; nothing is published.")
         return 1
     path = os.path.join(root, "README.md")
     with open(path, encoding="utf-8") as file:

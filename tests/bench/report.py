@@ -38,6 +38,7 @@ _FAIRNESS = [
     ("p99.9_us", "p99.9", "{:,.0f}"),
     ("max_us", "max", "{:,.0f}"),
     ("gb_per_s", "bulk GB/s", "{:.2f}"),
+    ("server_busy", "server busy", "{:.0%}"),
 ]
 _IDLE = [
     ("bytes_per_connection", "resident bytes per connection", "{:,.0f}"),

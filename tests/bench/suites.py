@@ -22,25 +22,44 @@ class Case:
     def name(self):
         return f"{self.suite} {self.label}".strip()
 
+    def rounds(self, wanted):
+        """Fewer of those that take long, and two of memory, which does not vary."""
+        if self.suite == "idle":
+            return min(wanted, 2)
+        takes_long = self.suite == "fairness" or self.connections >= 10000
+        return max(min(wanted, 5), wanted // 2) if takes_long else wanted
+
 
 class Run:
     """How long, how often, with what."""
 
-    def __init__(self, program, seconds, warmup, smoke):
+    def __init__(self, program, seconds, smoke):
         self.program = program
         self.seconds = seconds
-        self.warmup = warmup
         self.smoke = smoke
         self.hold = 0.3 if smoke else 10
         self.patience = 60
 
-    def expected(self, case):
-        """Seconds that the case will take, with the start of the server and all connections."""
-        start = 0.3 + case.connections / 10000
-        return start + (self.hold if case.suite == "idle" else self.seconds + self.warmup)
+    def warmup(self, contestant):
+        """Some compile as they go."""
+        return 0.05 if self.smoke else 0.1 if contestant.native else 0.3
 
-    def times(self):
-        return [f"--duration={self.seconds}", f"--warmup={self.warmup}"]
+    def duration(self, case):
+        """Of a thousand messages a second it takes some more to know the worst hundredth."""
+        if case.suite == "idle":
+            return self.hold
+        return 4 * self.seconds if case.suite == "fairness" else self.seconds
+
+    def expected(self, case, contestant):
+        """Seconds that the case will take, with the start of the server and all connections."""
+        return 0.2 + case.connections / 7000 + self.duration(case) + self.warmup(contestant)
+
+    def times(self, case, contestant):
+        return [f"--duration={self.duration(case)}", f"--warmup={self.warmup(contestant)}"]
+
+    def end(self, case):
+        """Seconds after which it has failed."""
+        return self.duration(case) + self.patience
 
 
 def _figures(result):
@@ -63,18 +82,18 @@ def _figures(result):
 
 def _measure(run, contestant, case):
     with processes.server(contestant) as (server, port):
-        options = [*contestant.expect, *run.times(), *case.options]
+        options = [*contestant.expect, *run.times(case, contestant), *case.options]
         load = processes.echoload(run.program, options, port, server.pid)
-        return _figures(processes.load_result(load, run.seconds + run.warmup + run.patience))
+        return _figures(processes.load_result(load, run.end(case)))
 
 
 def _measure_workers(run, contestant, case):
     """On all CPUs, whoever runs where: what counts is the CPU time."""
     everywhere = {"on": processes.ALL_CPUS}
     with processes.server(contestant, **everywhere) as (server, port):
-        options = [*contestant.expect, *run.times(), *case.options]
+        options = [*contestant.expect, *run.times(case, contestant), *case.options]
         load = processes.echoload(run.program, options, port, server.pid, **everywhere)
-        return _figures(processes.load_result(load, run.seconds + run.warmup + run.patience))
+        return _figures(processes.load_result(load, run.end(case)))
 
 
 def _measure_fairness(run, contestant, case):
@@ -84,12 +103,15 @@ def _measure_fairness(run, contestant, case):
     """
     with processes.server(contestant) as (server, port):
         bulk = [*contestant.expect, "--mode=bulk", "--connections=8"]
-        longer = [f"--duration={run.seconds + 2 * run.warmup + 0.5}"]
+        longer = [f"--duration={run.duration(case) + 2 * run.warmup(contestant) + 0.5}"]
         load = processes.echoload(run.program, bulk + longer, port, server.pid)
-        probe = [*contestant.expect, *run.times(), *case.options]
+        probe = [*contestant.expect, *run.times(case, contestant), *case.options]
         prober = processes.echoload(run.program, probe, port, server.pid, urgent=True)
-        figures = _figures(processes.load_result(prober, run.seconds + run.patience))
-        figures["gb_per_s"] = processes.load_result(load, run.seconds + run.patience)["gb_per_s"]
+        try:
+            figures = _figures(processes.load_result(prober, run.end(case)))
+            figures["gb_per_s"] = processes.load_result(load, run.end(case))["gb_per_s"]
+        finally:
+            processes.stop(load, patience=0.2)
         del figures["cpu_us_per_message"]  # it is the bulk streams'
         return figures
 
@@ -97,20 +119,18 @@ def _measure_fairness(run, contestant, case):
 def _wait_until_held(load):
     line = load.stderr.readline()
     if "holding" not in line:
-        load.wait(10)
-        raise processes.LoadFailed(line.strip())
+        raise processes.LoadFailed(line.strip() or "echoload has ended before it held them all")
 
 
 def _measure_idle(run, contestant, case):
-    with processes.server(contestant) as (server, port):
+    with processes.server(contestant.least) as (server, port):
         before = processes.resident(server.pid)
-        options = [*contestant.expect, f"--duration={run.hold}", *case.options]
+    with processes.server(contestant) as (server, port):
+        options = [*contestant.expect, f"--duration={run.duration(case)}", *case.options]
         load = processes.echoload(run.program, options, port, server.pid)
         _wait_until_held(load)
         held = processes.resident(server.pid)
-        # The pipe must stay open: its end would end the holding.
-        load.wait(run.hold + run.patience)
-        result = processes.load_result(load, run.patience)
+        result = processes.load_result(load, run.end(case))
         return {
             "bytes_per_connection": (held - before) / case.connections,
             "idle_cpu_s": result["server_cpu_s"],
@@ -166,9 +186,9 @@ def _strace(run, contestant, options, count, path):
         load = processes.echoload(run.program, [*options, f"--count={count}"], port, server.pid)
         processes.load_result(load, run.patience)
     with open(path, encoding="utf-8") as table:
-        total = [line for line in table if line.rstrip().endswith(" total")]
-    numbers = re.findall(r"[\d.]+", total[0])
-    return int(numbers[3])
+        rows = [line.split() for line in table if re.match(r"\s*\d", line)]
+    # Share, seconds, microseconds per call, calls, of some also errors, and the name.
+    return sum(int(row[3]) for row in rows if row[-1] != "total")
 
 
 def _callgrind(run, contestant, options, count, path):

@@ -104,15 +104,26 @@ set_sysctl net/ipv4/tcp_max_tw_buckets 0
 
 : >uvechod.log
 : >echoload.log
+
+# What it takes without a connection, and without room for any in its tables.
+title="$connections connections are open at once"
+"$build/uvechod" --quiet --bind=127.0.0.1 --max-connections=1 2>uvechod.log &
+daemon=$!
+if ! soon 30 listening; then
+    not_ok "$title" "uvechod does not listen: $(cat uvechod.log)"
+    exit
+fi
+resident_before=$(resident "$daemon")
+kill "$daemon"
+wait "$daemon"
+
 "$build/uvechod" --quiet --bind=127.0.0.1 --max-connections="$connections" 2>uvechod.log &
 daemon=$!
-title="$connections connections are open at once"
 if ! soon 30 listening; then
     not_ok "$title" "uvechod does not listen: $(cat uvechod.log)"
     exit
 fi
 
-resident_before=$(resident "$daemon")
 kernel_before=$(kernel)
 slab_before=$(slab)
 
