@@ -26,8 +26,9 @@ def median(rounds, figure):
 def ratios(rounds, baseline, figure):
     """Of the medians; with the least and the most of the rounds, each to that of its own time."""
     there = {figures["round"]: figures.get(figure) for figures in baseline}
-    values = [a[figure] / there[a["round"]] for a in rounds if figure in a and there[a["round"]]]
-    if not values:
+    pairs = [(a.get(figure), there.get(a["round"])) for a in rounds]  # not all run in every round
+    values = [a / b for a, b in pairs if a is not None and b]
+    if not values or not median(baseline, figure):
         return None
     ratio = median(rounds, figure) / median(baseline, figure)
     return {"median": ratio, "min": min(values), "max": max(values)}

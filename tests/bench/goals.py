@@ -1,6 +1,6 @@
 """What uvechod is to reach, and what of it a run has shown."""
 
-from figures import cpu_figure, median, ratios
+from figures import cpu_figure, median, ratio_text, ratios
 
 TWO = "uvechod-2-workers"
 PEERS = ("libuv-guide", "libuv-best", "libev", "node", "uvloop", "asyncio")
@@ -20,7 +20,7 @@ class Goal:
         self.above = above  # cases with at least so many connections
 
     def ratios(self, cases, figure):
-        """Of every case and rival: (ratio, case, rival)."""
+        """Of every case and rival: (ratio, with its spread, case, rival)."""
         for case in cases:
             rounds = case["rounds"]
             if case["suite"] != self.suite or case["connections"] < self.above:
@@ -29,7 +29,7 @@ class Goal:
                 if self.subject in rounds and rival in rounds:
                     ratio = ratios(rounds[self.subject], rounds[rival], figure)
                     if ratio:
-                        yield ratio["median"], case["label"], rival
+                        yield ratio["median"], ratio_text(ratio), case["label"], rival
 
     def row(self, cases):
         found = list(self.ratios(cases, self.figure))
@@ -38,15 +38,15 @@ class Goal:
         worst = max(found) if self.most else min(found)
         reached = worst[0] <= self.bound if self.most else worst[0] >= self.bound
         wanted = f"{'at most' if self.most else 'at least'} {self.bound:.2f}"
-        measured = f"{worst[0]:.2f} ({worst[1]}, {worst[2]})"
+        measured = f"{worst[1]}, {worst[2]}, {worst[3]}"
         return [self.title, wanted, measured, "yes" if reached else "no", self._by_cpu(cases)]
 
     def _by_cpu(self, cases):
         """The same by CPU time, for rates: that counts when others use the machine, too."""
         if not self.figure.endswith("per_s"):
             return ""
-        found = [(1 / r, label, rival) for r, label, rival in self.ratios(cases, cpu_figure(self.suite))]
-        return f"{min(found)[0]:.2f} ({min(found)[1]}, {min(found)[2]})" if found else ""
+        found = [(1 / r[0], *r[2:]) for r in self.ratios(cases, cpu_figure(self.suite))]
+        return "{:.2f}, {}, {}".format(*min(found)) if found else ""
 
 
 GOALS = (
