@@ -141,6 +141,10 @@ def _plot_data(cases, names, figure):
     return "\n".join(lines)
 
 
+# gnuplot's own eight are fewer than the contestants.
+MORE_COLOURS = ("#8c564b", "#17a005", "#f78fb3", "#b0b0b0", "#0b3d2e")
+
+
 def _plot(results, suite, directory):
     cases = [case for case in results["cases"] if case["suite"] == suite and case["rounds"]]
     if not cases:
@@ -152,7 +156,9 @@ def _plot(results, suite, directory):
         f"$data using {3 * i + 2}:{3 * i + 3}:{3 * i + 4}:xtic(1) title '{name}'"
         for i, name in enumerate(names)
     )
+    colours = "\n".join(f"set linetype {i} lc rgb '{c}'" for i, c in enumerate(MORE_COLOURS, 9))
     script = f"""
+{colours}
 set terminal svg size 1200,520 font 'sans-serif,12' background 'white'
 set output '{os.path.join(directory, suite)}.svg'
 set title '{suite}: medians, and the least and the most of all rounds'
