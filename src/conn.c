@@ -16,7 +16,7 @@ void conns_init(struct conns *conns)
 
 static uint32_t conn_now(const struct conn *conn)
 {
-    return (uint32_t)uv_now(conn_owner(conn)->sched->loop);
+    return (uint32_t)uv_now(conn->sock.poll.loop);
 }
 
 uint32_t conn_silent_ms(const struct conn *conn)

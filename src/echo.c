@@ -165,8 +165,7 @@ static struct yield echo_send(struct task *task)
     return yield_recv(task, sock, echo_is_bulk(echo, echo->len) ? echo_splice_recv : echo_recv);
 }
 
-/* Whatever kernel or sandbox we are in: what it does not do, or not let us do, is not asked again.
- */
+/* By a socket, a kernel or a sandbox that never does it: who asks again asks in vain. */
 static bool echo_splice_is_refused(ssize_t n)
 {
     return n == -EINVAL || n == -ENOSYS || n == -EOPNOTSUPP || n == -EPERM;

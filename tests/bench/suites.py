@@ -80,20 +80,16 @@ def _figures(result):
     return figures
 
 
-def _measure(run, contestant, case):
-    with processes.server(contestant) as (server, port):
+def _measure(run, contestant, case, on=processes.SERVER_CPU, load_on=processes.LOAD_CPU):
+    with processes.server(contestant, on=on) as (server, port):
         options = [*contestant.expect, *run.times(case, contestant), *case.options]
-        load = processes.echoload(run.program, options, port, server.pid)
+        load = processes.echoload(run.program, options, port, server.pid, on=load_on)
         return _figures(processes.load_result(load, run.end(case)))
 
 
 def _measure_workers(run, contestant, case):
     """On all CPUs, whoever runs where: what counts is the CPU time."""
-    everywhere = {"on": processes.ALL_CPUS}
-    with processes.server(contestant, **everywhere) as (server, port):
-        options = [*contestant.expect, *run.times(case, contestant), *case.options]
-        load = processes.echoload(run.program, options, port, server.pid, **everywhere)
-        return _figures(processes.load_result(load, run.end(case)))
+    return _measure(run, contestant, case, processes.ALL_CPUS, processes.ALL_CPUS)
 
 
 def _measure_fairness(run, contestant, case):

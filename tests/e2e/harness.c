@@ -649,6 +649,18 @@ long daemon_fds(const struct daemon *daemon)
     return count - 2; /* . and .. */
 }
 
+void daemon_expect_figures(struct daemon *daemon, unsigned workers, const char *figures)
+{
+    const char *line;
+    int attempts = workers > 1 ? 1000 : 1;
+    do {
+        daemon_signal(daemon, SIGUSR1);
+        line = daemon_wait_line(daemon, "Figures: ");
+    } while (strstr(line, figures) == NULL && --attempts > 0);
+    if (attempts == 0)
+        fail_msg("'%s' instead of '%s'", line, figures);
+}
+
 /* What a file of /proc for a thread, "stat", gives as its time on a CPU. Returns -1 for none. */
 static long thread_cpu_ms(const struct daemon *daemon, const char *tid)
 {

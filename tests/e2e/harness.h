@@ -187,6 +187,12 @@ const char *daemon_wait_line(struct daemon *daemon, const char *text);
 /* How often text is in what has been logged and can be read without waiting. */
 unsigned daemon_count(struct daemon *daemon, const char *text);
 
+/*
+ * Asks for the line of figures, which must have this part: at once, or with several workers a
+ * little later, as a thread may have answered and not counted yet.
+ */
+void daemon_expect_figures(struct daemon *daemon, unsigned workers, const char *figures);
+
 /* Figures of a running daemon. */
 long daemon_rss_kb(const struct daemon *daemon);
 long daemon_fds(const struct daemon *daemon);

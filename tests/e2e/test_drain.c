@@ -283,23 +283,11 @@ static void broken_pipe_is_ignored(struct daemon *daemon)
     client_ping(client_connect(daemon), "GOT:", "hello");
 }
 
-/* A worker's thread may have answered and not counted yet, so they may come true a little later. */
-static void check_figures(struct daemon *daemon, const char *figures)
-{
-    const char *line;
-    int attempts = harness_workers() > 1 ? 1000 : 1;
-    do {
-        daemon_signal(daemon, SIGUSR1);
-        line = daemon_wait_line(daemon, "Figures: ");
-    } while (strstr(line, figures) == NULL && --attempts > 0);
-    if (attempts == 0)
-        fail_msg("'%s' instead of '%s'", line, figures);
-}
-
 static void figures_are_logged(struct daemon *daemon)
 {
     daemon_start(daemon, NULL);
-    check_figures(daemon, "0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; "
+    daemon_expect_figures(daemon, harness_workers(),
+                          "0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; "
                           "0 accept pauses; up ");
     int first = client_connect(daemon);
     int second = client_connect(daemon);
@@ -309,7 +297,8 @@ static void figures_are_logged(struct daemon *daemon)
     client_ping(third, "GOT:", "1");
     client_close(third);
     (void)daemon_wait_line(daemon, "Connection closed");
-    check_figures(daemon, "2 connections now, 3 in total; 9 bytes in, 21 out; 0 refused; ");
+    daemon_expect_figures(daemon, harness_workers(),
+                          "2 connections now, 3 in total; 9 bytes in, 21 out; 0 refused; ");
     client_ping(first, "GOT:", "figures stop nobody");
 }
 

@@ -18,8 +18,7 @@ enum {
     TO_BE_BULK = 4 << 20,
 };
 
-/* A client that has not read for so long that its connection is bulk, and its answers fill a pipe.
- */
+/* A client that has not read for so long that its answers fill a pipe. */
 static void start_jammed(struct daemon *daemon, const char *options, struct stream *stream)
 {
     char all[64];

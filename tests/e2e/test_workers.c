@@ -177,19 +177,6 @@ static void limit_of_all_together(struct daemon *daemon)
     client_expect(fds[5], "GOT:me", 6);
 }
 
-/* An answer may be here before its thread has counted it. */
-static void expect_figures(struct daemon *daemon, const char *figures)
-{
-    const char *line;
-    int attempts = 1000;
-    do {
-        daemon_signal(daemon, SIGUSR1);
-        line = daemon_wait_line(daemon, "Figures: ");
-    } while (strstr(line, figures) == NULL && --attempts > 0);
-    if (attempts == 0)
-        fail_msg("'%s' instead of '%s'", line, figures);
-}
-
 static void figures_are_sums(struct daemon *daemon)
 {
     int fds[CLIENTS];
@@ -199,10 +186,12 @@ static void figures_are_sums(struct daemon *daemon)
         for (int j = 0; j <= i; j++)
             client_ping(fds[i], "GOT:", "1234567");
     }
-    expect_figures(daemon, "8 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
+    daemon_expect_figures(daemon, WORKERS,
+                          "8 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
     for (int i = 0; i < CLIENTS; i += 2)
         client_close(fds[i]);
-    expect_figures(daemon, "4 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
+    daemon_expect_figures(daemon, WORKERS,
+                          "4 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
 }
 
 /* ---- the end ---- */

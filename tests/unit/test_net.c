@@ -8,10 +8,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -103,6 +105,25 @@ int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len
     if (rc == 0 && level == SOL_SOCKET && option == SO_DOMAIN && domain != 0)
         memcpy(value, &domain, sizeof domain);
     return rc;
+}
+
+static int pipe_bytes; /* what a pipe holds that cannot be made larger; 0: it can */
+
+int __real_fcntl(int fd, int cmd, ...);
+int __wrap_fcntl(int fd, int cmd, ...);
+int __wrap_fcntl(int fd, int cmd, ...)
+{
+    if (pipe_bytes != 0 && cmd == F_GETPIPE_SZ)
+        return pipe_bytes;
+    if (pipe_bytes != 0 && cmd == F_SETPIPE_SZ) {
+        errno = EPERM;
+        return -1;
+    }
+    va_list args;
+    va_start(args, cmd);
+    int value = cmd == F_GETFD || cmd == F_GETFL || cmd == F_GETPIPE_SZ ? 0 : va_arg(args, int);
+    va_end(args);
+    return __real_fcntl(fd, cmd, value);
 }
 
 static int send_flags; /* of the last send() */
@@ -517,6 +538,30 @@ static void test_recvv(void **state)
     link.client = -1;
     assert_int_equal(net_recvv(link.server, iov, 2), 0);
     link_close(&link);
+}
+
+/* Any size from the usual one up will do, and a lesser one leaves nothing open. */
+static void test_pipes_of_all_sizes(void **state)
+{
+    static const int sizes[] = {0, 65536, 65535, 8192};
+    int ends[2];
+    (void)state;
+    int lowest = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    net_close(lowest);
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        pipe_bytes = sizes[i];
+        int rc = net_pipe(&ends[0], &ends[1], 131072);
+        pipe_bytes = 0;
+        assert_int_equal(rc, sizes[i] == 0 || sizes[i] >= 65536 ? 0 : -EMFILE);
+        if (rc == 0) {
+            assert_int_equal(fcntl(ends[0], F_GETPIPE_SZ), sizes[i] == 0 ? 131072 : 65536);
+            net_close(ends[0]);
+            net_close(ends[1]);
+        }
+        int next = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+        assert_int_equal(next, lowest);
+        net_close(next);
+    }
 }
 
 static void test_send_until_full(void **state)
@@ -1296,6 +1341,7 @@ static const struct CMUnitTest tests[] = {
     V6_TEST(test_recv),
     V4_TEST(test_recvv),
     V6_TEST(test_recvv),
+    cmocka_unit_test(test_pipes_of_all_sizes),
     V4_TEST(test_send_until_full),
     V6_TEST(test_send_until_full),
     V4_TEST(test_reset),

@@ -224,6 +224,23 @@ static void test_activity_postpones(void **state)
     check_lingering(true, true, true);
 }
 
+/* Their order does not tell who was active last within a period: late they may be, never early. */
+static void test_active_within_a_period(void **state)
+{
+    (void)state;
+    fix.now_ms -= fix.now_ms % CONNS_PERIOD_MS;
+    struct conn *first = open_one();
+    struct conn *second = open_one();
+    fix.now_ms += 100;
+    conn_received(second, 1);
+    fix.now_ms += CONNS_PERIOD_MS - 101;
+    conn_received(first, 1);
+    assert_int_equal(sweep_after(IDLE_MS - 1), 1);
+    check_lingering(false, false, false); /* the second one's time is up, but who knows */
+    (void)sweep_after(1);
+    check_lingering(true, true, false);
+}
+
 static void test_without_a_timeout_nobody_is_idle(void **state)
 {
     (void)state;
@@ -306,6 +323,7 @@ int main(void)
         FIXTURE_TEST(test_the_longest_silent_first),
         FIXTURE_TEST(test_several_at_once),
         FIXTURE_TEST(test_activity_postpones),
+        FIXTURE_TEST(test_active_within_a_period),
         FIXTURE_TEST(test_without_a_timeout_nobody_is_idle),
         FIXTURE_TEST(test_a_lingering_one_is_cut),
         FIXTURE_TEST(test_an_idle_one_is_cut_after_lingering),
