@@ -16,6 +16,7 @@ import time
 
 import contestants
 import goals
+import network
 import processes
 import publish
 import report
@@ -173,7 +174,7 @@ def plan(args, field):
                 yield case, takers
 
 
-def conditions(args):
+def conditions(args, where):
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as cpuinfo:
         models = [line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")]
     model = models[0] if models else platform.machine()
@@ -182,7 +183,7 @@ def conditions(args):
         f"{args.rounds} rounds of {args.seconds:g} s after one to warm up, interleaved (fewer for "
         "who is far behind and of what takes long; of idle 2 of 10 s)",
         f"server on CPU {server}, load on CPU {load} of {os.cpu_count()} (workers: both on all; "
-        f"{model}), Linux {platform.release()}, loopback",
+        f"{model}), Linux {platform.release()}, loopback of {where}",
         "medians, ratios to the first line with the least and the most of all rounds",
     ]
     if args.handicap:
@@ -198,7 +199,7 @@ def is_whole(args):
     return not (reduced or args.smoke or args.no_counts) and args.rounds >= 5
 
 
-def run_all(args, run, field):
+def run_all(args, run, field, where):
     planned = list(plan(args, field))
     counting = field if not (args.smoke or args.no_counts) else []
     each = [
@@ -209,7 +210,7 @@ def run_all(args, run, field):
     progress = Progress(len(each) + 2 * len(counting))
     note(progress, f"{len(each)} runs, which take about {Progress.clock(sum(each))} minutes\n")
     results = {
-        "conditions": conditions(args),
+        "conditions": conditions(args, where),
         "smoke": args.smoke,
         "whole": is_whole(args),
         "cases": [],
@@ -249,7 +250,7 @@ def main():
     if args.handicap:
         processes.spawn(["sh", "-c", "while :; do :; done"], processes.SERVER_CPU)
     try:
-        results = run_all(args, run, field)
+        results = run_all(args, run, field, network.enter())
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
