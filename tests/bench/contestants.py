@@ -23,7 +23,7 @@ class Contestant:
         self.native = native  # a C program: fit for callgrind, quick to start
         self.close = close  # so close to one another that it takes many rounds to tell
         self.most = most  # connections; less for those that fork for each
-        self.skip = skip  # suites; that of several workers compares uvechod with itself
+        self.skip = skip  # suites; of several workers: all who have no such thing
 
     def takes_part(self, suite, connections):
         return suite not in self.skip and connections <= self.most
@@ -65,20 +65,22 @@ def _built(build):
 
     native = {"native": True, "close": True}
     least = ours("--max-connections=1")
-    yield Contestant("epoll", _program(build, "bench_epoll"), **native)
+    yield Contestant("epoll", _program(build, "bench_epoll"), **native, skip=())
     yield Contestant("uvechod-rfc862", ours("--rfc862"), least=least, **native, skip=())
     yield Contestant("uvechod", ours(), least=least, prefix=True, **native)
     but_workers = [suite for suite in SUITES if suite != "workers"]
     two = ours("--rfc862", "--workers=2")
     yield Contestant("uvechod-2-workers", two, **native, skip=but_workers)
+    threads = _program(build, "bench_epoll", "2")
+    yield Contestant("epoll-2-threads", threads, **native, skip=but_workers)
     yield Contestant("libuv-guide", _program(build, "bench_uv_streams"), native=True)
     yield Contestant("libuv-best", _program(build, "bench_uv_streams_best"), **native)
     if os.path.exists(os.path.join(build, "tests/bench/bench_libev")):
         yield Contestant("libev", _program(build, "bench_libev"), **native)
 
 
-def _program(build, name):
-    return lambda port: [os.path.join(build, "tests/bench", name), str(port)]
+def _program(build, name, *arguments):
+    return lambda port: [os.path.join(build, "tests/bench", name), str(port), *arguments]
 
 
 def _peers():

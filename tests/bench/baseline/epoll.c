@@ -4,11 +4,15 @@
  * Level-triggered: one recv per event needs no second one that says EAGAIN. Reading stops while
  * bytes wait to be sent, which the loop needs for bulk streams not to deadlock.
  *
- * usage: epoll PORT
+ * With more threads each has an epoll of its own, and they share nothing: what a message costs more
+ * then is what it costs on this machine to be served by another thread.
+ *
+ * usage: epoll PORT [THREADS]
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER = 65536, EVENTS = 1024, FDS = 1 << 20 };
+enum { BUFFER = 65536, EVENTS = 1024, FDS = 1 << 20, THREADS = 64 };
 
 /* What the kernel would not take, by descriptor. */
 static struct {
@@ -26,20 +30,24 @@ static struct {
     size_t sent;
 } left[FDS];
 
-static char buffer[BUFFER];
-static int epfd;
+static int listener;
+static int epfds[THREADS];
+static unsigned threads;
+static _Thread_local int epfd; /* the thread's own */
+static _Thread_local char buffer[BUFFER];
 
-static void watch(int op, int fd, uint32_t events)
+static void watch(int on, int op, int fd, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.fd = fd};
-    epoll_ctl(epfd, op, fd, &event);
+    epoll_ctl(on, op, fd, &event);
 }
 
-static void accept_all(int listener)
+static void accept_all(void)
 {
+    static unsigned turn;
     int fd;
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
-        watch(EPOLL_CTL_ADD, fd, EPOLLIN);
+        watch(epfds[turn++ % threads], EPOLL_CTL_ADD, fd, EPOLLIN);
 }
 
 static void keep(int fd, const char *bytes, size_t len)
@@ -48,7 +56,7 @@ static void keep(int fd, const char *bytes, size_t len)
     memcpy(left[fd].bytes, bytes, len);
     left[fd].len = len;
     left[fd].sent = 0;
-    watch(EPOLL_CTL_MOD, fd, EPOLLOUT);
+    watch(epfd, EPOLL_CTL_MOD, fd, EPOLLOUT);
 }
 
 static void send_left(int fd)
@@ -59,7 +67,7 @@ static void send_left(int fd)
     if (left[fd].sent < left[fd].len)
         return;
     free(left[fd].bytes);
-    watch(EPOLL_CTL_MOD, fd, EPOLLIN);
+    watch(epfd, EPOLL_CTL_MOD, fd, EPOLLIN);
 }
 
 static void echo(int fd)
@@ -86,26 +94,38 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
-int main(int argc, char **argv)
+static void *serve(void *own)
 {
-    struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    int listener = listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 7));
-    epfd = epoll_create1(EPOLL_CLOEXEC);
-    watch(EPOLL_CTL_ADD, listener, EPOLLIN);
+    epfd = *(int *)own;
     for (;;) {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(epfd, events, EVENTS, -1);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
             if (fd == listener)
-                accept_all(fd);
+                accept_all();
             else if (events[i].events & EPOLLOUT)
                 send_left(fd);
             else
                 echo(fd);
         }
     }
+}
+
+int main(int argc, char **argv)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    listener = listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 7));
+    threads = argc > 2 ? (unsigned)atoi(argv[2]) : 1; /* at most THREADS */
+    for (unsigned i = 0; i < threads; i++)
+        epfds[i] = epoll_create1(EPOLL_CLOEXEC);
+    watch(epfds[0], EPOLL_CTL_ADD, listener, EPOLLIN);
+    for (unsigned i = 1; i < threads; i++) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, serve, &epfds[i]);
+    }
+    serve(&epfds[0]);
 }
