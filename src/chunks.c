@@ -86,6 +86,8 @@ struct iovec *chunks_scatter(struct chunks *chunks, char *buffer, unsigned slots
 
 size_t chunks_answer(const struct chunks *chunks, size_t received)
 {
+    if (received <= chunks->chunk) /* most are, and a division takes its time */
+        return chunks->prefix_len + received;
     size_t prefixes = (received + chunks->chunk - 1) / chunks->chunk;
-    return received + prefixes * chunks->prefix_len;
+    return prefixes * chunks->prefix_len + received;
 }

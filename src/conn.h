@@ -22,16 +22,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What every message touches stands together, at the end, where the frame goes on with the same. */
 struct conn {
+    struct list link; /* among the active or the lingering of its set */
+    union net_peer peer;
+    uint32_t unsent; /* bytes that the kernel had yet to deliver when that was last looked at */
+    short error;     /* why it lingers: 0 or a negative errno */
+    bool lingering;  /* we have sent our FIN and wait for the peer's */
     struct task task;
     struct sock sock;
-    struct list link;   /* among the active or the lingering of its set */
     uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
-    uint32_t unsent;    /* bytes that the kernel had yet to deliver when that was last looked at */
-    union net_peer peer;
-    short error;    /* why it lingers: 0 or a negative errno */
-    bool spoke;     /* it has sent a byte */
-    bool lingering; /* we have sent our FIN and wait for the peer's */
+    bool spoke;         /* it has sent a byte */
 };
 
 /* A protocol. */

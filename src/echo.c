@@ -81,9 +81,8 @@ static void echo_release(struct conn *conn)
 }
 
 /* One call, whether the peer has sent one chunk or a backlog of them. */
-static ssize_t echo_receive(struct echo *echo)
+static ssize_t echo_receive(struct echo *echo, struct chunks *chunks)
 {
-    struct chunks *chunks = echo_chunks(echo);
     int fd = echo->conn.sock.fd;
     if (echo->slots <= 1)
         return net_recv(fd, echo->buffer + chunks->prefix_len, chunks->chunk);
@@ -91,9 +90,9 @@ static ssize_t echo_receive(struct echo *echo)
 }
 
 /* How many slots are worth describing to the next read. */
-static unsigned short echo_next_slots(struct echo *echo, size_t received)
+static unsigned short echo_next_slots(struct echo *echo, const struct chunks *chunks,
+                                      size_t received)
 {
-    const struct chunks *chunks = echo_chunks(echo);
     unsigned slots = echo->slots > 1 ? echo->slots : 1;
     if (slots > 1 && received <= chunks->chunk)
         echo->hesitation = ECHO_HESITATION;
@@ -138,18 +137,19 @@ static bool echo_account(struct echo *echo, ssize_t n)
 static struct yield echo_recv(struct task *task)
 {
     struct echo *echo = echo_of(task);
-    echo->buffer = chunks_get(echo_chunks(echo));
+    struct chunks *chunks = echo_chunks(echo);
+    echo->buffer = chunks_get(chunks);
     if (echo->buffer == NULL)
         return conn_finish(&echo->conn, -ENOMEM);
-    ssize_t n = echo_receive(echo);
+    ssize_t n = echo_receive(echo, chunks);
     if (n == -EAGAIN) {
         echo_release(&echo->conn);
         return yield_recv(task, &echo->conn.sock, echo_recv);
     }
     if (n <= 0)
         return conn_finish(&echo->conn, (int)n);
-    echo->slots = echo_next_slots(echo, (size_t)n);
-    return echo_answer(echo, (size_t)n, chunks_answer(echo_chunks(echo), (size_t)n), echo_send);
+    echo->slots = echo_next_slots(echo, chunks, (size_t)n);
+    return echo_answer(echo, (size_t)n, chunks_answer(chunks, (size_t)n), echo_send);
 }
 
 static struct yield echo_send(struct task *task)
