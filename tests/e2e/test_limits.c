@@ -336,10 +336,13 @@ static void idle_while_frozen(struct daemon *daemon)
     client_close(fd);
 }
 
-/* It takes its answers, but so slowly that the kernel seldom asks for more of them. */
+/*
+ * It takes its answers, but so slowly that the kernel seldom asks for more of them. Less than a
+ * segment of the loopback, 64 KiB, would not even make its own kernel tell that there is room.
+ */
 static void slow_reader_is_not_idle(struct daemon *daemon)
 {
-    static char some[20000];
+    static char some[80000];
     struct stream stream;
     daemon_start(daemon, "--idle-timeout=1");
     stream_init(&stream, client_connect(daemon), 1, 1 << 28, true);
