@@ -6,7 +6,6 @@ that is measured then. Reno does not, is part of every kernel, and may be chosen
 """
 
 import ctypes
-import errno
 import fcntl
 import os
 import socket
@@ -57,12 +56,13 @@ def _may_enter():
     """Tried by a child first: there is no way back from a namespace with half of what it needs."""
     child = os.fork()
     if child == 0:
+        failed = 1
         try:
             _enter()
-        except OSError as error:
-            os._exit(error.errno or errno.EIO)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            failed = 0
+        finally:
+            os._exit(failed)  # whatever went wrong: there is to be one driver only
+    return os.waitpid(child, 0)[1] == 0
 
 
 def enter():

@@ -74,12 +74,14 @@ def free_port():
 
 
 def _wait_for(process, port, seconds):
+    """Not all of them tell when they listen: it is tried until one does, or has ended."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
-        time.sleep(0.02)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
     raise LoadFailed(f"{process.args[0]} does not answer on port {port}")
 
 
