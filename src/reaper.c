@@ -30,6 +30,9 @@ static struct yield reaper_sweep(struct task *task)
                 conn_shut(conn, -ETIME);
     while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sleep_ms)) != NULL)
         conn_abort(conn, -ETIME);
+    reaper->parked = list_empty(&conns->active) && list_empty(&conns->lingering);
+    if (reaper->parked)
+        return yield_park(task, reaper_sweep);
     return yield_sleep(task, &reaper->timer, sleep_ms, reaper_sweep);
 }
 
@@ -38,7 +41,16 @@ void reaper_start(struct reaper *reaper)
     struct sched *sched = reaper->conns->sched;
     timer_init(&reaper->timer, sched->loop, &sched->waker);
     uv_unref((uv_handle_t *)&reaper->timer.uv);
+    reaper->parked = false;
     sched_spawn(sched, &reaper->task, reaper_sweep);
+}
+
+void reaper_unpark(struct reaper *reaper)
+{
+    if (!reaper->parked)
+        return;
+    reaper->parked = false;
+    sched_wake(reaper->conns->sched, &reaper->task);
 }
 
 void reaper_wake(struct reaper *reaper)

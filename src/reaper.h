@@ -18,6 +18,7 @@ struct reaper {
     struct timer timer; /* does not keep the loop running */
     struct conns *conns;
     unsigned idle_ms; /* without a byte in either direction; 0: for ever */
+    bool parked;      /* there is no connection to end, and the loop may sleep for ever */
 };
 
 /* How long a peer has to answer our FIN with its own before the connection is cut. */
@@ -28,6 +29,9 @@ void reaper_start(struct reaper *reaper);
 
 /* To be called when somebody else has made connections linger: it then minds them as well. */
 void reaper_wake(struct reaper *reaper);
+
+/* To be called when a connection has been opened: a parked reaper then minds it. */
+void reaper_unpark(struct reaper *reaper);
 
 /* The task is not resumed again. The memory is the owner's when the loop has run once more. */
 void reaper_close(struct reaper *reaper);

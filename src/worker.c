@@ -12,6 +12,8 @@ static void on_conn_event(struct conn *conn, enum conn_event event, int error)
 {
     struct worker *worker = container_of(conn_owner(conn), struct worker, conns);
     events_log(worker->log, conn, event, error);
+    if (event == CONN_OPENED)
+        reaper_unpark(&worker->reaper);
     if (event == CONN_CLOSED) /* behind its lines, lest the next one's come amid them */
         worker->on_freed(worker);
 }

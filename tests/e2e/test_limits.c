@@ -75,12 +75,12 @@ static void lower_nofile(const struct daemon *daemon, struct rlimit *before)
 /* Must hold while accept(2) fails: nobody is answered who waits, and nothing spins. */
 static void check_exhausted(struct daemon *daemon, int accepted, int waiting)
 {
-    assert_non_null(strstr(daemon_wait_line(daemon, "Accepting paused"), "Too many open files"));
+    assert_non_null(strstr(daemon_wait_line(daemon, "Accepting paused"), strerror(EMFILE)));
     struct daemon_thread before = daemon_threads_sum(daemon);
     assert_false(client_readable(waiting, 1000));
     struct daemon_thread after = daemon_threads_sum(daemon);
-    assert_in_range(after.cpu_ms - before.cpu_ms, 0, 200);
-    assert_in_range(after.switches - before.switches, 0, 100); /* it does not try all the time */
+    assert_between(after.cpu_ms - before.cpu_ms, 0, 200);
+    assert_between(after.switches - before.switches, 0, 100); /* it does not try all the time */
     client_ping(accepted, "GOT:", "I am in");
 }
 
@@ -154,7 +154,7 @@ static void too_few_descriptors_to_start(struct daemon *daemon)
             continue; /* not even the program's libraries can be opened */
         assert_int_equal(outcome.status, 1);
         assert_non_null(strstr(outcome.err, "Cannot listen on "));
-        assert_non_null(strstr(outcome.err, "Too many open files"));
+        assert_non_null(strstr(outcome.err, strerror(EMFILE)));
         assert_ptr_equal(strchr(outcome.err, '\n'), outcome.err + strlen(outcome.err) - 1);
         refused++;
     }
@@ -181,10 +181,12 @@ static bool check_inherited(int inherited)
 static void descriptors_taken_at_the_start(struct daemon *daemon)
 {
     (void)daemon;
+    enum { FEW = 8, MANY = 60 };
     unsigned refused = 0;
-    for (int inherited = 30; inherited <= 60; inherited++)
+    /* Where the start begins to fail depends on libuv, whose versions need 7 to 8 for a loop. */
+    for (int inherited = FEW; inherited <= MANY; inherited++)
         refused += !check_inherited(inherited);
-    assert_in_range(refused, 1, 30);
+    assert_between(refused, 1, MANY - FEW);
 }
 
 /* So few that the daemon must limit its connections by itself. */
@@ -200,7 +202,7 @@ static void few_descriptors(struct daemon *daemon)
     }
     while (answered < CLIENTS && client_readable(fds[answered], HARNESS_LOCKED_MS))
         client_expect(fds[answered++], "GOT:me", 6);
-    assert_in_range(answered, 1, NOFILE - 1);
+    assert_between(answered, 1, NOFILE - 1);
     daemon_assert_asleep(daemon);
     for (int i = 0; i < CLIENTS; i++) {
         if (i >= answered)
@@ -223,6 +225,16 @@ static void sleeps_without_clients(struct daemon *daemon)
 {
     daemon_start(daemon, NULL);
     daemon_assert_asleep(daemon);
+}
+
+/* The task that ends idle clients does not wake the daemon before there is a client to end. */
+static void sleeps_without_clients_to_end(struct daemon *daemon)
+{
+    daemon_start(daemon, "--idle-timeout=1");
+    daemon_assert_asleep(daemon);
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    client_expect_end(fd);
 }
 
 static void sleeps_with_idle_clients(struct daemon *daemon)
@@ -303,7 +315,7 @@ static void answers_in_flight_survive_the_timeout(struct daemon *daemon)
     stream.may_be_cut = true;
     stream.shut = true; /* leave the first goodbye to the daemon */
     streams_run(&stream, 1);
-    assert_in_range(stream.checked, 65536, stream.total - 1); /* it was ended meanwhile */
+    assert_between(stream.checked, 65536, stream.total - 1); /* it was ended meanwhile */
     (void)daemon_wait_line(daemon, "(idle for too long)");
 }
 
@@ -370,6 +382,7 @@ int main(void)
         e2e_test(few_descriptors),
         e2e_test(more_connections_than_descriptors),
         e2e_test(sleeps_without_clients),
+        e2e_test(sleeps_without_clients_to_end),
         e2e_test(sleeps_with_idle_clients),
         e2e_test(idle_while_frozen),
         e2e_test(slow_reader_is_not_idle),
