@@ -324,7 +324,7 @@ ssize_t net_recv(int fd, void *buf, size_t len)
     return net_result(n);
 }
 
-ssize_t net_recvv(int fd, struct iovec *iov, size_t count)
+ssize_t net_recvv(int fd, struct iovec *iov, unsigned short count)
 {
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t n;
@@ -368,7 +368,9 @@ ssize_t net_splice(int from, int to, size_t len)
     return net_result(n);
 }
 
-static size_t net_ask(int fd, unsigned long request)
+/* The request is of a type that fits both unsigned long, which glibc takes, and int, which musl
+ * does. */
+static size_t net_ask(int fd, unsigned short request)
 {
     int bytes = 0;
     return ioctl(fd, request, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;

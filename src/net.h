@@ -107,7 +107,7 @@ int net_connect_datagram(const union net_addr *addr);
  * of the stream, or a negative errno of recv(2); -EAGAIN when nothing has arrived.
  */
 ssize_t net_recv(int fd, void *buf, size_t len);
-ssize_t net_recvv(int fd, struct iovec *iov, size_t count);
+ssize_t net_recvv(int fd, struct iovec *iov, unsigned short count);
 
 /*
  * Sends what the kernel takes of len bytes. Returns how many, or a negative errno of send(2);

@@ -101,11 +101,11 @@ static void client_send(struct client *client)
 {
     uint64_t queued = client_queued(client);
     if (client->sent < queued) {
-        uint64_t len = queued - client->sent;
+        uint64_t left = queued - client->sent;
+        size_t len = left < PATTERN_WINDOW ? (size_t)left : PATTERN_WINDOW;
         const char *from =
             format_pattern(&client->traffic->format, client->verifier.start + client->sent);
-        ssize_t n =
-            send(client->fd, from, len < PATTERN_WINDOW ? len : PATTERN_WINDOW, MSG_NOSIGNAL);
+        ssize_t n = send(client->fd, from, len, MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN) {
             client_fail(client, "send", -errno);
             return;

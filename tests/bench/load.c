@@ -317,7 +317,7 @@ static void on_connect(uv_idle_t *idle)
 {
     struct load *load = idle->data;
     const struct args *args = load->args;
-    size_t pending = load->serial - load->connected;
+    uint64_t pending = load->serial - load->connected;
     for (; pending < args->connecting && load->slots < args->connections; pending++) {
         if (load->failed || !load_may_connect(load))
             break;

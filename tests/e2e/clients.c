@@ -46,7 +46,7 @@ static void client_set_up(int fd)
 static socklen_t client_address_unix(const char *path, struct sockaddr_un *un)
 {
     size_t len = strlen(path);
-    assert_in_range(len, 1, sizeof un->sun_path - 1);
+    assert_between(len, 1, sizeof un->sun_path - 1);
     *un = (struct sockaddr_un){.sun_family = AF_UNIX};
     memcpy(un->sun_path, path, len);
     if (path[0] == '@')
@@ -292,7 +292,7 @@ void stream_init(struct stream *stream, int fd, unsigned seed, uint64_t total, b
     *stream = (struct stream){
         .fd = fd,
         .pattern = pattern_get(prefixed),
-        .start = seed * UINT64_C(7919) % PATTERN_BYTES,
+        .start = (size_t)(seed * UINT64_C(7919) % PATTERN_BYTES),
         .total = total,
         .prefix_len = prefixed ? strlen(STREAM_PREFIX) : 0,
         .chunk_max = STREAM_CHUNK,
@@ -364,7 +364,7 @@ static size_t stream_check_chunk(struct stream *stream, const unsigned char *dat
         fail_msg("Wrong bytes after %llu", (unsigned long long)stream->checked);
     stream->chunk_len += n;
     if (stream->prefix_len > 0)
-        assert_in_range(stream->chunk_len, 1, stream->chunk_max);
+        assert_between(stream->chunk_len, 1, stream->chunk_max);
     stream->checked += n;
     return n;
 }
