@@ -9,18 +9,14 @@
 #ifndef UVECHOD_HARNESS_H
 #define UVECHOD_HARNESS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include "check.h"
+
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-
-#include <cmocka.h>
 
 #ifdef __has_feature /* clang's way of saying it */
 #if __has_feature(address_sanitizer)

@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <linux/capability.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -45,7 +46,7 @@ static void check_help(const char *options)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         assert_contains(outcome.out, names[i]);
     for (const char *line = outcome.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
-        assert_in_range(end - line, 0, 100);
+        assert_between(end - line, 0, 100);
 }
 
 static void help(struct daemon *daemon)
@@ -320,6 +321,10 @@ static void options_given_twice(struct daemon *daemon)
 
 static void names_are_resolved(struct daemon *daemon)
 {
+    struct addrinfo *found = NULL;
+    if (getaddrinfo("localhost", NULL, NULL, &found) != 0)
+        harness_skip("localhost does not resolve (no /etc/hosts?)");
+    freeaddrinfo(found);
     daemon_launch(daemon, &(struct launch){.options = "--bind=localhost"});
     const char *line = daemon_wait_line(daemon, "Listening on ");
     daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);

@@ -185,7 +185,7 @@ static void check_time(const char *line, time_t before, time_t after)
     struct tm utc = {0};
     const char *end = strptime(line, "%Y-%m-%dT%H:%M:%S", &utc);
     assert_non_null(end);
-    assert_in_range(timegm(&utc), before, after);
+    assert_between(timegm(&utc), before, after);
 }
 
 static void time_in_a_file(struct daemon *daemon)
@@ -193,7 +193,7 @@ static void time_in_a_file(struct daemon *daemon)
     static const char *const setup[] = {"TZ=XYZ-5:30", NULL};
     char line[512];
     int lines = 0;
-    time_t before = time(NULL);
+    time_t before = check_seconds();
     daemon_start_mute(daemon, (struct launch){.stderr_kind = STDERR_FILE,
                                               .stderr_path = harness_path("log"),
                                               .setup = setup});
@@ -203,10 +203,10 @@ static void time_in_a_file(struct daemon *daemon)
     assert_non_null(log);
     for (; fgets(line, sizeof line, log) != NULL; lines++) {
         assert_matches(line, TIME_PATTERN "[A-Z][a-z]+ .*\n$");
-        check_time(line, before, time(NULL));
+        check_time(line, before, check_seconds());
     }
     (void)fclose(log);
-    assert_in_range(lines, 5, 7); /* one or two listeners, a connection, and the ends of all */
+    assert_between(lines, 5, 7); /* one or two listeners, a connection, and the ends of all */
 }
 
 /* Whoever says that the file is the journal is believed. */

@@ -247,7 +247,7 @@ static void check_columns(const char *text)
 {
     for (const char *line = text; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
         line += *line == '\n';
-        assert_in_range(columns(line), 0, 100);
+        assert_between(columns(line), 0, 100);
     }
 }
 
@@ -265,7 +265,7 @@ static void compare_help(const char *english, const char *other)
             fail_msg("Not translated: %.*s", (int)len, line);
     }
     assert_null(next_option(&other));
-    assert_in_range(count, 14, 40);
+    assert_between(count, 14, 40);
 }
 
 static void check_help(const struct language *language)

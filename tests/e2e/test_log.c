@@ -158,7 +158,7 @@ static unsigned long told_lines(struct daemon *daemon)
  */
 static void check_loss(struct daemon *daemon)
 {
-    assert_in_range(daemon_count(daemon, "Connection from"), 1, FILLERS - 1);
+    assert_between(daemon_count(daemon, "Connection from"), 1, FILLERS - 1);
     int fd = client_connect(daemon);
     client_ping(fd, "GOT:", "I am heard again");
     client_close(fd);

@@ -70,11 +70,12 @@ static void manager_start(const struct manager *manager, struct daemon *daemon, 
 /* When the datagram was sent: late readers would measure their own delays. */
 static uint64_t manager_stamp(struct msghdr *msg)
 {
-    struct timespec sent = {0};
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(msg); part != NULL; part = CMSG_NXTHDR(msg, part))
-        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SO_TIMESTAMPNS)
-            memcpy(&sent, CMSG_DATA(part), sizeof sent);
-    assert_true(sent.tv_sec > 0);
+    struct timespec sent;
+    const struct cmsghdr *part = CMSG_FIRSTHDR(msg); /* the only one that was asked for */
+    assert_non_null(part);
+    assert_int_equal(part->cmsg_level, SOL_SOCKET);
+    assert_int_equal(part->cmsg_type, SO_TIMESTAMPNS);
+    memcpy(&sent, CMSG_DATA(part), sizeof sent);
     return (uint64_t)sent.tv_sec * 1000 + (uint64_t)sent.tv_nsec / 1000000;
 }
 
@@ -273,7 +274,7 @@ static void expect_extension(struct manager *manager)
     char *end;
     unsigned long us = strtoul(text + strlen(extend), &end, 10);
     assert_int_equal(*end, '\0');
-    assert_in_range(us, 10 * 1000000UL, 60 * 1000000UL);
+    assert_between(us, 10 * 1000000UL, 60 * 1000000UL);
 }
 
 static void drain_is_told(struct daemon *daemon)
@@ -340,7 +341,7 @@ static void watchdog_is_fed_at_half_time(struct daemon *daemon)
         (void)manager_wait(&manager, "WATCHDOG=1");
         shortest_ms = manager.ms - last_ms < shortest_ms ? manager.ms - last_ms : shortest_ms;
     }
-    assert_in_range(shortest_ms, 900, 1500);
+    assert_between(shortest_ms, 900, 1500);
 }
 
 static void watchdog_is_fed_while_draining(struct daemon *daemon)

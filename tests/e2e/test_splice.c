@@ -131,8 +131,8 @@ static void many_never_read(struct daemon *daemon)
             streams_jam(&streams[i], 1);
     }
     streams_jam(&streams[CROWD / 2], CROWD / 2);
-    assert_in_range(daemon_fds(daemon), fds + CROWD + 2,
-                    fds + CROWD + PIPES_FDS * (int)harness_workers());
+    assert_between(daemon_fds(daemon), fds + CROWD + 2,
+                   fds + CROWD + PIPES_FDS * (int)harness_workers());
     for (size_t i = 0; i < CROWD / 2; i++)
         client_reset(streams[i].fd);
     daemon_wait_figure(daemon, daemon_fds, fds + CROWD / 2 + PIPES_FDS * (int)harness_workers());

@@ -6,13 +6,8 @@
 #ifndef UVECHOD_TESTS_SUPPORT_H
 #define UVECHOD_TESTS_SUPPORT_H
 
+#include "check.h"
 #include "task.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -84,7 +84,7 @@ void __wrap_net_close(int fd)
         __real_net_close(fd);
         return;
     }
-    assert_in_range(fd, FIRST_FD, FIRST_FD + CALLS_MAX);
+    assert_between(fd, FIRST_FD, FIRST_FD + CALLS_MAX);
     fix.open--;
 }
 

@@ -70,6 +70,8 @@ static bool compile_locale(const char *language, const char *path)
     if (rc != 0)
         return false;
     assert_int_equal(waitpid(child, &status, 0), child);
+    if (status != 0)
+        (void)rmdir(path); /* which localedef leaves, and the next call would take for a locale */
     return status == 0;
 }
 

@@ -41,7 +41,7 @@ static struct fixture fixture;
 static int fixture_open(void **state)
 {
     open_fails = false;
-    fixture = (struct fixture){.reader = -1, .writer = -1, .fds = count_fds()};
+    fixture = (struct fixture){.reader = -1, .writer = -1, .log = {.fd = -1}, .fds = count_fds()};
     assert_ptr_not_equal(signal(SIGPIPE, SIG_IGN), SIG_ERR);
     assert_return_code(unsetenv("JOURNAL_STREAM"), errno);
     *state = &fixture;
@@ -61,7 +61,8 @@ static int fixture_close(void **state)
         log_close(&f->log);
     if (f->reader >= 0)
         reader_close(f);
-    assert_return_code(close(f->writer), errno); /* closed by nobody else */
+    if (f->writer >= 0)
+        assert_return_code(close(f->writer), errno); /* closed by nobody else */
     assert_int_equal(count_fds(), f->fds);
     return 0;
 }
@@ -105,7 +106,10 @@ static void use_terminal(struct fixture *f)
     char path[64];
     struct termios raw;
     f->reader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_return_code(f->reader, errno);
+    if (f->reader < 0) {
+        print_message("no terminal can be made here: %s\n", strerror(errno));
+        skip();
+    }
     assert_return_code(grantpt(f->reader), errno);
     assert_return_code(unlockpt(f->reader), errno);
     assert_int_equal(ptsname_r(f->reader, path, sizeof path), 0);
@@ -389,7 +393,7 @@ static const char *expect_time(const char *text, time_t since)
     assert_non_null(rest);
     assert_int_equal(sscanf(rest, ".%3uZ %n", &ms, &len), 1);
     assert_int_equal(len, 6);
-    assert_true(timegm(&utc) >= since && timegm(&utc) <= time(NULL));
+    assert_true(timegm(&utc) >= since && timegm(&utc) <= check_seconds());
     assert_int_equal(strftime(again, sizeof again, "%Y-%m-%dT%H:%M:%S", &utc), 19);
     (void)expect_prefix(text, again);
     return rest + len;
@@ -400,7 +404,7 @@ static void test_file(void **state)
 {
     struct fixture *f = *state;
     char buf[256] = "";
-    time_t since = time(NULL);
+    time_t since = check_seconds();
     use_file(f);
     log_write(&f->log, LOG_LEVEL_INFO, "first");
     assert_int_equal(write(f->writer, "other\n", 6), 6);
@@ -458,7 +462,7 @@ static void test_file_in_another_zone(void **state)
 {
     struct fixture *f = *state;
     char buf[64] = "";
-    time_t since = time(NULL);
+    time_t since = check_seconds();
     use_file(f);
     assert_return_code(setenv("TZ", "IST-5:30", 1), errno);
     tzset();
@@ -474,7 +478,7 @@ static void test_terminal(void **state)
     struct fixture *f = *state;
     char buf[64];
     size_t len = 0;
-    time_t since = time(NULL);
+    time_t since = check_seconds();
     use_terminal(f);
     log_write(&f->log, LOG_LEVEL_INFO, "seen");
     while (len == 0 || buf[len - 1] != '\n') {
@@ -532,7 +536,7 @@ static void test_file_while_the_journal_is_elsewhere(void **state)
 {
     struct fixture *f = *state;
     char buf[64] = "";
-    time_t since = time(NULL);
+    time_t since = check_seconds();
     use_file(f);
     use_journal(f, 0, 1);
     log_write(&f->log, LOG_LEVEL_ERROR, "here");
@@ -591,7 +595,7 @@ static void test_a_line_is_cut_between_characters(void **state)
                 memcpy(text + at, characters[c], bytes + 1);
             log_write(&f->log, LOG_LEVEL_INFO, "%s", text);
             size_t len = read_all(f->reader, buf, sizeof buf);
-            assert_in_range(len, LINE_MAX_BYTES - 4, LINE_MAX_BYTES);
+            assert_between(len, LINE_MAX_BYTES - 4, LINE_MAX_BYTES);
             assert_int_equal(buf[len - 1], '\n');
             assert_memory_equal(buf, text, len - 1);
             expect_whole_characters(buf, len - 1);
