@@ -18,6 +18,7 @@ for argument in "$@"; do
     --smoke) tools= ;;
     --peers) peers='node uvloop socat ncat xinetd' ;;
     -h | --help | --publish)
+        have python3 || answer_help "$@"
         need python3
         cd "$root"
         exec python3 tests/bench/bench.py "$argument"

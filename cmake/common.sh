@@ -3,12 +3,33 @@
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Tests spend most of their time waiting.
+# shellcheck disable=SC2034
+tests_at_once=$((2 * jobs))
 
 say() { printf '%s\n' "$*" >&2; }
 
 die() {
     say "$@"
     exit 1
+}
+
+# usage: the comment at the head of the script that is run.
+usage() { sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"; }
+
+# wrong_usage: of the script that is run.
+wrong_usage() {
+    usage >&2
+    exit 2
+}
+
+# answer_help "$@": if one of the script's arguments asks for help, that is all it does.
+answer_help() {
+    for argument in "$@"; do
+        case $argument in
+        -h | --help) usage && exit 0 ;;
+        esac
+    done
 }
 
 # quietly COMMAND...: shows what the command says only if it fails.
@@ -103,45 +124,92 @@ packages() {
     esac
 }
 
+# Sets manager, or fails.
+find_manager() {
+    for manager in apt-get dnf apk brew; do
+        ! have "$manager" || return 0
+    done
+    return 1
+}
+
+# The packages that meet these needs, each once.
+packages_of() {
+    for need in "$@"; do
+        packages "$need"
+    done | tr ' ' '\n' | awk '!seen[$0]++' | tr '\n' ' ' | sed 's/ $//'
+}
+
+# The command that installs packages, as root but for brew's.
+install_command() {
+    case $manager in
+    apt-get) echo "apt-get install -y --no-install-recommends" ;;
+    dnf) echo "dnf install -y --setopt=install_weak_deps=False" ;;
+    apk) echo "apk add" ;;
+    brew) echo "brew install" ;;
+    esac
+}
+
+# as_root COMMAND...: fails, and says nothing, where nobody could type a password that sudo wants.
+as_root() {
+    if [ "$manager" = brew ] || [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif have sudo && { sudo -n true || { : </dev/tty && sudo -v; }; } 2>/dev/null; then
+        sudo "$@"
+    else
+        return 126
+    fi
+}
+
+# install_needs NEED...: fails with 126 where only somebody else can install.
+install_needs() {
+    list=$(packages_of "$@")
+    as_root true || return
+    say "Installing: $list"
+    # One broken source of many fails the update, and need not concern us.
+    [ "$manager" != apt-get ] || quietly as_root apt-get update -q ||
+        say "Going on with the package lists as they are."
+    # The list and the command are meant to split.
+    # shellcheck disable=SC2046,SC2086
+    quietly as_root env DEBIAN_FRONTEND=noninteractive $(install_command) $list
+}
+
+# unmet NEED...: prints those that are.
+unmet() {
+    for need in "$@"; do
+        met "$need" || printf '%s ' "$need"
+    done
+}
+
 # need NEED...: installs what is missing, or says what to install and ends.
 need() {
-    missing=
-    for need in "$@"; do
-        met "$need" || missing="$missing $need"
-    done
+    missing=$(unmet "$@")
     [ -n "$missing" ] || return 0
-
-    for manager in apt-get dnf apk brew none; do
-        ! have "$manager" || break
-    done
-    [ "$manager" != none ] || die "Missing:$missing. Please install them and run this again."
-    list=
-    for need in $missing; do
-        list="$list $(packages "$need")"
-    done
-
-    as_root=
-    if [ "$manager" != brew ] && [ "$(id -u)" -ne 0 ]; then
-        have sudo || die "Missing, and neither root nor sudo to install them:$list"
-        as_root=sudo
-    fi
-    say "Installing:$list"
-    # The list is meant to split.
+    find_manager || die "Missing: $missing. Please install them and run this again."
+    result=0
     # shellcheck disable=SC2086
-    case $manager in
-    apt-get)
-        # One broken source of many fails the update, and need not concern us.
-        quietly $as_root apt-get update -q || say "Going on with the package lists as they are."
-        quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-            --no-install-recommends $list
-        ;;
-    dnf) quietly $as_root dnf install -y --setopt=install_weak_deps=False $list ;;
-    apk) quietly $as_root apk add --no-cache $list ;;
-    brew) quietly brew install $list ;;
-    esac || die "Could not install:$list"
+    install_needs $missing || result=$?
+    # shellcheck disable=SC2086
+    case $result in
+    0) ;;
+    126) die "Packages are missing, and neither root nor sudo is here to install them. As root:" \
+        "$(install_command) $(packages_of $missing)" ;;
+    *) die "Could not install: $(packages_of $missing)" ;;
+    esac
+}
+
+# want NEED...: installs what is missing where that takes no password; goes on without it elsewhere.
+want() {
+    for need in $(unmet "$@"); do
+        if ! find_manager || ! { [ "$(id -u)" -eq 0 ] || sudo -n true; } 2>/dev/null ||
+            ! (install_needs "$need") 2>/dev/null; then
+            say "Going on without $need, which is optional."
+        fi
+    done
 }
 
 # build NAME [CMAKE-ARGUMENT...]: configures and builds build/NAME; speaks up only when it fails.
+# Warnings are errors only with UVECHOD_WERROR=ON in the environment, as .ci/run has it: those of a
+# compiler that is newer than this code are to stop nobody else.
 build() {
     dir=$root/build/$1
     shift
@@ -155,6 +223,7 @@ build() {
         set -- -G Ninja "$@"
     fi
     say "Building ${dir#"$root"/}"
-    { quietly cmake -S "$root" -B "$dir" "$@" && quietly cmake --build "$dir" --parallel "$jobs"; } ||
+    { quietly cmake -S "$root" -B "$dir" -DUVECHOD_WERROR="${UVECHOD_WERROR:-OFF}" "$@" &&
+        quietly cmake --build "$dir" --parallel "$jobs"; } ||
         die "Could not build $dir"
 }

@@ -6,6 +6,7 @@ set -eu
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/common.sh"
 
+answer_help "$@"
 have dpkg || die "Packages are made on Debian and its kin only. 'cmake --install' works everywhere."
 need compiler make cmake pkg-config libuv libsystemd gettext dpkg-dev file
 

@@ -6,11 +6,6 @@ set -eu
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/common.sh"
 
-usage() {
-    say "usage: sh cmake/po.sh update | check LANGUAGE"
-    exit 2
-}
-
 # Paths in the catalogues are relative to the top.
 cd "$root"
 scratch=$(mktemp -d)
@@ -78,7 +73,8 @@ check() {
     [ "$bad" -eq 0 ] || die "$po is wrong. 'sh cmake/po.sh update' adds and drops entries."
 }
 
-[ $# -gt 0 ] || usage
+answer_help "$@"
+[ $# -gt 0 ] || wrong_usage
 case $1:$# in
 check:2)
     for tool in xgettext msgmerge msgattrib msgexec msgfmt; do
@@ -98,5 +94,5 @@ update:1)
         msgattrib --no-obsolete --output-file="$po" "$scratch/merged"
     done
     ;;
-*) usage ;;
+*) wrong_usage ;;
 esac

@@ -1,27 +1,25 @@
 #!/bin/sh
-# sh cmake/test.sh [plain|asan|tsan|system]...: installs what is missing and runs the tests:
+# sh cmake/test.sh [plain|unit|asan|tsan|system]...: installs what is missing and runs the tests:
 #   plain    of build/test-plain
+#   unit     of build/test-plain, those of the modules alone
 #   asan     of build/test-asan, with AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan     of build/test-tsan, with ThreadSanitizer: those in which several threads are at work
 #   system   of the Debian package, on a booted Debian with systemd (tests/system/run.sh)
-# Without a kind it runs all of them but tsan, and the last one only where it can: as root, with
-# user-mode-linux and debootstrap there already, which are much to install for who just wants to
-# know whether the tests pass. With UVECHOD_TEST_ALL=1 it is not skipped either.
+# Without a kind it runs plain and asan, and with UVECHOD_TEST_ALL=1 in the environment system, too.
+# sh cmake/test.sh trees [SUITE...]: README's two commands on bare Debians (tests/trees/run.sh).
 set -eu
 
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/common.sh"
 
-can_boot() { [ "$(id -u)" -eq 0 ] && have linux.uml && have debootstrap && have mkfs.ext4; }
-
+answer_help "$@"
+if [ "${1:-}" = trees ]; then
+    shift
+    exec sh "$root/tests/trees/run.sh" "$@"
+fi
 if [ $# -eq 0 ]; then
     set -- plain asan
-    if [ "${UVECHOD_TEST_ALL:-}" = 1 ] || can_boot; then
-        set -- system "$@"
-    else
-        say "Skipped: the system test, which needs root, user-mode-linux and debootstrap." \
-            "'sh cmake/test.sh system' installs them."
-    fi
+    [ "${UVECHOD_TEST_ALL:-}" != 1 ] || set -- system "$@"
 fi
 
 builds=
@@ -29,14 +27,11 @@ sanitizers=
 system=
 for kind in "$@"; do
     case $kind in
-    plain) builds="$builds plain" ;;
+    plain | unit) builds="$builds $kind" ;;
     asan) builds="$builds asan" sanitizers="$sanitizers sanitizers" ;;
     tsan) builds="$builds tsan" sanitizers="$sanitizers tsan" ;;
     system) system=yes ;;
-    *)
-        say "usage: sh cmake/test.sh [plain|asan|tsan|system]..."
-        exit 2
-        ;;
+    *) wrong_usage ;;
     esac
 done
 failed=
@@ -49,11 +44,14 @@ fi
 
 # The list is meant to split.
 # shellcheck disable=SC2086
-[ -z "$builds" ] || need compiler make cmake pkg-config libuv cmocka $sanitizers
+[ -z "$builds" ] || {
+    need compiler make cmake pkg-config libuv cmocka $sanitizers
+    want gettext libsystemd
+}
 for kind in $builds; do
-    set_up() { build "test-$kind" -DCMAKE_BUILD_TYPE=Debug -DUVECHOD_WERROR=ON "$@"; }
+    set_up() { build "test-$kind" -DCMAKE_BUILD_TYPE=Debug "$@"; }
     case $kind in
-    plain) set_up ;;
+    plain | unit) build test-plain -DCMAKE_BUILD_TYPE=Debug ;;
     asan)
         (
             CC=$(sanitizing_cc) || die "No compiler here knows -fsanitize=address,undefined."
@@ -79,10 +77,13 @@ done
 export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 
 for kind in $builds; do
-    label=.
-    [ "$kind" != tsan ] || label=workers
-    ctest --test-dir "$root/build/test-$kind" -L "$label" --output-on-failure --no-tests=error \
-        -j "$jobs" ||
+    label=. tree=test-$kind
+    case $kind in
+    tsan) label=workers ;;
+    unit) label=unit tree=test-plain ;;
+    esac
+    ctest --test-dir "$root/build/$tree" -L "$label" --output-on-failure --no-tests=error \
+        -j "$tests_at_once" ||
         failed="$failed $kind"
 done
 [ -z "$failed" ] || die "Tests failed:$failed"

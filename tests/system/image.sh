@@ -1,39 +1,26 @@
 #!/bin/sh
-# sh image.sh IMAGE: makes IMAGE, an ext4 file system with a small Debian in it that boots under
-# user-mode-linux and runs the unit checks.service. Needs root. The suite and the mirror are those
-# that this machine's apt uses.
-# sh image.sh --key: prints a name for what it would make, which changes with this file, the mirror
-# and the kernel.
+# sh image.sh IMAGE SUITE: makes IMAGE, an ext4 file system with a small Debian of that SUITE in it,
+# which boots under user-mode-linux and runs the unit checks.service. Needs root. The mirror is the
+# one that this machine's apt uses.
+# sh image.sh --key SUITE: prints a name for what it would make, which changes with this file, the
+# mirror and the kernel.
 set -eu
 
-image=$1
+# shellcheck source=cmake/common.sh
+. "$(dirname -- "$0")/../../cmake/common.sh"
+# shellcheck source=cmake/debian.sh
+. "$(dirname -- "$0")/../../cmake/debian.sh"
 
-# With Debian's smallest base: systemd, what the package needs, what the checks use, and what makes
-# locales of the daemon's languages.
-packages=systemd,systemd-sysv,dbus,kmod,libuv1,libsystemd0,locales,netcat-openbsd,procps
+answer_help "$@"
+[ $# -eq 2 ] || wrong_usage
+image=$1 suite=$2
 
-say() { printf '%s\n' "$*" >&2; }
+# With Debian's smallest base: systemd, what the checks use, and what makes locales of the daemon's
+# languages. What the package needs, apt adds: its name differs between the suites.
+packages=systemd,systemd-sysv,dbus,kmod,locales,netcat-openbsd,procps
+libraries='libuv1 libsystemd0'
 
-die() {
-    say "$@"
-    exit 1
-}
-
-# repository FIELD: prints it, of the repository that this machine's own packages come from, so that
-# one built here finds its libraries there. The sources name it (Release) by its code name, or as
-# stable and the like; then apt knows the code name if it has the repository's lists.
-suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-repository() {
-    for field in Release Codename; do
-        value=$(apt-get indextargets --format "\$($1)" 'Created-By: Packages' \
-            'Component: main' "$field: $suite" | head -n 1)
-        [ -z "$value" ] || break
-    done
-    echo "$value"
-}
-mirror=$(repository REPO_URI)
-[ -n "$mirror" ] || die "The apt sources have no section main of '$suite'."
-
+find_mirror
 if [ "$image" = --key ]; then
     # What the image depends on, for run.sh to name it by.
     { cat "$0" && echo "$suite $mirror" && linux.uml --version; } | sha256sum | cut -c 1-16
@@ -41,34 +28,19 @@ if [ "$image" = --key ]; then
 fi
 [ "$(id -u)" -eq 0 ] || die "Only root can make a Debian tree."
 
-# apt's proxy, which may be set for one host alone.
-host=${mirror#*://}
-host=${host%%[:/]*}
-for scheme in http https; do
-    proxy=
-    eval "$(apt-config shell proxy "Acquire::$scheme::Proxy" \
-        proxy "Acquire::$scheme::Proxy::$host")"
-    case $proxy in
-    '') ;;
-    DIRECT) no_proxy="${no_proxy:+$no_proxy,}$host" && export no_proxy ;;
-    *) eval "${scheme}_proxy=\$proxy && export ${scheme}_proxy" ;;
-    esac
-done
-
-# The keys that the source names, if it does; or else debootstrap has Debian's.
-source=$(repository SOURCESENTRY)
-keyring=$(sed -n 's/.*[Ss]igned-[Bb]y[:=] *\(\/[^] ]*\).*/\1/p' "${source%:*}" | head -n 1)
-
 # The tree is no use to anybody but mkfs.
 tree=$(mktemp -d "$image.XXXXXX")
 trap 'rm -rf "$tree"' EXIT
 trap 'exit 1' HUP INT TERM
 
 log=$image.log
-debootstrap --variant=minbase --include="$packages" ${keyring:+--keyring="$keyring"} \
-    "$suite" "$tree/root" "$mirror" >"$log" 2>&1 </dev/null ||
-    die "debootstrap failed, as $log says: $(tail -n 5 "$log")"
+export_proxy
+make_tree "$suite" "$(dpkg --print-architecture)" "$tree/root" "$log" --include="$packages"
 root=$tree/root
+# The list is meant to split.
+# shellcheck disable=SC2086
+chroot "$root" apt-get install -q -y --no-install-recommends $libraries >>"$log" 2>&1 </dev/null ||
+    die "Could not install $libraries, as $log says: $(tail -n 3 "$log")"
 
 for language in de_DE fr_FR; do
     chroot "$root" localedef -i "$language" -f UTF-8 "$language.UTF-8" >>"$log" 2>&1 ||

@@ -15,6 +15,7 @@ name=million
 . "$(dirname -- "$0")/machine.sh"
 here=$root/tests/system
 
+answer_help "$@"
 connections=${1-50000}
 # No more digits than echoload takes.
 case $#:$connections in

@@ -1,13 +1,13 @@
 #!/bin/sh
-# sh tests/system/run.sh PACKAGE.deb: boots a small Debian under user-mode-linux, with systemd as
-# process 1 and no network but its own loopback, installs the package in it, and runs checks.sh
-# there. Exits 0 if all checks passed, 1 if not, and 77 with a line that says why if this machine
-# cannot run them.
+# sh tests/system/run.sh PACKAGE.deb [SUITE]: boots a small Debian under user-mode-linux, with
+# systemd as process 1 and no network but its own loopback, installs the package in it, and runs
+# checks.sh there. Exits 0 if all checks passed, 1 if not, and 77 with a line that says why if this
+# machine cannot run them.
 #
-# The Debian is made once, as root, from this machine's apt sources, and kept in
-# UVECHOD_SYSTEM_CACHE (default: ~/.cache/uvechod-system). The machine gets UVECHOD_SYSTEM_TIMEOUT
-# seconds (default: 300). It leaves results, checks.log, journal.log and console.log in
-# build/system.
+# The Debian is of SUITE, or of this machine's own; it is made once, as root, from the mirror that
+# this machine's apt uses, and kept in UVECHOD_SYSTEM_CACHE (default: ~/.cache/uvechod-system). The
+# machine gets UVECHOD_SYSTEM_TIMEOUT seconds (default: 300). It leaves results, checks.log,
+# journal.log and console.log in build/system.
 set -eu
 
 name=system
@@ -15,24 +15,24 @@ name=system
 . "$(dirname -- "$0")/machine.sh"
 here=$root/tests/system
 
-[ $# -eq 1 ] || {
-    say "usage: sh tests/system/run.sh PACKAGE.deb"
-    exit 2
-}
+answer_help "$@"
+[ $# -eq 1 ] || [ $# -eq 2 ] || wrong_usage
 [ -f "$1" ] || die "There is no package $1."
 machine_tools debootstrap mkfs.ext4
 
-# One image for each recipe; the others are of no use any more.
+suite=${2:-$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)}
+
+# One image for each suite: those of older recipes are of no use any more.
 cache=${UVECHOD_SYSTEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uvechod-system}
 mkdir -p "$cache"
 cache=$(CDPATH='' cd -- "$cache" && pwd -P)
-key=$(sh "$here/image.sh" --key) || die "Could not tell which Debian to make."
-image=$cache/debian-$key.ext4
+key=$(sh "$here/image.sh" --key "$suite") || die "Could not tell which Debian to make."
+image=$cache/$suite-$key.ext4
 if [ ! -f "$image" ]; then
     [ "$as_root" != none ] || skip "making the Debian takes root"
-    say "Making a Debian to boot, in $cache (once)"
-    rm -f "$cache"/debian-*
-    $as_root sh "$here/image.sh" "$image" || die "Could not make it."
+    say "Making a Debian $suite to boot, in $cache (once)"
+    rm -f "$cache/$suite"-*
+    $as_root sh "$here/image.sh" "$image" "$suite" || die "Could not make it."
 fi
 
 # The machine sees this directory as /host, and leaves its results there.

@@ -94,7 +94,7 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
-static void *serve(void *own)
+static _Noreturn void *serve(void *own)
 {
     epfd = *(int *)own;
     for (;;) {

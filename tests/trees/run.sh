@@ -1,0 +1,185 @@
+#!/bin/sh
+# sh tests/trees/run.sh [SUITE[:ARCHITECTURE]|musl]...: runs README's two commands on Debians that
+# have nothing installed but apt, each in a tree of its own, which debootstrap makes:
+#   bookworm, trixie    Debian 12 and 13: both commands as root, which install what is missing; again
+#                       as a user without sudo; the package, built there and tested on a booted
+#                       Debian of the same suite
+#   any other suite     both commands as root, of the tests those of the modules
+#   musl                the build and the tests of the modules with musl in place of glibc, on
+#                       Debian 13
+# The architecture is amd64 unless another one is given that this machine can run, such as i386.
+# Without arguments it runs bookworm, trixie, sid, sid:i386 and musl.
+#
+# Needs root, and the mirror that this machine's apt uses. What the mirror does not have is skipped,
+# and the run says so. Trees are made once a fortnight and kept in UVECHOD_TREES_CACHE (default:
+# ~/.cache/uvechod-trees); each run works in a copy. Exits 0 if nothing failed, and 77 if this
+# machine cannot make a tree. Logs are left in build/trees.
+set -eu
+
+# shellcheck source=cmake/common.sh
+. "$(dirname -- "$0")/../../cmake/common.sh"
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd -P)
+# shellcheck source=cmake/debian.sh
+. "$root/cmake/debian.sh"
+
+skip() {
+    echo "trees skipped: $*"
+    exit 77
+}
+
+have apt-get || skip "this is no Debian"
+[ "$(id -u)" -eq 0 ] || skip "only root can make a tree"
+need debootstrap git ip
+find_mirror
+export_proxy
+
+cache=${UVECHOD_TREES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uvechod-trees}
+logs=$root/build/trees
+mkdir -p "$cache" "$logs"
+work=$(mktemp -d "$cache/work.XXXXXX")
+trap 'rm -rf --one-file-system "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# make_bare SUITE ARCHITECTURE: $cache/SUITE-ARCHITECTURE, unless it is there. Fails if the mirror
+# lacks something.
+make_bare() {
+    bare=$cache/$1-$2
+    if [ -d "$bare" ] && [ -z "$(find "$bare" -maxdepth 0 -mtime +14)" ]; then
+        return 0
+    fi
+    rm -rf "$bare"
+    say "Making a bare $1 for $2 (once)"
+    served "$1" "$2" || return 1
+    make_tree "$1" "$2" "$work/bare" "$logs/debootstrap-$1-$2.log" || return 1
+    # The files' dates are the packages'.
+    touch "$work/bare"
+    mv "$work/bare" "$bare"
+}
+
+# enter USER COMMAND [OPTION...]: runs a line of shell in the tree, as USER after a fresh login, in
+# namespaces of mounts and processes that end with it, and in those that unshare's OPTIONs add. Only
+# the proxy and CI's wish for strict warnings are handed in.
+enter() {
+    user=$1 command=$2
+    shift 2
+    # shellcheck disable=SC2016 # the inner shell's
+    unshare --mount --pid --fork --kill-child "$@" sh -eu -c '
+        mount -t proc proc "$1/proc"
+        mount -t tmpfs tmpfs "$1/dev/shm"
+        ip link set lo up
+        exec chroot "$1" su --whitelist-environment=http_proxy,https_proxy,no_proxy,UVECHOD_WERROR \
+            --login "$2" --command "$3"' sh "$tree" "$user" "$command" </dev/null
+}
+
+passed=0 failed=0 skipped=0
+
+# step TITLE COMMAND...: shows what the command says only if it fails, and then the end of it.
+step() {
+    title=$1 start=$(date +%s)
+    shift
+    log=$logs/$(printf '%s' "$name-$title" | tr -c '[:alnum:].-' _).log
+    result=0
+    "$@" >"$log" 2>&1 || result=$?
+    took="$(($(date +%s) - start)) s"
+    case $result in
+    0)
+        passed=$((passed + 1))
+        echo "ok - $name: $title, $took"
+        ;;
+    77)
+        skipped=$((skipped + 1))
+        echo "skipped - $name: $title: $(tail -n 1 "$log")"
+        ;;
+    *)
+        failed=$((failed + 1))
+        echo "not ok - $name: $title, $took ($log)"
+        tail -n 60 "$log" | sed 's/^/# /'
+        return 1
+        ;;
+    esac
+}
+
+# A fresh copy of the bare tree, with a clean clone in the home of root and of a user.
+plant() {
+    tree=$work/tree
+    rm -rf --one-file-system "$tree"
+    cp -a "$bare" "$tree"
+    cp -L /etc/resolv.conf "$tree/etc/resolv.conf"
+    chroot "$tree" useradd --create-home --shell /bin/bash user
+    for home in root home/user; do
+        git clone --quiet --no-hardlinks "$root" "$tree/$home/uvechod"
+    done
+    chroot "$tree" chown -R user:user /home/user
+}
+
+# As root, with the network, because both commands install what they miss; all else without one.
+first_command='bash uvechod/tests/trees/first_command.sh'
+
+as_root() {
+    step "run.sh installs and builds" enter root 'sh uvechod/cmake/run.sh --version' &&
+        step "run.sh serves" enter root "$first_command" --net &&
+        step "test.sh $1 as root" enter root "sh uvechod/cmake/test.sh $1"
+}
+
+as_user() {
+    step "run.sh serves, started by a user" enter user "$first_command" --net &&
+        step "test.sh plain as a user" enter user 'sh uvechod/cmake/test.sh plain' --net
+}
+
+# The package of this machine's own suite has its test: sh cmake/test.sh system.
+as_package() {
+    step "package.sh" enter root 'sh uvechod/cmake/package.sh' || return
+    [ "$1" = "$suite_here" ] || step "the package on a booted $1" \
+        sh "$root/tests/system/run.sh" "$tree"/root/uvechod/build/package/uvechod_*.deb "$1"
+}
+
+# With which versions: what a report of this run has to tell.
+tell_versions() {
+    # shellcheck disable=SC2016
+    enter root "${1:+export $1;}"'for module in libuv cmocka libsystemd; do
+            printf " %s %s," $module "$(pkg-config --modversion $module 2>/dev/null || echo missing)"
+        done
+        printf " gcc %s\n" "$(gcc -dumpfullversion)"' | sed "s/^/$name:/"
+}
+
+try_suite() {
+    suite=${1%%:*} architecture=amd64 name=$1
+    [ "$suite" = "$1" ] || architecture=${1#*:}
+    make_bare "$suite" "$architecture" || {
+        skipped=$((skipped + 1))
+        echo "skipped - $name: the mirror has no whole $suite for $architecture"
+        return 0
+    }
+    plant
+    case $1 in
+    bookworm | trixie)
+        as_root plain && as_user && as_package "$suite"
+        ;;
+    *) as_root unit ;;
+    esac || return 0
+    tell_versions
+}
+
+try_musl() {
+    name=musl
+    make_bare trixie amd64 || {
+        skipped=$((skipped + 1))
+        echo "skipped - musl: the mirror has no whole trixie for amd64"
+        return 0
+    }
+    plant
+    step "libuv and cmocka with musl-gcc" enter root 'sh uvechod/tests/trees/musl.sh libraries' &&
+        step "uvechod with musl-gcc" enter root 'sh uvechod/tests/trees/musl.sh daemon' ||
+        return 0
+    tell_versions "PKG_CONFIG_LIBDIR=/opt/musl/lib/pkgconfig"
+}
+
+[ $# -gt 0 ] || set -- bookworm trixie sid sid:i386 musl
+for wanted in "$@"; do
+    case $wanted in
+    musl) try_musl ;;
+    *) try_suite "$wanted" ;;
+    esac
+done
+echo "trees: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
