@@ -53,9 +53,9 @@ make_tree() (
     export_proxy
     source=$(repository SOURCESENTRY)
     keyring=$(sed -n 's/.*[Ss]igned-[Bb]y[:=] *\(\/[^] ]*\).*/\1/p' "${source%:*}" | head -n 1)
-    suite=$1 architecture=$2 tree=$3 log=$4
+    suite=$1 architecture=$2 directory=$3 log=$4
     shift 4
     debootstrap --variant=minbase --arch="$architecture" ${keyring:+--keyring="$keyring"} "$@" \
-        "$suite" "$tree" "$mirror" >"$log" 2>&1 </dev/null ||
+        "$suite" "$directory" "$mirror" >"$log" 2>&1 </dev/null ||
         die "debootstrap failed, as $log says: $(tail -n 5 "$log")"
 )

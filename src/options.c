@@ -51,7 +51,7 @@ static const struct option_spec option_specs[] = {
     {"prefix", OPTION_PREFIX, "TEXT",
      N_("put TEXT before each chunk, at most 255 bytes; empty\n"
         "for none (GOT:)")},
-    {"chunk", OPTION_CHUNK, "BYTES", N_("the largest chunk, 1 to 65536 bytes (1000)")},
+    {"chunk", OPTION_CHUNK, "BYTES", N_("the largest chunk, 1 to 65536 or 64k bytes (1000)")},
     {"rfc862", OPTION_RFC862, NULL, N_("echo verbatim, as RFC 862 asks: an empty prefix")},
     {"backlog", OPTION_BACKLOG, "N", N_("connections that may wait to be accepted (SOMAXCONN)")},
     {"max-connections", OPTION_MAX_CONNECTIONS, "N",
@@ -70,6 +70,48 @@ static const struct option_spec option_specs[] = {
 };
 
 enum { OPTION_COUNT = sizeof option_specs / sizeof *option_specs };
+
+/* What may follow a number, and by how much it multiplies the number. */
+struct option_unit {
+    char letter;
+    unsigned factor;
+};
+
+static const struct option_unit option_no_units[] = {{'\0', 1}};
+static const struct option_unit option_size_units[] = {{'k', 1024}, {'M', 1048576}, {'\0', 1}};
+static const struct option_unit option_time_units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'\0', 1}};
+
+/* Options that people know from other daemons, and what they are told here. */
+struct option_foreign {
+    const char *letters;
+    const char *names[4]; /* up to the first NULL */
+    const char *advice;
+};
+
+static const struct option_foreign option_foreigners[] = {
+    {"dD",
+     {"daemon", "daemonize", "background"},
+     N_("uvechod stays in the foreground; systemd or the shell's '&' starts it in the background")},
+    {"cf", {"config", "config-file", "conf"}, N_("there is no configuration file, only options")},
+    {"ug",
+     {"user", "group"},
+     N_("uvechod keeps the user that starts it; uvechod.service has a user of its own")},
+    {"P",
+     {"pidfile", "pid-file"},
+     N_("there is no PID file; systemd and the shell's $! know the process")},
+    {"l",
+     {"logfile", "log-file", "log"},
+     N_("the log goes to standard error; redirect that, or read the journal")},
+    {"a", {"host", "listen", "address"}, N_("--bind says which address to listen on")},
+    {"t", {"threads"}, N_("--workers says how many threads serve")},
+    {"m",
+     {"maxconn", "max-clients"},
+     N_("--max-connections says how many connections may be open")},
+    {"", {"timeout"}, N_("--idle-timeout ends idle connections, --drain-timeout bounds a stop")},
+    {"", {"udp"}, N_("UDP is not served, only TCP and Unix sockets")},
+};
+
+enum { OPTION_FOREIGNERS = sizeof option_foreigners / sizeof *option_foreigners };
 
 /* What the handling of one option needs to know. */
 struct parser {
@@ -99,22 +141,29 @@ static bool options_complain(FILE *err, const char *format, ...)
     return false;
 }
 
-/* The whole of value as a number in [min, max]; else false. */
-static bool options_digits(const char *value, int base, unsigned long min, unsigned long max,
-                           unsigned long *number)
+/* The whole of value as a number in [min, max], with one of the units behind it; else false. */
+static bool options_digits(const char *value, int base, const struct option_unit *unit,
+                           unsigned long min, unsigned long max, unsigned long *number)
 {
     char *end;
     errno = 0;
     *number = strtoul(value, &end, base);
     /* strtoul(3) accepts blanks and signs in front, and so would turn -1 into a large number. */
-    return value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0 && *number >= min &&
-           *number <= max;
+    if (value[0] < '0' || value[0] > '9' || errno != 0)
+        return false;
+    while (unit->letter != *end && unit->letter != '\0')
+        unit++;
+    bool whole = unit->letter == *end && (*end == '\0' || end[1] == '\0');
+    if (!whole || *number > max / unit->factor)
+        return false;
+    *number *= unit->factor;
+    return *number >= min;
 }
 
 static bool options_number(const struct parser *parser, const char *value, unsigned long min,
                            unsigned long max, unsigned long *number)
 {
-    if (options_digits(value, 10, min, max, number))
+    if (options_digits(value, 10, option_no_units, min, max, number))
         return true;
     return options_complain(parser->err, _("--%s: '%s' is not a number from %lu to %lu"),
                             parser->spec->name, value, min, max);
@@ -123,7 +172,7 @@ static bool options_number(const struct parser *parser, const char *value, unsig
 static bool options_mode(const struct parser *parser, const char *value, mode_t *mode)
 {
     unsigned long number;
-    bool good = options_digits(value, 8, 0, 0777, &number);
+    bool good = options_digits(value, 8, option_no_units, 0, 0777, &number);
     if (!good)
         (void)options_complain(parser->err, _("--%s: '%s' is not an octal number from 0 to 777"),
                                parser->spec->name, value);
@@ -134,10 +183,26 @@ static bool options_mode(const struct parser *parser, const char *value, mode_t 
 static bool options_seconds(const struct parser *parser, const char *value, unsigned *ms)
 {
     unsigned long seconds;
-    if (!options_number(parser, value, 0, OPTIONS_SECONDS_MAX, &seconds))
-        return false;
+    bool good = options_digits(value, 10, option_time_units, 0, OPTIONS_SECONDS_MAX, &seconds);
+    if (!good)
+        (void)options_complain(parser->err,
+                               _("--%s: '%s' is not a time from 0 to %u seconds, such as 90, 90s, "
+                                 "15m or 2h"),
+                               parser->spec->name, value, OPTIONS_SECONDS_MAX);
     *ms = (unsigned)seconds * 1000;
-    return true;
+    return good;
+}
+
+static bool options_chunk(const struct parser *parser, const char *value, size_t *chunk)
+{
+    unsigned long bytes;
+    bool good = options_digits(value, 10, option_size_units, 1, CHUNKS_CHUNK_MAX, &bytes);
+    if (!good)
+        (void)options_complain(
+            parser->err, _("--%s: '%s' is not a size from 1 to %d bytes, such as 1000 or 64k"),
+            parser->spec->name, value, CHUNKS_CHUNK_MAX);
+    *chunk = bytes;
+    return good;
 }
 
 /* One more address, or several for a name: returns how many, or 0 after one line on err. */
@@ -254,8 +319,7 @@ static bool options_set(const struct parser *parser, const char *value)
         server->prefix_len = 0;
         break;
     case OPTION_CHUNK:
-        good = options_number(parser, value, 1, CHUNKS_CHUNK_MAX, &number);
-        server->chunk = number;
+        good = options_chunk(parser, value, &server->chunk);
         break;
     case OPTION_BACKLOG:
         good = options_number(parser, value, 1, INT_MAX, &number);
@@ -347,6 +411,39 @@ static const struct option_spec *options_find(int value)
     return NULL;
 }
 
+static bool options_is_foreign(const struct option_foreign *foreign, int letter, const char *name,
+                               size_t len)
+{
+    if (letter != 0)
+        return strchr(foreign->letters, letter) != NULL;
+    for (const char *const *known = foreign->names; *known != NULL; known++)
+        if (strlen(*known) == len && strncmp(*known, name, len) == 0)
+            return true;
+    return false;
+}
+
+/* An option that is none of ours: a letter, or an argument that begins with "--" if that is 0. */
+static void options_unknown(int letter, const char *argument, FILE *err)
+{
+    const char *name = letter == 0 ? argument + 2 : "";
+    size_t len = strcspn(name, "=");
+    char option[64];
+    if (letter == 0)
+        (void)snprintf(option, sizeof option, "--%.*s", (int)len, name);
+    else
+        (void)snprintf(option, sizeof option, "-%c", letter);
+    for (int i = 0; i < OPTION_FOREIGNERS; i++)
+        if (options_is_foreign(&option_foreigners[i], letter, name, len)) {
+            (void)options_complain(err, _("unknown option '%s': %s"), option,
+                                   _(option_foreigners[i].advice));
+            return;
+        }
+    if (letter != 0)
+        (void)options_complain(err, _("unknown option '-%c'"), letter);
+    else
+        (void)options_complain(err, _("unknown or ambiguous option '%s'"), argument);
+}
+
 /* getopt_long(3) has found fault with an argument: result is ':' or '?', optopt its option. */
 static enum options_outcome options_misuse(int result, const char *argument, FILE *err)
 {
@@ -355,10 +452,8 @@ static enum options_outcome options_misuse(int result, const char *argument, FIL
         (void)options_complain(err, _("--%s: %s is missing"), spec->name, spec->arg);
     else if (spec != NULL)
         (void)options_complain(err, _("--%s: takes no value, '%s' has one"), spec->name, argument);
-    else if (optopt != 0)
-        (void)options_complain(err, _("unknown option '-%c'"), optopt);
     else
-        (void)options_complain(err, _("unknown or ambiguous option '%s'"), argument);
+        options_unknown(optopt, argument, err);
     return OPTIONS_ERROR;
 }
 
@@ -403,7 +498,8 @@ static enum options_outcome options_loop(struct options *options, int argc, char
     int first;
     if (options->address_option != NULL && systemd_sockets(&first, NULL) > 0) {
         (void)options_complain(err,
-                               _("--%s: not possible with the sockets that systemd has passed"),
+                               _("--%s: systemd has passed the sockets; change ListenStream= with "
+                                 "'systemctl edit uvechod.socket' instead"),
                                options->address_option);
         return OPTIONS_ERROR;
     }

@@ -39,11 +39,11 @@ _uvechod() {
     -b | --bind) candidates='0.0.0.0 127.0.0.1 :: ::1 unix:/ unix:@' ;;
     --socket-mode) candidates='0600 0660 0666' ;;
     --prefix) candidates='GOT:' ;;
-    --chunk) candidates='1000 65536' ;;
+    --chunk) candidates='1000 64k' ;;
     --backlog) candidates='128 4096 65535' ;;
     --max-connections) candidates='100 1000 10000 100000' ;;
-    --idle-timeout) candidates='0 60 600 3600' ;;
-    --drain-timeout) candidates='0 10 60 600' ;;
+    --idle-timeout) candidates='0 60s 10m 1h' ;;
+    --drain-timeout) candidates='0 10s 1m 10m' ;;
     --workers) candidates='0 1 2 4' ;;
     *) # the word before, if it is an option, takes no value
         candidates=${options[*]}

@@ -116,6 +116,8 @@ static void unknown_options(struct daemon *daemon)
     static const struct misuse misuses[] = {
         {"--nosuch", "'--nosuch'"},
         {"-x", "'-x'"},
+        {"-d", "uvechod stays in the foreground"},
+        {"--config=/etc/uvechod.conf", "there is no configuration file"},
         {"-vx", "'-x'"},
         {"--portt=1", "'--portt=1'"},
         {"--b=1", "'--b=1'"},
@@ -176,10 +178,10 @@ static void bad_numbers(struct daemon *daemon)
 {
     (void)daemon;
     static const struct misuse misuses[] = {
-        {"--chunk=0", "--chunk: '0' is not a number from 1 to 65536"},
-        {"--chunk=65537", "--chunk: '65537' is not a number from 1 to 65536"},
+        {"--chunk=0", "--chunk: '0' is not a size from 1 to 65536"},
+        {"--chunk=65537", "--chunk: '65537' is not a size from 1 to 65536"},
         {"--chunk=-1", "--chunk: '-1'"},
-        {"--chunk=1k", "--chunk: '1k'"},
+        {"--chunk=1kk", "--chunk: '1kk'"},
         {"--chunk=", "--chunk: ''"},
         {"--backlog=0", "--backlog: '0'"},
         {"--backlog=2147483648", "--backlog: '2147483648'"},
@@ -188,7 +190,7 @@ static void bad_numbers(struct daemon *daemon)
         {"--max-connections=-5", "--max-connections: '-5'"},
         {"--max-connections=2147483648", "--max-connections: '2147483648'"},
         {"--idle-timeout=-1", "--idle-timeout: '-1'"},
-        {"--idle-timeout=1s", "--idle-timeout: '1s'"},
+        {"--idle-timeout=1ms", "--idle-timeout: '1ms'"},
         {"--idle-timeout=4294968", "--idle-timeout: '4294968'"},
         {"--drain-timeout=soon", "--drain-timeout: 'soon'"},
         {"--drain-timeout=99999999999", "--drain-timeout: '99999999999'"},

@@ -180,6 +180,31 @@ static void test_chunk(void **state)
     assert_int_equal(parse_good("--chunk=65536")->chunk, 65536);
     assert_int_equal(parse_good("--chunk 999")->chunk, 999);
     assert_int_equal(parse_good("--ch=2")->chunk, 2);
+    assert_int_equal(parse_good("--chunk=64k")->chunk, 65536);
+    assert_int_equal(parse_good("--chunk=1k")->chunk, 1024);
+    parse_bad("--chunk=65k", "--chunk: '65k'", "from 1 to 65536 bytes");
+    parse_bad("--chunk=1M", "--chunk: '1M'", "such as 1000 or 64k");
+    parse_bad("--chunk=1K", "--chunk: '1K'", NULL);
+    parse_bad("--chunk=1kk", "--chunk: '1kk'", NULL);
+    parse_bad("--chunk=k", "--chunk: 'k'", NULL);
+    parse_bad("--chunk=0k", "--chunk: '0k'", NULL);
+    parse_bad("--chunk=18014398509481985k", "--chunk: '18014398509481985k'", NULL); /* 2^64 + 1k */
+}
+
+static void test_times_have_units(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--idle-timeout=90")->idle_ms, 90000);
+    assert_int_equal(parse_good("--idle-timeout=90s")->idle_ms, 90000);
+    assert_int_equal(parse_good("--idle-timeout=15m")->idle_ms, 900000);
+    assert_int_equal(parse_good("--drain-timeout=2h")->drain_ms, 7200000);
+    assert_int_equal(parse_good("--drain-timeout=0h")->drain_ms, 0);
+    assert_int_equal(parse_good("--idle-timeout=1193h")->idle_ms, 4294800000);
+    parse_bad("--idle-timeout=1194h", "--idle-timeout: '1194h'", "from 0 to 4294966 seconds");
+    parse_bad("--idle-timeout=1ms", "--idle-timeout: '1ms'", "such as 90, 90s, 15m or 2h");
+    parse_bad("--drain-timeout=1k", "--drain-timeout: '1k'", NULL);
+    parse_bad("--backlog=1k", "--backlog: '1k'", NULL);
+    parse_bad("--port=1h", "--port: '1h'", NULL);
 }
 
 static void test_backlog(void **state)
@@ -353,12 +378,12 @@ static void test_no_address_beside_passed_sockets(void **state)
     pass_socket("1", getpid());
     (void)parse_good("");
     (void)parse_good("-v --socket-mode=600 --backlog=5 --prefix=x");
-    parse_bad("--port=25000", "--port: not possible", "systemd");
-    parse_bad("-p0", "--port: not possible", "systemd");
-    parse_bad("--bind=127.0.0.1", "--bind: not possible", "systemd");
-    parse_bad("-b unix:/run/s -q", "--bind: not possible", "systemd");
-    parse_bad("-p 1 -b ::1", "--bind: not possible", "systemd");
-    parse_bad("-b ::1 -p 1", "--port: not possible", "systemd");
+    parse_bad("--port=25000", "--port: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-p0", "--port: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("--bind=127.0.0.1", "--bind: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-b unix:/run/s -q", "--bind: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-p 1 -b ::1", "--bind: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-b ::1 -p 1", "--port: systemd has passed", "systemctl edit uvechod.socket");
     assert_int_equal(parse("-p 1 --help"), OPTIONS_DONE);
     pass_socket("1", getppid()); /* another's */
     assert_int_equal(parse_good("--port=7")->endpoints.port, 7);
@@ -523,6 +548,26 @@ static void test_unknown_options(void **state)
     parse_bad("--b=1", "--b=1", "ambiguous"); /* bind or backlog */
 }
 
+/* What other daemons have is answered by what to do instead. */
+static void test_options_of_other_daemons(void **state)
+{
+    (void)state;
+    parse_bad("-d", "unknown option '-d'", "foreground");
+    parse_bad("-qD", "unknown option '-D'", "foreground");
+    parse_bad("--daemon", "unknown option '--daemon'", "foreground");
+    parse_bad("--config=/etc/uvechod.conf", "unknown option '--config':", "configuration file");
+    parse_bad("-c /etc/uvechod.conf", "unknown option '-c'", "configuration file");
+    parse_bad("--user nobody", "unknown option '--user'", "uvechod.service");
+    parse_bad("--pid-file=/run/x", "unknown option '--pid-file'", "PID file");
+    parse_bad("--log=/tmp/x", "unknown option '--log'", "standard error");
+    parse_bad("--listen=::1", "unknown option '--listen'", "--bind");
+    parse_bad("--threads=4", "unknown option '--threads'", "--workers");
+    parse_bad("--maxconn=4", "unknown option '--maxconn'", "--max-connections");
+    parse_bad("--timeout=4", "unknown option '--timeout'", "--idle-timeout");
+    parse_bad("--udp", "unknown option '--udp'", "UDP");
+    parse_bad("--daemo", "'--daemo'", "unknown or ambiguous"); /* only whole names are known */
+}
+
 static void test_stray_arguments(void **state)
 {
     (void)state;
@@ -673,6 +718,7 @@ int main(void)
         OPTIONS_TEST(test_defaults),
         OPTIONS_TEST(test_port),
         OPTIONS_TEST(test_chunk),
+        OPTIONS_TEST(test_times_have_units),
         OPTIONS_TEST(test_backlog),
         OPTIONS_TEST(test_max_connections),
         OPTIONS_TEST(test_timeouts),
@@ -695,6 +741,7 @@ int main(void)
         OPTIONS_TEST(test_missing_values),
         OPTIONS_TEST(test_superfluous_values),
         OPTIONS_TEST(test_unknown_options),
+        OPTIONS_TEST(test_options_of_other_daemons),
         OPTIONS_TEST(test_stray_arguments),
         OPTIONS_TEST(test_the_first_mistake_counts),
         OPTIONS_TEST(test_help_lists_every_option),
