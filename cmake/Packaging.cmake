@@ -6,7 +6,8 @@ set(UVECHOD_MAINTAINER "The uvechod authors <uvechod@packages.invalid>"
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_VENDOR "The uvechod authors")
 set(CPACK_PACKAGE_CONTACT "${UVECHOD_MAINTAINER}")
-set(CPACK_STRIP_FILES ON)
+# Stripped, with the symbols in a package of their own.
+set(CPACK_DEBIAN_DEBUGINFO_PACKAGE ON)
 # Whatever the umask of who builds it.
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
     OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)

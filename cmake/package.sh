@@ -1,6 +1,6 @@
 #!/bin/sh
 # sh cmake/package.sh [CMAKE-ARGUMENT...]: installs what is missing, builds a Debian package in
-# build/package and prints its path.
+# build/package and prints its path. Beside it is uvechod-dbgsym, with the symbols for a debugger.
 set -eu
 
 # shellcheck source=cmake/common.sh
@@ -10,10 +10,20 @@ answer_help "$@"
 have dpkg || die "Packages are made on Debian and its kin only. 'cmake --install' works everywhere."
 need compiler make cmake pkg-config libuv libsystemd gettext dpkg-dev file
 
-build package -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF \
+build package -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF \
     -DUVECHOD_SYSTEMD=ON -DUVECHOD_GETTEXT=ON "$@"
 cd "$root/build/package"
 # Only what is made now is printed below.
-rm -f -- uvechod_*.deb
-quietly cpack -G DEB || die "Could not make the package."
+rm -f -- uvechod*.deb uvechod*.ddeb
+# cpack sums up the symbols by paths of this machine, and gives their package no documentation.
+mend_symbols() {
+    rm -rf symbols
+    dpkg-deb --raw-extract uvechod-dbgsym_*.ddeb symbols
+    mkdir -p symbols/usr/share/doc
+    ln -s uvechod symbols/usr/share/doc/uvechod-dbgsym
+    (cd symbols && find usr -type f -exec md5sum {} +) >symbols/DEBIAN/md5sums
+    dpkg-deb --root-owner-group --build symbols .
+    rm uvechod-dbgsym_*.ddeb
+}
+{ quietly cpack -G DEB && quietly mend_symbols; } || die "Could not make the package."
 printf '%s\n' "$PWD"/uvechod_*.deb
