@@ -112,7 +112,7 @@ check_units() {
     said=$(systemd-analyze verify --man=no "$units/$service" "$units/$socket" 2>&1) ||
         fail "systemd-analyze verify: $said"
     same "systemd-analyze verify" "$said" ''
-    security 4 "$units/$service"
+    security 2 "$units/$service"
     mkdir -p "$work/own/$service.d"
     cp "$units/$service" "$work/own"
     cp "$(own_port_conf)" "$work/own/$service.d"
@@ -166,6 +166,66 @@ check_process() {
     [ "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/1/ns/net)" ] ||
         fail "It shares the machine's network."
     same "network interfaces" "$(sed -n 's/^ *\([^ ]*\):.*/\1/p' "/proc/$pid/net/dev")" lo
+}
+
+# Of each line of the unit's sandbox what systemd makes of it. SystemCallFilter, whose groups become
+# a long list, is looked at by check_process and check_sandbox.
+sandbox_lines() {
+    cat <<'END'
+DynamicUser yes
+PrivateUsers yes
+CapabilityBoundingSet
+AmbientCapabilities
+NoNewPrivileges yes
+RestrictSUIDSGID yes
+UMask 0077
+PrivateNetwork yes
+RestrictAddressFamilies AF_UNIX
+IPAddressDeny 0.0.0.0/0 ::/0
+ProtectSystem strict
+ProtectHome yes
+PrivateTmp yes
+NoExecPaths /
+ExecPaths /usr/bin/uvechod /usr/lib -/usr/lib64 -/usr/local/lib -/usr/local/lib64 -/lib -/lib64
+PrivateMounts yes
+PrivateDevices yes
+DevicePolicy closed
+ProtectProc invisible
+ProcSubset pid
+PrivateIPC yes
+RemoveIPC yes
+KeyringMode private
+ProtectKernelTunables yes
+ProtectKernelModules yes
+ProtectKernelLogs yes
+ProtectClock yes
+ProtectHostname yes
+ProtectControlGroups yes
+RestrictNamespaces yes
+RestrictRealtime yes
+LockPersonality yes
+SystemCallArchitectures native
+MemoryDenyWriteExecute yes
+SystemCallErrorNumber 1
+END
+}
+
+# The words of a list, whose order differs between versions of systemd.
+words() { printf '%s' "$1" | tr ' ' '\n' | sort | tr '\n' ' '; }
+
+check_sandbox_lines() {
+    unit=$(property FragmentPath)
+    # A line that goes, or comes, must be seen here, even if another line implies the same.
+    sed -n '/^# The sandbox/,/^\[Install/s/^\([A-Za-z]*\)=.*/\1/p' "$unit" | sort -u >"$work/in_unit"
+    { sandbox_lines | cut -d ' ' -f 1 && echo SystemCallFilter; } | sort >"$work/in_table"
+    diff "$work/in_unit" "$work/in_table" || fail "The unit (<) has other lines than this table (>)."
+    bad=
+    sandbox_lines >"$work/table"
+    while read -r name wanted; do
+        got=$(property "$name")
+        [ "$(words "$got")" = "$(words "$wanted")" ] || bad="$bad $name='$got'"
+    done <"$work/table"
+    [ -z "$bad" ] || fail "Otherwise than in the table:$bad"
 }
 
 # The daemon would never try, so a program in its place does, in the same sandbox. Only the right
@@ -236,6 +296,16 @@ check_status() {
     soon 20 status_changed "$before"
     echo "'$before' became '$text'"
     session_close
+}
+
+# As the manual has it.
+check_figures() {
+    echoes 127.0.0.1 25000
+    systemctl kill --signal=SIGUSR1 "$service"
+    journalctl --unit="$service" --follow >"$work/follow" &
+    follow=$!
+    soon 20 grep -q 'Figures: 0 connections now, 1 in total' "$work/follow"
+    kill "$follow"
 }
 
 check_watchdog() {
@@ -407,9 +477,72 @@ END
     done
 }
 
+# As README has it.
+check_another_port() {
+    drop_in "$socket" <<'END'
+[Socket]
+ListenStream=
+ListenStream=0.0.0.0:7777
+ListenStream=[::]:7777
+END
+    systemctl stop "$socket" "$service"
+    systemctl start "$socket"
+    echoes 127.0.0.1 7777
+    echoes ::1 7777
+    if ask Hello 127.0.0.1 25000; then
+        fail "The old port still listens."
+    fi
+}
+
+restarted_often() { [ "$(property NRestarts)" -ge 2 ]; }
+
+# wrong_options OPTIONS TEXT: the log says TEXT, the socket stays, and who waits is served once the
+# options are mended.
+wrong_options() {
+    systemctl stop "$service"
+    drop_in "$service" <<END
+[Service]
+Environment="UVECHOD_OPTIONS=$1"
+END
+    session_open 127.0.0.1 25000
+    session_send waits
+    soon 60 restarted_often
+    same "socket active" "$(systemctl is-active "$socket")" active
+    says -F "$2" || fail "The log does not say: $2"
+    rm -r "/run/systemd/system/$service.d"
+    systemctl daemon-reload
+    soon 60 grep -qx GOT:waits "$work/out"
+    session_close
+}
+
+check_wrong_options() {
+    wrong_options --port=7777 'systemctl edit uvechod.socket'
+    wrong_options --prot=1 "unknown or ambiguous option '--prot=1'"
+}
+
+# The same files in a package that is older.
+check_upgrade() {
+    echoes 127.0.0.1 25000
+    dpkg-deb --raw-extract "$work/uvechod.deb" "$work/older"
+    sed -i 's/^Version: .*/Version: 0.0.1/' "$work/older/DEBIAN/control"
+    dpkg-deb --build "$work/older" "$work/older.deb"
+    apt_get --allow-downgrades install "$work/older.deb"
+    echoes 127.0.0.1 25000
+    pid=$(property MainPID)
+    apt_get install "$work/uvechod.deb"
+    [ "$(dpkg-query --show --showformat='${Version}' uvechod)" != 0.0.1 ] || fail "Not upgraded."
+    same "socket enabled" "$(systemctl is-enabled "$socket")" enabled
+    same "socket active" "$(systemctl is-active "$socket")" active
+    same "service active" "$(systemctl is-active "$service")" active
+    [ "$(property MainPID)" != "$pid" ] || fail "The old version still runs."
+    echoes 127.0.0.1 25000
+}
+
 check_reinstall() {
     echoes 127.0.0.1 25000
+    pid=$(property MainPID)
     apt_get --reinstall install "$work/uvechod.deb"
+    [ "$(property MainPID)" != "$pid" ] || fail "It was not restarted."
     same "socket enabled" "$(systemctl is-enabled "$socket")" enabled
     same "socket active" "$(systemctl is-active "$socket")" active
     echoes 127.0.0.1 25000
@@ -472,8 +605,10 @@ activation|The first connection starts the service
 echo|The echo is right over IPv4, IPv6 and a Unix socket
 large|Three megabytes come back whole
 process|The process runs as a dynamic user, with seccomp, no privileges and no network
+sandbox_lines|Each line of the sandbox is in force
 sandbox|The sandbox refuses sockets, files, processes and programs
 status|systemctl status shows what the daemon does
+figures|SIGUSR1 brings the figures to the journal
 watchdog|A daemon that hangs is killed by the watchdog and restarted
 stop|systemctl stop lets an open connection finish
 restart|systemctl restart under load fails no connection
@@ -482,6 +617,9 @@ priorities|Journal entries have priorities and no prefixes
 alone|The service, started by itself, fetches its sockets
 own_port|With the drop-in the service binds its own port
 rfc862|A drop-in adds port 7
+another_port|A drop-in changes the port
+wrong_options|Wrong options leave the socket there, and whoever waits is served when they are mended
+upgrade|An upgrade restarts the service, and leaves the socket there
 reinstall|Reinstalling leaves it enabled and answering
 purge|Purging the package leaves nothing'
 
