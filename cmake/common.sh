@@ -81,6 +81,8 @@ met() {
     libev) links "${CC:-cc}" -lev ;;
     # The distribution's Python may not be the first in PATH.
     uvloop) python3 -c 'import uvloop' 2>/dev/null || /usr/bin/python3 -c 'import uvloop' 2>/dev/null ;;
+    nc) nc -h 2>&1 | grep -q OpenBSD ;; # others know no -N
+    ip) have ip || [ -x /sbin/ip ] ;;
     xinetd) have xinetd || [ -x /usr/sbin/xinetd ] ;;
     *) have "$1" ;;
     esac
@@ -105,6 +107,7 @@ packages() {
     apt-get:cmocka) echo libcmocka-dev ;;
     apt-get:linux.uml) echo user-mode-linux ;;
     apt-get:ip) echo iproute2 ;;
+    apt-get:nc) echo netcat-openbsd ;;
     apt-get:mkfs.ext4) echo e2fsprogs ;;
     dnf:cmocka) echo libcmocka-devel ;;
     apk:cmocka) echo cmocka-dev ;;
