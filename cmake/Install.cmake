@@ -2,7 +2,7 @@
 # catalogues see to themselves, in Translations.cmake.
 
 install(TARGETS uvechod RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
-install(FILES src/completion/uvechod.bash RENAME uvechod
+install(FILES src/share/completion/uvechod.bash RENAME uvechod
     DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
 
 # uvechod_install_configured(<directory> <name>.in): installs <name> with its @VARIABLES@ filled in
@@ -26,7 +26,7 @@ function(uvechod_install_configured directory template)
     install(FILES "${again}" DESTINATION "${directory}")
 endfunction()
 
-uvechod_install_configured("${CMAKE_INSTALL_MANDIR}/man8" src/man/uvechod.8.in)
+uvechod_install_configured("${CMAKE_INSTALL_MANDIR}/man8" src/share/man/uvechod.8.in)
 
 # Under a prefix of /usr or /usr/local that is where systemd looks. Debian wants units there too,
 # and not in /lib, which systemd.pc of older releases names.

@@ -12,7 +12,8 @@ set(CMAKE_REQUIRED_FLAGS "-flto=auto -ffat-lto-objects")
 check_c_source_compiles("int main(void) { return 0; }" HAVE_FAT_LTO)
 unset(CMAKE_REQUIRED_FLAGS)
 if(HAVE_FAT_LTO)
-    foreach(target uvechod_core uvechod)
+    foreach(target uvechod_base uvechod_os uvechod_task uvechod_stream uvechod_service
+        uvechod_server uvechod_program uvechod)
         target_compile_options(${target} PRIVATE
             "$<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-flto=auto;-ffat-lto-objects>")
     endforeach()

@@ -1,4 +1,4 @@
-# The catalogues in src/po, where there is gettext: libintl, which is often part of the C library,
+# The catalogues in src/share/po, where there is gettext: libintl, which is often part of the C library,
 # and msgfmt. Without either of them the daemon speaks English.
 #
 # Adds to uvechod_flags:
@@ -34,7 +34,7 @@ target_link_libraries(uvechod_flags INTERFACE Intl::Intl)
 
 set(catalogues)
 foreach(language IN LISTS UVECHOD_LANGUAGES)
-    set(po "${PROJECT_SOURCE_DIR}/src/po/${language}.po")
+    set(po "${PROJECT_SOURCE_DIR}/src/share/po/${language}.po")
     set(directory "${PROJECT_BINARY_DIR}/locale/${language}/LC_MESSAGES")
     file(MAKE_DIRECTORY "${directory}")
     # --check: a translation whose %s do not match the original's would crash the daemon.

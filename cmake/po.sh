@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh cmake/po.sh update            brings src/po/*.po in step with the messages in src
+# sh cmake/po.sh update            brings src/share/po/*.po in step with the messages in src
 # sh cmake/po.sh check LANGUAGE    fails if one is missing, fuzzy, stale or wrong there
 set -eu
 
@@ -59,7 +59,7 @@ names='
     done'
 
 check() {
-    po=src/po/$1.po
+    po=src/share/po/$1.po
     bad=0
     [ -f "$po" ] || die "$po: there is no such catalogue"
     # Merged, because it is the sources that say which entries are formats.
@@ -89,7 +89,7 @@ check:2)
 update:1)
     need gettext
     extract
-    for po in src/po/*.po; do
+    for po in src/share/po/*.po; do
         merge "$po" "$scratch/merged"
         msgattrib --no-obsolete --output-file="$po" "$scratch/merged"
     done

@@ -1,11 +1,11 @@
 /*
  * The order of steps: descriptors, language, options, log, server, exit code.
  */
-#include "descriptors.h"
-#include "i18n.h"
-#include "log.h"
+#include "os/descriptors.h"
+#include "base/i18n.h"
+#include "base/log.h"
 #include "options.h"
-#include "server.h"
+#include "server/server.h"
 
 #include <stdio.h>
 #include <unistd.h>

@@ -1,9 +1,9 @@
 #include "options.h"
 
-#include "chunks.h"
-#include "i18n.h"
-#include "systemd.h"
-#include "workers.h"
+#include "service/chunks.h"
+#include "base/i18n.h"
+#include "os/systemd.h"
+#include "server/workers.h"
 
 #include <errno.h>
 #include <getopt.h>

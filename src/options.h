@@ -6,8 +6,8 @@
 #ifndef UVECHOD_OPTIONS_H
 #define UVECHOD_OPTIONS_H
 
-#include "log.h"
-#include "server.h"
+#include "base/log.h"
+#include "server/server.h"
 
 #include <stdio.h>
 

@@ -18,7 +18,7 @@ in_help() {
 
 # .It Fl p Ar PORT , Fl -port Ns = Ns Ar PORT
 in_man() {
-    sed -n '/^\.Sh OPTIONS/,/^\.Sh SIGNALS/s/^\.It Fl //p' "$source/src/man/uvechod.8.in" |
+    sed -n '/^\.Sh OPTIONS/,/^\.Sh SIGNALS/s/^\.It Fl //p' "$source/src/share/man/uvechod.8.in" |
         sed -e 's/ Ns = Ns Ar /=/' \
             -e 's/^\([[:alnum:]]\) Ar \([^ ]*\) , Fl \(.*=\2\)$/\1 -\3/' \
             -e 's/^\([[:alnum:]]\) , Fl \([^=]*\)$/\1 -\2/' -e 's/^/-/'
@@ -26,7 +26,7 @@ in_man() {
 
 # Without the names of values: "-p --port=".
 in_completion() {
-    sed -n '/ options=(/,/^ *)/p' "$source/src/completion/uvechod.bash" |
+    sed -n '/ options=(/,/^ *)/p' "$source/src/share/completion/uvechod.bash" |
         sed -n 's/^ *\(-.*\)/\1/p'
 }
 
@@ -63,7 +63,7 @@ compare "The completion" "$scratch/completion" "$scratch/names"
 compare "README's table" "$scratch/readme" "$scratch/help"
 
 # All the page's text: an option that it names in passing exists, too.
-grep -o 'Fl -[a-z0-9-]*' "$source/src/man/uvechod.8.in" | sort -u | while read -r _ name; do
+grep -o 'Fl -[a-z0-9-]*' "$source/src/share/man/uvechod.8.in" | sort -u | while read -r _ name; do
     grep -qE -e "-$name(=.*)?\$" "$scratch/help" ||
         echo "The man page names -$name, which is no option"
 done >"$scratch/unknown"

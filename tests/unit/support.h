@@ -7,7 +7,7 @@
 #define UVECHOD_TESTS_SUPPORT_H
 
 #include "check.h"
-#include "task.h"
+#include "task/task.h"
 
 #include <dirent.h>
 #include <fcntl.h>

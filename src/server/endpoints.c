@@ -1,0 +1,139 @@
+#include "server/endpoints.h"
+
+#include "os/systemd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How often a port that is free for one address may turn out to be taken for the next. */
+enum { ENDPOINTS_PORT_TRIES = 16 };
+
+/* Looks at the file of the Unix socket that endpoint is bound to; false if there is none. */
+static bool endpoint_stat(const struct endpoint *endpoint, struct stat *file)
+{
+    const char *path = net_unix_path(&endpoint->bound);
+    return path != NULL && lstat(path, file) == 0;
+}
+
+/* The path may be somebody else's file by now. */
+static bool endpoint_owns_file(const struct endpoint *endpoint)
+{
+    struct stat file;
+    return endpoint->inode != 0 && endpoint_stat(endpoint, &file) &&
+           file.st_ino == endpoint->inode && file.st_mtim.tv_sec == endpoint->made.tv_sec &&
+           file.st_mtim.tv_nsec == endpoint->made.tv_nsec;
+}
+
+static void endpoint_close(const struct endpoint *endpoint)
+{
+    if (endpoint_owns_file(endpoint))
+        (void)unlink(net_unix_path(&endpoint->bound));
+    if (endpoint->fd >= 0)
+        net_close(endpoint->fd);
+    free(endpoint->name);
+}
+
+static void endpoints_close_all(struct endpoints *endpoints)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        endpoint_close(&endpoints->list[i]);
+    endpoints->count = 0;
+}
+
+static void endpoints_add(struct endpoints *endpoints, int fd)
+{
+    struct endpoint *endpoint = &endpoints->list[endpoints->count++];
+    *endpoint = (struct endpoint){.fd = fd};
+    struct stat file;
+    if (net_local(fd, &endpoint->bound) == 0 && endpoint_stat(endpoint, &file)) {
+        endpoint->made = file.st_mtim;
+        endpoint->inode = file.st_ino;
+    }
+}
+
+/* The kernel has been built or booted without this family. */
+static bool endpoints_no_family(int error)
+{
+    return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
+}
+
+static int endpoints_try(struct endpoints *endpoints, const struct endpoints_config *config)
+{
+    uint16_t port = config->port;
+    int rc = 0;
+    for (size_t i = 0; i < config->count; i++) {
+        endpoints->failed = config->addrs[i];
+        net_set_port(&endpoints->failed, port);
+        rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode);
+        bool may_lack = (config->may_lack >> i & 1) != 0;
+        if (rc < 0 && !(may_lack && endpoints_no_family(rc)))
+            return rc;
+        if (rc < 0)
+            continue;
+        endpoints_add(endpoints, rc);
+        if (port == 0) /* one has been found: the others are to have the same */
+            port = net_port(&endpoints->list[endpoints->count - 1].bound);
+    }
+    return endpoints->count > 0 ? 0 : rc;
+}
+
+int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config)
+{
+    const union net_addr any[] = {net_any(AF_INET), net_any(AF_INET6)};
+    struct endpoints_config wanted = *config;
+    if (config->count == 0) {
+        wanted.addrs = any;
+        wanted.count = sizeof any / sizeof *any;
+        wanted.may_lack = 3;
+    }
+    *endpoints = (struct endpoints){.list = calloc(wanted.count, sizeof *endpoints->list),
+                                    .failed = wanted.addrs[0]};
+    net_set_port(&endpoints->failed, config->port);
+    if (endpoints->list == NULL)
+        return -ENOMEM;
+    for (int tries = 0;; tries++) {
+        int rc = endpoints_try(endpoints, &wanted);
+        if (rc == 0)
+            return 0;
+        endpoints_close_all(endpoints);
+        bool another_port_may_do = config->port == 0 && net_port(&endpoints->failed) != 0;
+        if (rc != -EADDRINUSE || !another_port_may_do || tries == ENDPOINTS_PORT_TRIES)
+            return rc;
+    }
+}
+
+int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char **names, size_t *bad)
+{
+    *endpoints = (struct endpoints){.list = calloc(count, sizeof *endpoints->list)};
+    *bad = 0;
+    if (endpoints->list == NULL) {
+        for (size_t i = 0; i < count; i++)
+            net_close(first + (int)i);
+        systemd_free_names(names);
+        return -ENOMEM;
+    }
+    int rc = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct endpoint *endpoint = &endpoints->list[endpoints->count++];
+        endpoint->fd = first + (int)i;
+        endpoint->name = names != NULL ? names[i] : NULL;
+        if (rc < 0)
+            continue; /* only to be closed */
+        *bad = i;
+        rc = net_inspect(endpoint->fd);
+        endpoint->connected = rc == NET_CONNECTED;
+        if (rc >= 0)
+            rc = net_local(endpoint->fd, &endpoint->bound);
+    }
+    free(names);
+    return rc < 0 ? rc : 0;
+}
+
+void endpoints_close(struct endpoints *endpoints)
+{
+    endpoints_close_all(endpoints);
+    free(endpoints->list);
+    endpoints->list = NULL;
+}

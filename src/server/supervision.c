@@ -1,0 +1,142 @@
+#include "server/supervision.h"
+
+#include "base/i18n.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+static struct yield supervision_ping(struct task *task)
+{
+    struct supervision *supervision = container_of(task, struct supervision, watchdog);
+    /* Half of the time that is given, as sd_watchdog_enabled(3) recommends. */
+    uint64_t ms = supervision->systemd.watchdog_us / 2000;
+    if (supervision->alive(supervision))
+        (void)systemd_notify(&supervision->systemd, "WATCHDOG=1");
+    else
+        ms /= SUPERVISION_IMPATIENCE;
+    if (ms < 1)
+        ms = 1;
+    return yield_sleep(task, &supervision->watchdog_timer, ms < UINT_MAX ? (unsigned)ms : UINT_MAX,
+                       supervision_ping);
+}
+
+/* Three reports may be lost before the manager loses patience. */
+static void supervision_extend(struct supervision *supervision)
+{
+    (void)systemd_notify(&supervision->systemd, "EXTEND_TIMEOUT_USEC=%d",
+                         4 * SUPERVISION_STATUS_MS * 1000);
+}
+
+static void supervision_tell(struct supervision *supervision, const struct figures *figures)
+{
+    unsigned long open = (unsigned long)figures->open;
+    char connections[120];
+    char bytes[120];
+    (void)snprintf(connections, sizeof connections,
+                   supervision->draining ? P_("Stopping: waiting for %lu connection",
+                                              "Stopping: waiting for %lu connections", open)
+                                         : P_("%lu connection", "%lu connections", open),
+                   open);
+    (void)snprintf(bytes, sizeof bytes, _("%llu bytes in, %llu bytes out"),
+                   (unsigned long long)figures->bytes_in, (unsigned long long)figures->bytes_out);
+    (void)systemd_notify(&supervision->systemd, "STATUS=%s; %s", connections, bytes);
+    supervision->told_open = figures->open;
+    supervision->told_bytes = figures->bytes_in + figures->bytes_out;
+}
+
+static void supervision_tell_now(struct supervision *supervision)
+{
+    struct figures figures;
+    supervision->figures(supervision, &figures);
+    supervision_tell(supervision, &figures);
+}
+
+static bool supervision_changed(const struct supervision *supervision,
+                                const struct figures *figures)
+{
+    return figures->open != supervision->told_open ||
+           figures->bytes_in + figures->bytes_out != supervision->told_bytes;
+}
+
+/*
+ * Sleeps after each report, so that two are never closer than that. Parks only when there was
+ * nothing to report after a sleep and there is nobody who could send: an idle daemon stays idle.
+ */
+static struct yield supervision_report(struct task *task)
+{
+    struct supervision *supervision = container_of(task, struct supervision, status);
+    struct figures figures;
+    supervision->figures(supervision, &figures);
+    if (supervision->untold) /* the manager would think that we hang */
+        supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
+    if (supervision->draining)
+        supervision_extend(supervision);
+    if (supervision_changed(supervision, &figures)) {
+        supervision_tell(supervision, &figures);
+    } else if (figures.open == 0 && !supervision->draining && !supervision->untold) {
+        supervision->parked = true;
+        return yield_park(task, supervision_report);
+    }
+    return yield_sleep(task, &supervision->status_timer, SUPERVISION_STATUS_MS, supervision_report);
+}
+
+/* The start has been told, which counts as a report. */
+static struct yield supervision_begin(struct task *task)
+{
+    struct supervision *supervision = container_of(task, struct supervision, status);
+    return yield_sleep(task, &supervision->status_timer, SUPERVISION_STATUS_MS, supervision_report);
+}
+
+static void supervision_timer_init(struct sched *sched, struct timer *timer)
+{
+    timer_init(timer, sched->loop, &sched->waker);
+    uv_unref((uv_handle_t *)&timer->uv);
+}
+
+void supervision_start(struct supervision *supervision, const struct systemd *systemd)
+{
+    struct sched *sched = supervision->sched;
+    supervision->systemd = *systemd;
+    supervision->untold = false;
+    supervision->parked = false;
+    supervision->draining = false;
+    supervision->told_open = 0;
+    supervision->told_bytes = 0;
+    supervision_timer_init(sched, &supervision->watchdog_timer);
+    supervision_timer_init(sched, &supervision->status_timer);
+    if (systemd->notify_fd < 0)
+        return;
+    sched_spawn(sched, &supervision->status, supervision_begin);
+    if (systemd->watchdog_us > 0)
+        sched_spawn(sched, &supervision->watchdog, supervision_ping);
+}
+
+void supervision_ready(struct supervision *supervision)
+{
+    supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
+    supervision_tell_now(supervision);
+}
+
+void supervision_wake(struct supervision *supervision)
+{
+    if (!supervision->parked)
+        return;
+    supervision->parked = false;
+    sched_wake(supervision->sched, &supervision->status);
+}
+
+void supervision_drain(struct supervision *supervision)
+{
+    supervision->draining = true;
+    (void)systemd_notify(&supervision->systemd, "STOPPING=1");
+    supervision_extend(supervision);
+    supervision_tell_now(supervision);
+    supervision_wake(supervision);
+}
+
+void supervision_close(struct supervision *supervision)
+{
+    timer_close(&supervision->watchdog_timer, NULL);
+    timer_close(&supervision->status_timer, NULL);
+    systemd_close(&supervision->systemd);
+}

@@ -1,0 +1,221 @@
+#include "server/worker.h"
+
+#include "os/descriptors.h"
+#include "stream/events.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+static void on_conn_event(struct conn *conn, enum conn_event event, int error)
+{
+    struct worker *worker = container_of(conn_owner(conn), struct worker, conns);
+    events_log(worker->log, conn, event, error);
+    if (event == CONN_OPENED)
+        reaper_unpark(&worker->reaper);
+    if (event == CONN_CLOSED) /* behind its lines, lest the next one's come amid them */
+        worker->on_freed(worker);
+}
+
+static void worker_obey(struct worker *worker, unsigned orders, int error)
+{
+    if ((orders & WORKER_SHUT) != 0) {
+        conns_shut_all(&worker->conns, error);
+        reaper_wake(&worker->reaper);
+    }
+    if ((orders & WORKER_ABORT) != 0)
+        conns_abort_all(&worker->conns, error);
+    if (!worker->threaded)
+        return; /* it ends when the listeners have, and whoever asks for a pulse is its task */
+    if ((orders & WORKER_DRAIN) != 0)
+        uv_unref((uv_handle_t *)&worker->bell);
+    if ((orders & WORKER_PULSE) != 0)
+        worker->awaited = false;
+    if ((orders & WORKER_QUIT) != 0)
+        uv_stop(&worker->loop);
+}
+
+/* Nobody waits for the result: who has handed it over goes on accepting. */
+static void worker_serve(struct worker *worker, const struct handover *handover)
+{
+    int rc = conn_open(&worker->conns, handover->fd, &handover->peer);
+    if (rc == 0)
+        return;
+    counter_publish(&worker->refused, 1);
+    events_log_refused(worker->log, rc);
+    worker->on_freed(worker);
+}
+
+static struct yield worker_read(struct task *task)
+{
+    struct worker *worker = container_of(task, struct worker, reader);
+    struct mail *mail = &worker->mail;
+    mailbox_take(&worker->mailbox, mail);
+    for (size_t i = 0; i < mail->count; i++)
+        worker_serve(worker, &mail->handovers[i]);
+    worker_obey(worker, mail->orders, mail->error);
+    worker->reading = false;
+    return yield_park(task, worker_read);
+}
+
+static void on_bell(uv_async_t *bell)
+{
+    struct worker *worker = container_of(bell, struct worker, bell);
+    if (worker->reading)
+        return;
+    worker->reading = true;
+    sched_wake(&worker->sched, &worker->reader);
+}
+
+static int worker_open_loop(struct worker *worker, int fd, int highest_fd)
+{
+    int rc = descriptors_probe(fd);
+    if (rc == 0)
+        rc = uv_loop_init(&worker->loop);
+    if (rc < 0)
+        return rc;
+    rc = sock_reserve(&worker->loop, fd, highest_fd);
+    if (rc < 0)
+        (void)uv_loop_close(&worker->loop);
+    return rc;
+}
+
+/* What a thread of its own needs; the loop is there. */
+static int worker_open_mail(struct worker *worker)
+{
+    int rc = mailbox_init(&worker->mailbox);
+    if (rc < 0)
+        return rc;
+    rc = uv_async_init(&worker->loop, &worker->bell, on_bell);
+    if (rc < 0)
+        mailbox_free(&worker->mailbox);
+    return rc;
+}
+
+/* The tasks that are there from the start, and what they need. Cannot fail. */
+static void worker_start_tasks(struct worker *worker, const struct worker_config *config)
+{
+    sched_init(&worker->sched, &worker->loop);
+    chunks_init(&worker->echo.chunks, config->prefix, config->prefix_len, config->chunk);
+    pipes_init(&worker->echo.pipes);
+    worker->conns.sched = &worker->sched;
+    worker->conns.handler = &echo_handler;
+    worker->conns.service = &worker->echo;
+    worker->conns.on_event = on_conn_event;
+    conns_init(&worker->conns);
+    worker->reaper.conns = &worker->conns;
+    worker->reaper.idle_ms = config->idle_ms;
+    reaper_start(&worker->reaper);
+    worker->reading = true;
+    if (worker->threaded)
+        sched_spawn(&worker->sched, &worker->reader, worker_read);
+}
+
+int worker_open(struct worker *worker, const struct worker_config *config, struct log *log,
+                bool threaded, int fd, int highest_fd)
+{
+    worker->log = log;
+    worker->error = 0;
+    worker->threaded = threaded;
+    worker->mail = (struct mail){.handovers = NULL};
+    worker->refused = 0;
+    worker->awaited = false;
+    worker->ended = false;
+    worker->handed = 0;
+    int rc = worker_open_loop(worker, fd, highest_fd);
+    if (rc == 0 && threaded) {
+        rc = worker_open_mail(worker);
+        if (rc < 0)
+            (void)uv_loop_close(&worker->loop);
+    }
+    if (rc == 0)
+        worker_start_tasks(worker, config);
+    return rc;
+}
+
+void worker_run(struct worker *worker)
+{
+    worker->error = sched_run(&worker->sched);
+}
+
+/* Signals are the first worker's affair, and must not find a thread that would die of them. */
+static void on_thread(void *arg)
+{
+    struct worker *worker = arg;
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, NULL);
+    (void)pthread_setname_np(pthread_self(), "uvechod worker"); /* 15 characters at most */
+    worker_run(worker);
+    worker->ended = true;
+    worker->on_freed(worker);
+}
+
+int worker_start(struct worker *worker)
+{
+    return uv_thread_create(&worker->thread, on_thread, worker);
+}
+
+void worker_join(struct worker *worker)
+{
+    (void)uv_thread_join(&worker->thread); /* fails for what is no thread to be joined only */
+}
+
+int worker_take(struct worker *worker, int fd, const union net_peer *peer)
+{
+    int rc;
+    if (!worker->threaded) {
+        rc = conn_open(&worker->conns, fd, peer);
+    } else {
+        rc = mailbox_put(&worker->mailbox, fd, peer);
+        if (rc < 0)
+            net_close(fd);
+        else
+            (void)uv_async_send(&worker->bell);
+    }
+    if (rc == 0)
+        worker->handed++;
+    return rc;
+}
+
+size_t worker_load(const struct worker *worker)
+{
+    return (size_t)(worker->handed - counter_get(&worker->conns.closed) -
+                    counter_get(&worker->refused));
+}
+
+void worker_order(struct worker *worker, unsigned orders, int error)
+{
+    if (!worker->threaded) {
+        worker_obey(worker, orders, error);
+        return;
+    }
+    if ((orders & WORKER_PULSE) != 0)
+        worker->awaited = true;
+    mailbox_order(&worker->mailbox, orders, error);
+    (void)uv_async_send(&worker->bell);
+}
+
+bool worker_alive(const struct worker *worker)
+{
+    return !worker->awaited || worker->ended;
+}
+
+void worker_close(struct worker *worker)
+{
+    if (worker->threaded)
+        uv_close((uv_handle_t *)&worker->bell, NULL);
+    reaper_close(&worker->reaper);
+    sched_close(&worker->sched);
+    (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&worker->loop);
+    assert(rc == 0); /* a handle was left open */
+    (void)rc;
+    chunks_free(&worker->echo.chunks);
+    pipes_free(&worker->echo.pipes);
+    if (worker->threaded) {
+        mailbox_free(&worker->mailbox);
+        free(worker->mail.handovers);
+    }
+}

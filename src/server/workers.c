@@ -1,0 +1,186 @@
+#include "server/workers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* The first worker's. */
+static void on_own_freed(struct worker *worker)
+{
+    struct workers *workers = worker->owner;
+    workers->on_freed(workers);
+}
+
+/*
+ * On the thread of another one. Both sides exchange the flag, and one of them is the first: either
+ * we find it set, or workers_full(), which counts again behind it, finds our connection closed.
+ */
+static void on_freed(struct worker *worker)
+{
+    struct workers *workers = worker->owner;
+    if (atomic_exchange(&workers->waiting, false) || worker->ended)
+        (void)uv_async_send(&workers->bell);
+}
+
+static bool workers_have_ended(const struct workers *workers)
+{
+    for (unsigned i = 1; i <= workers->started; i++)
+        if (!workers->list[i].ended)
+            return false;
+    return true;
+}
+
+/* Once no thread is left, the first worker ends like any other loop: with its last task. */
+static void on_bell(uv_async_t *bell)
+{
+    struct workers *workers = container_of(bell, struct workers, bell);
+    for (unsigned i = 1; i <= workers->started; i++)
+        if (workers->list[i].ended && workers->list[i].error < 0)
+            uv_stop(bell->loop);
+    if (workers_have_ended(workers))
+        uv_unref((uv_handle_t *)bell);
+    workers->on_freed(workers);
+}
+
+static void workers_close_some(struct workers *workers, unsigned count)
+{
+    while (count > 0)
+        worker_close(&workers->list[--count]);
+    free(workers->list);
+    workers->list = NULL;
+}
+
+/* All loops, and nothing that runs on them yet. */
+static int workers_open_each(struct workers *workers, const struct worker_config *config,
+                             struct log *log, int fd, int highest_fd)
+{
+    int rc = 0;
+    for (unsigned i = 0; i < workers->count && rc == 0; i++) {
+        struct worker *worker = &workers->list[i];
+        worker->owner = workers;
+        worker->on_freed = i == 0 ? on_own_freed : on_freed;
+        rc = worker_open(worker, config, log, i > 0, fd, highest_fd);
+        if (rc < 0)
+            workers_close_some(workers, i);
+    }
+    return rc;
+}
+
+int workers_open(struct workers *workers, unsigned count, const struct worker_config *config,
+                 struct log *log, int fd, int highest_fd)
+{
+    workers->count = count;
+    workers->started = 0;
+    workers->last = count - 1;
+    workers->waiting = false;
+    workers->list = calloc(count, sizeof *workers->list);
+    if (workers->list == NULL)
+        return -ENOMEM;
+    int rc = workers_open_each(workers, config, log, fd, highest_fd);
+    if (rc < 0 || count == 1)
+        return rc;
+    rc = uv_async_init(&workers->list->loop, &workers->bell, on_bell);
+    if (rc < 0)
+        workers_close_some(workers, count);
+    else
+        uv_unref((uv_handle_t *)&workers->bell); /* nobody rings it yet */
+    return rc;
+}
+
+int workers_start(struct workers *workers)
+{
+    int rc = 0;
+    for (unsigned i = 1; i < workers->count && rc == 0; i++) {
+        rc = worker_start(&workers->list[i]);
+        if (rc == 0)
+            workers->started = i;
+    }
+    if (workers->started > 0)
+        uv_ref((uv_handle_t *)&workers->bell);
+    return rc;
+}
+
+const struct worker *workers_run(struct workers *workers)
+{
+    const struct worker *wrong = NULL;
+    worker_run(&workers->list[0]);
+    workers_order(workers, WORKER_QUIT, 0); /* for whoever has not ended by itself */
+    for (unsigned i = workers->started + 1; i-- > 0;) {
+        if (i > 0)
+            worker_join(&workers->list[i]);
+        if (workers->list[i].error < 0)
+            wrong = &workers->list[i];
+    }
+    return wrong;
+}
+
+size_t workers_load(const struct workers *workers)
+{
+    size_t load = 0;
+    for (unsigned i = 0; i < workers->count; i++)
+        load += worker_load(&workers->list[i]);
+    return load;
+}
+
+bool workers_full(struct workers *workers)
+{
+    if (workers_load(workers) < workers->limit)
+        return false;
+    (void)atomic_exchange(&workers->waiting, true);
+    return workers_load(workers) >= workers->limit;
+}
+
+/* Who has the fewest; of several, the first behind the one that had its turn last. */
+static unsigned workers_choose(const struct workers *workers)
+{
+    unsigned best = 0;
+    size_t least = SIZE_MAX;
+    for (unsigned i = 1; i <= workers->count; i++) {
+        unsigned candidate = (workers->last + i) % workers->count;
+        size_t load = worker_load(&workers->list[candidate]);
+        if (load < least) {
+            best = candidate;
+            least = load;
+        }
+    }
+    return best;
+}
+
+int workers_take(struct workers *workers, int fd, const union net_peer *peer)
+{
+    workers->last = workers_choose(workers);
+    return worker_take(&workers->list[workers->last], fd, peer);
+}
+
+void workers_order(struct workers *workers, unsigned orders, int error)
+{
+    for (unsigned i = 0; i < workers->count; i++)
+        worker_order(&workers->list[i], orders, error);
+}
+
+bool workers_alive(struct workers *workers)
+{
+    for (unsigned i = 0; i < workers->count; i++)
+        if (!worker_alive(&workers->list[i]))
+            return false;
+    workers_order(workers, WORKER_PULSE, 0);
+    return true;
+}
+
+void workers_figures(const struct workers *workers, struct figures *figures)
+{
+    *figures = (struct figures){.open = workers_load(workers)};
+    for (unsigned i = 0; i < workers->count; i++) {
+        const struct worker *worker = &workers->list[i];
+        figures->accepted += counter_get(&worker->conns.accepted);
+        figures->refused += counter_get(&worker->refused);
+        figures->bytes_in += counter_get(&worker->conns.bytes_in);
+        figures->bytes_out += counter_get(&worker->conns.bytes_out);
+    }
+}
+
+void workers_close(struct workers *workers)
+{
+    if (workers->count > 1)
+        uv_close((uv_handle_t *)&workers->bell, NULL);
+    workers_close_some(workers, workers->count);
+}

@@ -1,0 +1,168 @@
+#include "stream/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void conns_init(struct conns *conns)
+{
+    list_init(&conns->active);
+    list_init(&conns->lingering);
+    conns->sched->loop->data = conns;
+    conns->accepted = 0;
+    conns->closed = 0;
+    conns->bytes_in = 0;
+    conns->bytes_out = 0;
+}
+
+static uint32_t conn_now(const struct conn *conn)
+{
+    return (uint32_t)uv_now(conn->sock.poll.loop);
+}
+
+uint32_t conn_silent_ms(const struct conn *conn)
+{
+    return conn_now(conn) - conn->active_ms;
+}
+
+int conn_open(struct conns *conns, int fd, const union net_peer *peer)
+{
+    struct conn *conn = calloc(1, conns->handler->frame_size);
+    int rc = conn == NULL ? -ENOMEM
+                          : sock_init(&conn->sock, conns->sched->loop, &conns->sched->waker, fd);
+    if (rc < 0) {
+        free(conn);
+        net_close(fd);
+        return rc;
+    }
+    conn->peer = *peer;
+    conn->active_ms = conn_now(conn);
+    list_append(&conns->active, &conn->link);
+    counter_add(&conns->accepted, 1);
+    sched_spawn(conns->sched, &conn->task, conns->handler->start);
+    conns->on_event(conn, CONN_OPENED, 0);
+    return 0;
+}
+
+/*
+ * O(1), because the end of the list is where the most lively one belongs. Among those of the same
+ * period the order does not matter: a busy connection then seldom moves, which costs the cache
+ * lines of three others.
+ */
+static void conn_touch(struct conn *conn)
+{
+    uint32_t now_ms = conn_now(conn);
+    bool same_period = now_ms / CONNS_PERIOD_MS == conn->active_ms / CONNS_PERIOD_MS;
+    conn->active_ms = now_ms;
+    if (same_period)
+        return;
+    list_remove(&conn->link);
+    list_append(&conn_owner(conn)->active, &conn->link);
+}
+
+void conn_received(struct conn *conn, size_t bytes)
+{
+    counter_add(&conn_owner(conn)->bytes_in, bytes);
+    conn_touch(conn);
+    if (!conn->spoke) {
+        conn->spoke = true;
+        conn_owner(conn)->on_event(conn, CONN_SPOKE, 0);
+    }
+}
+
+void conn_sent(struct conn *conn, size_t bytes)
+{
+    counter_add(&conn_owner(conn)->bytes_out, bytes);
+    conn_touch(conn);
+}
+
+bool conn_stirs(struct conn *conn)
+{
+    uint32_t unsent = (uint32_t)net_unsent(conn->sock.fd);
+    bool stirs = unsent != conn->unsent;
+    if (conn->sock.recv_wait != NULL && net_unread(conn->sock.fd) > 0)
+        stirs = true;
+    conn->unsent = unsent;
+    if (stirs)
+        conn_touch(conn);
+    return stirs;
+}
+
+static void on_closed(uv_handle_t *poll)
+{
+    struct sock *sock = container_of(poll, struct sock, poll);
+    free(container_of(sock, struct conn, sock));
+}
+
+struct yield conn_finish(struct conn *conn, int error)
+{
+    struct conns *conns = conn_owner(conn);
+    conns->handler->release(conn);
+    list_remove(&conn->link);
+    sock_close(&conn->sock, on_closed);
+    counter_publish(&conns->closed, 1);
+    conns->on_event(conn, CONN_CLOSED, error);
+    return yield_done(&conn->task);
+}
+
+/* Throws away what the peer sends until it ends, too. */
+static struct yield conn_linger(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    char discard[4096];
+    ssize_t n = net_recv(conn->sock.fd, discard, sizeof discard);
+    if (n > 0 || n == -EAGAIN)
+        return yield_recv(task, &conn->sock, conn_linger);
+    return conn_finish(conn, conn->error);
+}
+
+static struct yield conn_end(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    return conn_finish(conn, conn->error);
+}
+
+/* The task goes on in another step than it thought, now. It waits, or is queued already. */
+static void conn_divert(struct conn *conn, task_step *step, int error)
+{
+    conn->error = (short)error;
+    conn->task.resume = step;
+    sock_wake(&conn->sock);
+}
+
+void conn_shut(struct conn *conn, int error)
+{
+    if (conn->lingering)
+        return;
+    conn->lingering = true;
+    conn->active_ms = conn_now(conn);
+    list_remove(&conn->link);
+    list_append(&conn_owner(conn)->lingering, &conn->link);
+    (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer is gone; recv says so */
+    conn_divert(conn, conn_linger, error);
+}
+
+void conn_abort(struct conn *conn, int error)
+{
+    list_remove(&conn->link);
+    list_init(&conn->link); /* nobody finds it any more: it ends in the turn to come */
+    conn_divert(conn, conn_end, conn->lingering ? conn->error : error);
+}
+
+static struct conn *conn_first(const struct list *head)
+{
+    return container_of(head->next, struct conn, link);
+}
+
+void conns_shut_all(struct conns *conns, int error)
+{
+    while (!list_empty(&conns->active))
+        conn_shut(conn_first(&conns->active), error);
+}
+
+void conns_abort_all(struct conns *conns, int error)
+{
+    while (!list_empty(&conns->active))
+        conn_abort(conn_first(&conns->active), error);
+    while (!list_empty(&conns->lingering))
+        conn_abort(conn_first(&conns->lingering), error);
+}

@@ -1,0 +1,54 @@
+#include "stream/events.h"
+
+#include "base/i18n.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What ended a connection. */
+static const char *events_reason(int error)
+{
+    switch (-error) {
+    case ETIME:
+        return _("idle for too long");
+    case ESHUTDOWN:
+        return _("the daemon stops");
+    default:
+        return strerror(-error);
+    }
+}
+
+static void events_log_closed(struct log *log, enum log_level level, const char *peer, int error)
+{
+    if (error == 0)
+        log_write(log, level, _("Connection closed: %s"), peer);
+    else
+        log_write(log, level, _("Connection closed: %s (%s)"), peer, events_reason(error));
+    log_write(log, level, _("Task finished"));
+}
+
+void events_log(struct log *log, const struct conn *conn, enum conn_event event, int error)
+{
+    enum log_level level = conn->spoke ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+    char peer[NET_ADDR_STRLEN];
+    if (!log_enabled(log, level))
+        return;
+    (void)net_format_peer(&conn->peer, peer);
+    switch (event) {
+    case CONN_OPENED:
+        log_write(log, level, _("Connection from %s"), peer);
+        break;
+    case CONN_SPOKE:
+        if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* it has been said otherwise */
+            log_write(log, level, _("Connection from %s"), peer);
+        break;
+    case CONN_CLOSED:
+        events_log_closed(log, level, peer, error);
+        break;
+    }
+}
+
+void events_log_refused(struct log *log, int error)
+{
+    log_write(log, LOG_LEVEL_WARNING, _("Connection refused: %s"), strerror(-error));
+}

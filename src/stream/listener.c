@@ -1,0 +1,129 @@
+/*
+ * The generator, line by line:
+ *
+ *     def tcp_server(address, handler):            listener_start
+ *         while True:
+ *             yield 'recv', sock                   listener_wait
+ *             client, addr = sock.accept()         net_accept
+ *             tasks.append(handler(client, addr))  listener->take: conn_open in the end
+ */
+#include "stream/listener.h"
+
+#include <errno.h>
+
+enum {
+    LISTENER_BURST = 64,        /* accepted per turn, so that a flood of them starves nobody */
+    LISTENER_LAST_BURST = 4096, /* accepted at the end: a whole backlog, but not for ever */
+    LISTENER_PAUSE_MS = 100,    /* nobody tells us when descriptors are to be had again */
+};
+
+/*
+ * Whether accept(2) failed because of one connection that is gone already. All else is the
+ * machine's state, and trying again at once would spin.
+ */
+static bool listener_may_skip(int error)
+{
+    switch (-error) {
+    case ECONNABORTED:
+    case EPERM: /* a firewall rule */
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void listener_set_paused(struct listener *listener, bool paused, int error)
+{
+    if (listener->paused == paused)
+        return;
+    listener->paused = paused;
+    listener->on_event(listener, paused ? LISTENER_PAUSED : LISTENER_RESUMED, error);
+}
+
+/* Accepts one connection. Returns 0 when there may be more, or the errno that says why not. */
+static int listener_accept_one(struct listener *listener)
+{
+    union net_peer peer;
+    int fd = net_accept(listener->sock.fd, &peer);
+    if (fd < 0)
+        return listener_may_skip(fd) ? 0 : fd;
+    int rc = listener->take(listener, fd, &peer);
+    if (rc < 0)
+        listener->on_event(listener, LISTENER_REFUSED, rc);
+    return 0;
+}
+
+static struct yield listener_end(struct listener *listener)
+{
+    timer_close(&listener->timer, NULL);
+    sock_close(&listener->sock, NULL);
+    listener->on_event(listener, LISTENER_ENDED, 0);
+    return yield_done(&listener->task);
+}
+
+static struct yield listener_accept(struct task *task)
+{
+    struct listener *listener = container_of(task, struct listener, task);
+    int burst = listener->stopping ? LISTENER_LAST_BURST : LISTENER_BURST;
+    int rc = 0;
+    for (int i = 0; i < burst && rc == 0 && !listener->full(listener); i++)
+        rc = listener_accept_one(listener);
+    if (listener->stopping)
+        return listener_end(listener);
+    bool lacking = rc != 0 && rc != -EAGAIN;
+    listener_set_paused(listener, lacking, lacking ? rc : 0);
+    if (lacking)
+        return yield_sleep(task, &listener->timer, LISTENER_PAUSE_MS, listener_accept);
+    if (listener->full(listener)) {
+        listener->parked = true;
+        return yield_park(task, listener_accept);
+    }
+    return yield_recv(task, &listener->sock, listener_accept);
+}
+
+static struct yield listener_wait(struct task *task)
+{
+    struct listener *listener = container_of(task, struct listener, task);
+    if (listener->stopping) /* already: nobody would wake it */
+        return listener_accept(task);
+    return yield_recv(task, &listener->sock, listener_accept);
+}
+
+int listener_start(struct listener *listener, int fd)
+{
+    struct sched *sched = listener->sched;
+    int rc = sock_init(&listener->sock, sched->loop, &sched->waker, fd);
+    if (rc < 0)
+        return rc;
+    timer_init(&listener->timer, sched->loop, &sched->waker);
+    listener->parked = false;
+    listener->paused = false;
+    listener->stopping = false;
+    sched_spawn(sched, &listener->task, listener_wait);
+    return 0;
+}
+
+void listener_unpark(struct listener *listener)
+{
+    if (!listener->parked)
+        return;
+    listener->parked = false;
+    sched_wake(listener->sched, &listener->task);
+}
+
+void listener_stop(struct listener *listener)
+{
+    listener->stopping = true;
+    sock_wake(&listener->sock);
+    timer_wake(&listener->timer);
+    listener_unpark(listener);
+}

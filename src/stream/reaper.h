@@ -1,0 +1,39 @@
+/*
+ * reaper.h - the task that ends connections whose time is up.
+ *
+ * The connections of a loop are kept in the order in which they last moved a byte, so the first
+ * is the next to be idle for too long: one timer serves them all, and a connection pays for its
+ * timeout with a list link instead of a timer of its own. The order is exact to CONNS_PERIOD_MS,
+ * and so late may an end by idleness be; it is never early.
+ */
+#ifndef UVECHOD_REAPER_H
+#define UVECHOD_REAPER_H
+
+#include "stream/conn.h"
+#include "task/task.h"
+#include "task/timer.h"
+
+struct reaper {
+    struct task task;
+    struct timer timer; /* does not keep the loop running */
+    struct conns *conns;
+    unsigned idle_ms; /* without a byte in either direction; 0: for ever */
+    bool parked;      /* there is no connection to end, and the loop may sleep for ever */
+};
+
+/* How long a peer has to answer our FIN with its own before the connection is cut. */
+enum { REAPER_LINGER_MS = 2000 };
+
+/* Spawns the task on conns->sched. The caller has set conns and idle_ms. Cannot fail. */
+void reaper_start(struct reaper *reaper);
+
+/* To be called when somebody else has made connections linger: it then minds them as well. */
+void reaper_wake(struct reaper *reaper);
+
+/* To be called when a connection has been opened: a parked reaper then minds it. */
+void reaper_unpark(struct reaper *reaper);
+
+/* The task is not resumed again. The memory is the owner's when the loop has run once more. */
+void reaper_close(struct reaper *reaper);
+
+#endif

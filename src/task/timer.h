@@ -1,0 +1,41 @@
+/*
+ * timer.h - one uv_timer_t and the task that sleeps on it.
+ *
+ * The resource of yield_sleep(). A frame that sleeps embeds one; frames that never sleep do not
+ * pay for it.
+ */
+#ifndef UVECHOD_TIMER_H
+#define UVECHOD_TIMER_H
+
+#include "task/task.h"
+
+#include <uv.h>
+
+struct timer {
+    uv_timer_t uv;
+    struct waker *waker;
+    struct task *sleeper; /* NULL when nobody sleeps */
+};
+
+/*
+ * Sets up the timer on the loop. Cannot fail. A sleep keeps uv_run() from returning; a task that
+ * merely looks after others gives its timer to uv_unref().
+ */
+void timer_init(struct timer *timer, uv_loop_t *loop, struct waker *waker);
+
+/*
+ * Wakes the task after ms milliseconds, counted from the loop's time (uv_now). Returns 0, or
+ * -EBUSY if another task sleeps on this timer.
+ */
+int timer_wait(struct timer *timer, struct task *task, unsigned ms);
+
+/* Ends the sleep early; nothing happens if nobody sleeps. */
+void timer_wake(struct timer *timer);
+
+/*
+ * A sleeping task is forgotten, not woken. The memory is the owner's again when closed is called
+ * or, without one, when the loop has run once more.
+ */
+void timer_close(struct timer *timer, uv_close_cb closed);
+
+#endif

@@ -1,0 +1,205 @@
+/*
+ * descriptors.c: raising the limit and probing for what is free, with the real limit (lowered, and
+ * put back after each test) and with wrapped calls that answer what no machine here would.
+ */
+#include "os/descriptors.h"
+
+#include "unit/support.h"
+
+#include "os/net.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/resource.h>
+
+static struct {
+    struct rlimit before;
+    int fds;              /* open before the test */
+    int getrlimit_fails;  /* the call that fails: 1 for the first, 0 for none */
+    bool setrlimit_fails; /* as without the right to */
+    bool unlimited;       /* what getrlimit() says */
+    int dups;             /* calls of net_dup_above() */
+    int dup_fails;        /* the call that fails */
+    int sockets[2];
+} fix;
+
+int __real_getrlimit(int resource, struct rlimit *limit);
+int __wrap_getrlimit(int resource, struct rlimit *limit);
+int __real_setrlimit(int resource, const struct rlimit *limit);
+int __wrap_setrlimit(int resource, const struct rlimit *limit);
+int __real_net_dup_above(int fd, int lowest);
+int __wrap_net_dup_above(int fd, int lowest);
+
+int __wrap_getrlimit(int resource, struct rlimit *limit)
+{
+    if (fix.getrlimit_fails > 0 && --fix.getrlimit_fails == 0) {
+        errno = EFAULT;
+        return -1;
+    }
+    int rc = __real_getrlimit(resource, limit);
+    if (fix.unlimited)
+        limit->rlim_cur = limit->rlim_max = RLIM_INFINITY;
+    return rc;
+}
+
+int __wrap_setrlimit(int resource, const struct rlimit *limit)
+{
+    if (fix.setrlimit_fails || fix.unlimited) {
+        errno = EPERM;
+        return -1;
+    }
+    return __real_setrlimit(resource, limit);
+}
+
+int __wrap_net_dup_above(int fd, int lowest)
+{
+    if (++fix.dups == fix.dup_fails)
+        return -EMFILE;
+    return __real_net_dup_above(fd, lowest);
+}
+
+static int fixture_open(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    make_socketpair(fix.sockets);
+    fix.fds = count_fds();
+    return __real_getrlimit(RLIMIT_NOFILE, &fix.before);
+}
+
+static int fixture_close(void **state)
+{
+    (void)state;
+    assert_int_equal(__real_setrlimit(RLIMIT_NOFILE, &fix.before), 0);
+    assert_int_equal(count_fds(), fix.fds);
+    (void)close(fix.sockets[0]);
+    (void)close(fix.sockets[1]);
+    return 0;
+}
+
+static void lower_soft_limit(rlim_t soft)
+{
+    const struct rlimit limit = {.rlim_cur = soft, .rlim_max = fix.before.rlim_max};
+    assert_int_equal(__real_setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static rlim_t soft_limit(void)
+{
+    struct rlimit limit;
+    assert_int_equal(__real_getrlimit(RLIMIT_NOFILE, &limit), 0);
+    return limit.rlim_cur;
+}
+
+/* The lowest limit which leaves so many descriptors free. */
+static rlim_t limit_for(int free_ones)
+{
+    int limit = 0;
+    while (free_ones > 0)
+        free_ones -= !fd_is_open(limit++);
+    return (rlim_t)limit;
+}
+
+static void test_raises_soft_to_hard(void **state)
+{
+    (void)state;
+    rlim_t hard = fix.before.rlim_max;
+    lower_soft_limit(64);
+    assert_int_equal(descriptors_raise(), hard < INT_MAX ? (long)hard : INT_MAX);
+    assert_true(soft_limit() == hard);
+}
+
+static void test_unlimited_fits_an_int(void **state)
+{
+    (void)state;
+    fix.unlimited = true;
+    assert_int_equal(descriptors_raise(), INT_MAX);
+}
+
+static void test_what_there_is_will_do(void **state)
+{
+    (void)state;
+    lower_soft_limit(64);
+    fix.setrlimit_fails = true;
+    assert_int_equal(descriptors_raise(), 64);
+}
+
+static void test_a_limit_that_cannot_be_read(void **state)
+{
+    (void)state;
+    for (int call = 1; call <= 2; call++) {
+        fix.getrlimit_fails = call;
+        assert_int_equal(descriptors_raise(), -EFAULT);
+    }
+}
+
+static void test_probe_gives_all_back(void **state)
+{
+    (void)state;
+    assert_int_equal(descriptors_probe(fix.sockets[0]), 0);
+    assert_int_equal(fix.dups, DESCRIPTORS_LOOP);
+    assert_int_equal(count_fds(), fix.fds);
+}
+
+static void test_probe_fails_at_each_place(void **state)
+{
+    (void)state;
+    for (int place = 1; place <= DESCRIPTORS_LOOP; place++) {
+        fix.dups = 0;
+        fix.dup_fails = place;
+        assert_int_equal(descriptors_probe(fix.sockets[0]), -EMFILE);
+        assert_int_equal(fix.dups, place);
+        assert_int_equal(count_fds(), fix.fds);
+    }
+}
+
+/* Just enough is enough, and one less is not. */
+static void test_probe_at_the_limit(void **state)
+{
+    (void)state;
+    lower_soft_limit(limit_for(DESCRIPTORS_LOOP));
+    assert_int_equal(descriptors_probe(fix.sockets[0]), 0);
+    lower_soft_limit(limit_for(DESCRIPTORS_LOOP - 1));
+    assert_int_equal(descriptors_probe(fix.sockets[0]), -EMFILE);
+}
+
+/* Closes the standard descriptors whose bits are set, fills them; returns which are then open. */
+static unsigned fill_stdio(unsigned closed)
+{
+    int saved[3];
+    unsigned open_ones = 0;
+    for (int fd = 0; fd < 3; fd++) {
+        saved[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if ((closed & 1U << fd) != 0)
+            (void)close(fd);
+    }
+    descriptors_fill_stdio();
+    for (int fd = 0; fd < 3; fd++) {
+        open_ones |= fd_is_open(fd) ? 1U << fd : 0;
+        (void)dup2(saved[fd], fd);
+        (void)close(saved[fd]);
+    }
+    return open_ones;
+}
+
+/* Whichever of them were closed, none is afterwards, and no further one is left open. */
+static void test_stdio_is_filled(void **state)
+{
+    (void)state;
+    for (int fd = 0; fd < 3; fd++)
+        assert_true(fd_is_open(fd)); /* as test runners leave them */
+    for (unsigned closed = 0; closed < 8; closed++) {
+        assert_int_equal(fill_stdio(closed), 7);
+        assert_int_equal(count_fds(), fix.fds);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_raises_soft_to_hard),   FIXTURE_TEST(test_unlimited_fits_an_int),
+        FIXTURE_TEST(test_what_there_is_will_do), FIXTURE_TEST(test_a_limit_that_cannot_be_read),
+        FIXTURE_TEST(test_probe_gives_all_back),  FIXTURE_TEST(test_probe_fails_at_each_place),
+        FIXTURE_TEST(test_probe_at_the_limit),    FIXTURE_TEST(test_stdio_is_filled),
+    };
+    return RUN_TESTS("descriptors", tests);
+}

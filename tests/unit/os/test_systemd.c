@@ -1,0 +1,450 @@
+/*
+ * systemd.c: the sockets that are passed, and what the manager is told, with the real libsystemd
+ * and environment. Were a message to wait for its reader, the watchdog would end the test. Sockets
+ * are passed from descriptor 3 on, which main() therefore keeps free.
+ */
+#include "os/systemd.h"
+
+#include "unit/support.h"
+
+#include <errno.h>
+#include <signal.h>
+
+enum { PASSED_FD = 3, PASSED_MAX = 4 };
+
+static struct {
+    struct systemd systemd;
+    int first;
+    char **names;
+    int fds; /* open before the test */
+    char dir[32];
+    char path[128]; /* of the socket that is told */
+} fix;
+
+static int fixture_open(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    support_begin(); /* the environment of the test before is gone */
+    fix.fds = count_fds();
+    make_dir(fix.dir);
+    (void)snprintf(fix.path, sizeof fix.path, "%s/notify", fix.dir);
+    return 0;
+}
+
+static int fixture_close(void **state)
+{
+    (void)state;
+    remove_dir(fix.dir);
+    assert_int_equal(count_fds(), fix.fds);
+    return 0;
+}
+
+static void need_systemd(void)
+{
+    if (systemd_supported())
+        return;
+    print_message("this build has no libsystemd\n");
+    skip();
+}
+
+static void set(const char *name, const char *value)
+{
+    assert_int_equal(setenv(name, value, 1), 0);
+}
+
+static void set_number(const char *name, long value)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%ld", value);
+    set(name, text);
+}
+
+/* As systemd does it: not close-on-exec. */
+static void pass_sockets(int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_int_equal(socket(AF_UNIX, SOCK_STREAM, 0), PASSED_FD + i);
+    set_number("LISTEN_FDS", count);
+    set_number("LISTEN_PID", getpid());
+}
+
+static void close_sockets(int count)
+{
+    for (int i = 0; i < count; i++)
+        (void)close(PASSED_FD + i);
+}
+
+static int get_sockets(void)
+{
+    return systemd_sockets(&fix.first, &fix.names);
+}
+
+static bool is_cloexec(int fd)
+{
+    return (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0;
+}
+
+static void test_supported(void **state)
+{
+    (void)state;
+    assert_int_equal(systemd_supported(), UVECHOD_SYSTEMD);
+    systemd_free_names(NULL);
+}
+
+static void test_no_sockets(void **state)
+{
+    (void)state;
+    assert_int_equal(get_sockets(), 0);
+    set_number("LISTEN_PID", getpid());
+    assert_int_equal(get_sockets(), 0);
+}
+
+static void test_named_sockets(void **state)
+{
+    (void)state;
+    need_systemd();
+    pass_sockets(3);
+    set("LISTEN_FDNAMES", "web:uvechod.socket:");
+    assert_int_equal(get_sockets(), 3);
+    assert_int_equal(fix.first, PASSED_FD);
+    assert_string_equal(fix.names[0], "web");
+    assert_string_equal(fix.names[1], "uvechod.socket");
+    assert_string_equal(fix.names[2], "");
+    assert_null(fix.names[3]);
+    for (int i = 0; i < 3; i++)
+        assert_true(is_cloexec(PASSED_FD + i));
+    systemd_free_names(fix.names);
+    assert_int_equal(systemd_sockets(&fix.first, NULL), 3); /* asked again, not used up */
+    close_sockets(3);
+}
+
+static void test_sockets_without_names(void **state)
+{
+    (void)state;
+    need_systemd();
+    pass_sockets(1);
+    assert_int_equal(get_sockets(), 1);
+    assert_string_equal(fix.names[0], "unknown");
+    assert_null(fix.names[1]);
+    systemd_free_names(fix.names);
+    close_sockets(1);
+}
+
+/* The variables have been inherited: the sockets, if there are any, are none of ours. */
+static void test_sockets_of_another_process(void **state)
+{
+    (void)state;
+    pass_sockets(2);
+    set_number("LISTEN_PID", getppid());
+    assert_int_equal(get_sockets(), 0);
+    assert_int_equal(systemd_sockets(&fix.first, NULL), 0);
+    assert_false(is_cloexec(PASSED_FD));
+    close_sockets(2);
+}
+
+static void test_malformed_sockets(void **state)
+{
+    static const char *const words[] = {"", "x", "1x", "-1", "0", "1.5", " ", "one"};
+    (void)state;
+    need_systemd();
+    pass_sockets(1);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        set("LISTEN_FDS", words[i]);
+        assert_int_equal(get_sockets(), -EINVAL);
+        assert_int_equal(systemd_sockets(&fix.first, NULL), -EINVAL);
+    }
+    set("LISTEN_FDS", "2147483647");
+    assert_int_equal(get_sockets(), -EINVAL);
+    set("LISTEN_FDS", "99999999999999999999");
+    assert_true(get_sockets() < 0);
+    set("LISTEN_FDS", "1");
+    set("LISTEN_PID", "x");
+    assert_true(get_sockets() < 0);
+    close_sockets(1);
+}
+
+static void test_more_sockets_than_there_are(void **state)
+{
+    (void)state;
+    need_systemd();
+    pass_sockets(2);
+    set("LISTEN_FDS", "3");
+    assert_int_equal(get_sockets(), -EBADF);
+    set("LISTEN_FDS", "2");
+    set("LISTEN_FDNAMES", "one:two:three");
+    assert_int_equal(get_sockets(), -EINVAL);
+    close_sockets(2);
+}
+
+/* Opens, with a receiver at address, and tells something. */
+static int open_receiver(const char *address)
+{
+    int receiver = make_receiver(address);
+    set("NOTIFY_SOCKET", address);
+    assert_int_equal(systemd_open(&fix.systemd), 0);
+    assert_true(fix.systemd.notify_fd >= 0);
+    return receiver;
+}
+
+static void check_told(const char *address)
+{
+    int receiver = open_receiver(address);
+    assert_true(is_cloexec(fix.systemd.notify_fd));
+    systemd_notify(&fix.systemd, "READY=%d", 1);
+    systemd_notify(&fix.systemd, "STATUS=%s\nERRNO=%d", "text", 7);
+    expect_message(receiver, "READY=1");
+    expect_message(receiver, "STATUS=text\nERRNO=7");
+    expect_no_message(receiver);
+    systemd_close(&fix.systemd);
+    assert_int_equal(fix.systemd.notify_fd, -1);
+    systemd_notify(&fix.systemd, "too late");
+    expect_no_message(receiver);
+    systemd_close(&fix.systemd); /* twice is harmless */
+    (void)close(receiver);
+}
+
+static void test_notify_a_path(void **state)
+{
+    (void)state;
+    need_systemd();
+    check_told(fix.path);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+static void test_notify_an_abstract_address(void **state)
+{
+    char name[64];
+    (void)state;
+    need_systemd();
+    (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
+    check_told(name);
+}
+
+/* Nobody to tell is no mistake. */
+static void check_untold(void)
+{
+    assert_int_equal(systemd_open(&fix.systemd), 0);
+    assert_true(fix.systemd.notify_fd < 0);
+    assert_int_equal(fix.systemd.watchdog_us, 0);
+    systemd_notify(&fix.systemd, "READY=1");
+    systemd_close(&fix.systemd);
+    assert_int_equal(fix.systemd.notify_fd, -1);
+    assert_int_equal(count_fds(), fix.fds);
+}
+
+static void test_nobody_to_notify(void **state)
+{
+    (void)state;
+    memset(&fix.systemd, 0xa5, sizeof fix.systemd);
+    check_untold();
+}
+
+static void test_addresses_that_cannot_be_used(void **state)
+{
+    static const char *const words[] = {"",         "@", "/", "relative", "x@y", "vsock:2:1234",
+                                        "/dev/null"};
+    char text[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        set("NOTIFY_SOCKET", words[i]);
+        check_untold();
+    }
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = '\0';
+    for (int i = 0; i < 2; i++) {
+        text[0] = i == 0 ? '/' : '@';
+        set("NOTIFY_SOCKET", text);
+        check_untold();
+    }
+    set("NOTIFY_SOCKET", fix.path); /* does not exist */
+    check_untold();
+}
+
+/* A path counts from the root, whatever the directory we are started in. */
+static void test_a_relative_address(void **state)
+{
+    (void)state;
+    int receiver = make_receiver(fix.path);
+    int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(chdir(fix.dir), 0);
+    set("NOTIFY_SOCKET", "notify");
+    assert_int_equal(systemd_open(&fix.systemd), 0);
+    assert_true(fix.systemd.notify_fd < 0);
+    assert_int_equal(fchdir(here), 0);
+    (void)close(here);
+    (void)close(receiver);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+static void test_a_manager_that_is_gone_at_the_start(void **state)
+{
+    (void)state;
+    (void)close(make_receiver(fix.path));
+    set("NOTIFY_SOCKET", fix.path);
+    check_untold();
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+static void test_a_manager_that_goes(void **state)
+{
+    (void)state;
+    need_systemd();
+    int receiver = open_receiver(fix.path);
+    assert_ptr_not_equal(signal(SIGPIPE, SIG_DFL), SIG_ERR);
+    (void)close(receiver);
+    for (int i = 0; i < 3; i++)
+        assert_false(systemd_notify(&fix.systemd, "WATCHDOG=1"));
+    systemd_close(&fix.systemd);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+/* What fits into its queue arrives, in order and whole; the rest is lost. */
+/* It has made its socket anew, as one that was itself restarted. */
+static void test_a_manager_that_comes_back(void **state)
+{
+    (void)state;
+    need_systemd();
+    struct systemd systemd;
+    char name[64];
+    (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
+    int manager = make_receiver(name);
+    assert_int_equal(setenv("NOTIFY_SOCKET", name, 1), 0);
+    assert_int_equal(systemd_open(&systemd), 0);
+    (void)close(manager);
+    assert_false(systemd_notify(&systemd, "WATCHDOG=1"));
+    manager = make_receiver(name);
+    assert_true(systemd_notify(&systemd, "WATCHDOG=1"));
+    expect_message(manager, "WATCHDOG=1");
+    systemd_close(&systemd);
+    (void)close(manager);
+}
+
+static void test_a_manager_that_does_not_read(void **state)
+{
+    char buf[1024];
+    int number = 0;
+    (void)state;
+    need_systemd();
+    int receiver = open_receiver(fix.path);
+    for (int i = 0; i < 10000; i++)
+        systemd_notify(&fix.systemd, "STATUS=%d %400s", i, "x");
+    while (recv(receiver, buf, sizeof buf, MSG_DONTWAIT) > 0) {
+        assert_int_equal(strtol(buf + strlen("STATUS="), NULL, 10), number);
+        number++;
+    }
+    assert_between(number, 1, 9999);
+    systemd_notify(&fix.systemd, "WATCHDOG=1"); /* there is room again */
+    expect_message(receiver, "WATCHDOG=1");
+    systemd_close(&fix.systemd);
+    (void)close(receiver);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+/* Half an assignment would be another one. */
+static void test_what_is_too_long_is_not_told(void **state)
+{
+    char buf[1024];
+    (void)state;
+    need_systemd();
+    int receiver = open_receiver(fix.path);
+    systemd_notify(&fix.systemd, "STATUS=%0*d", 512 - 7, 0);
+    systemd_notify(&fix.systemd, "STATUS=%0*d", 5000, 0);
+    expect_no_message(receiver);
+    systemd_notify(&fix.systemd, "STATUS=%0*d", 511 - 7, 0);
+    assert_int_equal(strlen(receive_message(receiver, buf)), 511);
+    systemd_notify(&fix.systemd, "%s", ""); /* not a message either */
+    expect_no_message(receiver);
+    systemd_close(&fix.systemd);
+    (void)close(receiver);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+static void check_watchdog(uint64_t watchdog_us)
+{
+    fix.systemd.watchdog_us = 99;
+    assert_int_equal(systemd_open(&fix.systemd), 0);
+    assert_int_equal(fix.systemd.watchdog_us, watchdog_us);
+    systemd_close(&fix.systemd);
+}
+
+static void test_watchdog(void **state)
+{
+    (void)state;
+    need_systemd();
+    check_watchdog(0);
+    set("WATCHDOG_USEC", "3000000");
+    check_watchdog(3000000);
+    set_number("WATCHDOG_PID", getpid());
+    check_watchdog(3000000);
+    set("WATCHDOG_USEC", "1");
+    check_watchdog(1);
+    set("WATCHDOG_USEC", "8589934592000000");
+    check_watchdog(8589934592000000);
+}
+
+static void test_the_watchdog_of_another_process(void **state)
+{
+    (void)state;
+    set("WATCHDOG_USEC", "3000000");
+    set_number("WATCHDOG_PID", getppid());
+    check_watchdog(0);
+}
+
+/* No watchdog then, but the rest works. */
+static void test_a_malformed_watchdog(void **state)
+{
+    static const char *const words[] = {"",   "x",   "0", "1x",
+                                        "-1", "1.5", " ", "18446744073709551615"};
+    (void)state;
+    need_systemd();
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        set("WATCHDOG_USEC", words[i]);
+        fix.systemd.watchdog_us = 99;
+        assert_true(systemd_open(&fix.systemd) < 0);
+        assert_int_equal(fix.systemd.watchdog_us, 0);
+    }
+    set("WATCHDOG_USEC", "99999999999999999999");
+    int receiver = make_receiver(fix.path);
+    set("NOTIFY_SOCKET", fix.path);
+    assert_true(systemd_open(&fix.systemd) < 0);
+    assert_int_equal(fix.systemd.watchdog_us, 0);
+    systemd_notify(&fix.systemd, "READY=1");
+    expect_message(receiver, "READY=1");
+    systemd_close(&fix.systemd);
+    (void)close(receiver);
+    assert_int_equal(unlink(fix.path), 0);
+    (void)unsetenv("NOTIFY_SOCKET");
+    set("WATCHDOG_USEC", "3000000");
+    set("WATCHDOG_PID", "x");
+    assert_true(systemd_open(&fix.systemd) < 0);
+    assert_int_equal(fix.systemd.watchdog_us, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_supported),
+        FIXTURE_TEST(test_no_sockets),
+        FIXTURE_TEST(test_named_sockets),
+        FIXTURE_TEST(test_sockets_without_names),
+        FIXTURE_TEST(test_sockets_of_another_process),
+        FIXTURE_TEST(test_malformed_sockets),
+        FIXTURE_TEST(test_more_sockets_than_there_are),
+        FIXTURE_TEST(test_notify_a_path),
+        FIXTURE_TEST(test_notify_an_abstract_address),
+        FIXTURE_TEST(test_nobody_to_notify),
+        FIXTURE_TEST(test_addresses_that_cannot_be_used),
+        FIXTURE_TEST(test_a_relative_address),
+        FIXTURE_TEST(test_a_manager_that_is_gone_at_the_start),
+        FIXTURE_TEST(test_a_manager_that_goes),
+        FIXTURE_TEST(test_a_manager_that_comes_back),
+        FIXTURE_TEST(test_a_manager_that_does_not_read),
+        FIXTURE_TEST(test_what_is_too_long_is_not_told),
+        FIXTURE_TEST(test_watchdog),
+        FIXTURE_TEST(test_the_watchdog_of_another_process),
+        FIXTURE_TEST(test_a_malformed_watchdog),
+    };
+    close_sockets(PASSED_MAX); /* whatever has been inherited there */
+    return RUN_TESTS("systemd", tests);
+}

@@ -1,0 +1,755 @@
+/*
+ * options.c: every row of the table, good and bad, in each way of writing it. What options_parse()
+ * writes goes to memory. Names are resolved by a wrapped net_resolve() which knows a few of its
+ * own, so that no test asks the network; numeric addresses go to the real one.
+ */
+#include "options.h"
+
+#include "unit/support.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdlib.h>
+
+enum { ARGS_MAX = 160 };
+
+static struct {
+    struct options options;
+    char *out;
+    char *err;
+    enum options_outcome outcome;
+} run;
+
+int __real_net_resolve(const char *name, union net_addr *addrs, int max);
+int __wrap_net_resolve(const char *name, union net_addr *addrs, int max);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+unsigned __wrap_uv_available_parallelism(void);
+
+static bool calloc_fails;
+static unsigned cpus;
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return calloc_fails ? NULL : __real_calloc(count, size);
+}
+
+unsigned __wrap_uv_available_parallelism(void)
+{
+    return cpus;
+}
+
+/* A name of two addresses and one of none; every other word with a letter is unknown. */
+int __wrap_net_resolve(const char *name, union net_addr *addrs, int max)
+{
+    if (strcmp(name, "both.test") == 0) {
+        int count = __real_net_resolve("192.0.2.1", addrs, max);
+        return count + __real_net_resolve("2001:db8::1", addrs + count, max - count);
+    }
+    return strspn(name, "0123456789abcdef:.") == strlen(name) ? __real_net_resolve(name, addrs, max)
+                                                              : EAI_NONAME;
+}
+
+static void run_free(void)
+{
+    if (run.outcome == OPTIONS_RUN)
+        options_free(&run.options);
+    free(run.out);
+    free(run.err);
+    memset(&run, 0, sizeof run);
+}
+
+static void pass_no_socket(void)
+{
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDS");
+}
+
+static int run_teardown(void **state)
+{
+    (void)state;
+    calloc_fails = false;
+    pass_no_socket();
+    run_free();
+    return 0;
+}
+
+static enum options_outcome parse_argv(int argc, char **argv)
+{
+    size_t size;
+    run_free();
+    memset(&run.options, 0xa5, sizeof run.options); /* whatever the caller's stack holds */
+    FILE *out = open_memstream(&run.out, &size);
+    FILE *err = open_memstream(&run.err, &size);
+    assert_non_null(out);
+    assert_non_null(err);
+    run.outcome = options_parse(&run.options, argc, argv, out, err);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(fclose(err), 0);
+    return run.outcome;
+}
+
+/* Parses a command line; the arguments stand between blanks, and '' is an empty one. */
+static enum options_outcome parse(const char *line)
+{
+    static char copy[1024];
+    static char *argv[ARGS_MAX + 1];
+    int argc = 0;
+    char *rest = NULL;
+    assert_true(strlen(line) < sizeof copy);
+    strcpy(copy, line);
+    static char name[] = "uvechod", empty[] = "";
+    argv[argc++] = name;
+    for (char *arg = strtok_r(copy, " ", &rest); arg != NULL; arg = strtok_r(NULL, " ", &rest)) {
+        assert_true(argc < ARGS_MAX);
+        argv[argc++] = strcmp(arg, "''") == 0 ? empty : arg;
+    }
+    argv[argc] = NULL;
+    return parse_argv(argc, argv);
+}
+
+static const struct server_config *parse_good(const char *line)
+{
+    if (parse(line) != OPTIONS_RUN)
+        fail_msg("'%s' is refused: %s", line, run.err);
+    assert_string_equal(run.out, "");
+    assert_string_equal(run.err, "");
+    return &run.options.server;
+}
+
+/* Refused, in one line which contains each of the words (NULL: no further one). */
+static void parse_bad(const char *line, const char *word, const char *other)
+{
+    if (parse(line) != OPTIONS_ERROR)
+        fail_msg("'%s' is not refused", line);
+    assert_string_equal(run.out, "");
+    size_t len = strlen(run.err);
+    assert_true(len > 0);
+    assert_ptr_equal(strchr(run.err, '\n'), run.err + len - 1);
+    assert_memory_equal(run.err, "uvechod: ", 9);
+    if (strstr(run.err, word) == NULL || (other != NULL && strstr(run.err, other) == NULL))
+        fail_msg("'%s' is refused without naming %s, %s: %s", line, word, other, run.err);
+    assert_non_null(strstr(run.err, "Try 'uvechod --help'."));
+    assert_null(run.options.addrs);
+}
+
+static void check_prefix(const char *line, const char *prefix)
+{
+    const struct server_config *server = parse_good(line);
+    assert_int_equal(server->prefix_len, strlen(prefix));
+    assert_memory_equal(server->prefix, prefix, strlen(prefix));
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    const struct server_config *server = parse_good("");
+    assert_int_equal(server->endpoints.port, 25000);
+    assert_int_equal(server->endpoints.count, 0);
+    assert_null(server->endpoints.addrs);
+    assert_int_equal(server->endpoints.backlog, SOMAXCONN);
+    assert_int_equal(server->endpoints.socket_mode, 0666);
+    assert_int_equal(server->prefix_len, 4);
+    assert_memory_equal(server->prefix, "GOT:", 4);
+    assert_int_equal(server->chunk, 1000);
+    assert_int_equal(server->max_connections, 0);
+    assert_int_equal(server->idle_ms, 0);
+    assert_int_equal(server->drain_ms, 10000);
+    assert_int_equal(run.options.log_level, LOG_LEVEL_INFO);
+}
+
+static void test_port(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--port=0")->endpoints.port, 0);
+    assert_int_equal(parse_good("--port=65535")->endpoints.port, 65535);
+    assert_int_equal(parse_good("--port 7")->endpoints.port, 7);
+    assert_int_equal(parse_good("-p 7")->endpoints.port, 7);
+    assert_int_equal(parse_good("-p7")->endpoints.port, 7);
+    assert_int_equal(parse_good("-qp7")->endpoints.port, 7);
+    assert_int_equal(parse_good("--po=7")->endpoints.port, 7);
+    assert_int_equal(parse_good("--port=007")->endpoints.port, 7);
+    assert_int_equal(parse_good("--port=1 --port=2")->endpoints.port, 2);
+}
+
+static void test_chunk(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--chunk=1")->chunk, 1);
+    assert_int_equal(parse_good("--chunk=65536")->chunk, 65536);
+    assert_int_equal(parse_good("--chunk 999")->chunk, 999);
+    assert_int_equal(parse_good("--ch=2")->chunk, 2);
+    assert_int_equal(parse_good("--chunk=64k")->chunk, 65536);
+    assert_int_equal(parse_good("--chunk=1k")->chunk, 1024);
+    parse_bad("--chunk=65k", "--chunk: '65k'", "from 1 to 65536 bytes");
+    parse_bad("--chunk=1M", "--chunk: '1M'", "such as 1000 or 64k");
+    parse_bad("--chunk=1K", "--chunk: '1K'", NULL);
+    parse_bad("--chunk=1kk", "--chunk: '1kk'", NULL);
+    parse_bad("--chunk=k", "--chunk: 'k'", NULL);
+    parse_bad("--chunk=0k", "--chunk: '0k'", NULL);
+    parse_bad("--chunk=18014398509481985k", "--chunk: '18014398509481985k'", NULL); /* 2^64 + 1k */
+}
+
+static void test_times_have_units(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--idle-timeout=90")->idle_ms, 90000);
+    assert_int_equal(parse_good("--idle-timeout=90s")->idle_ms, 90000);
+    assert_int_equal(parse_good("--idle-timeout=15m")->idle_ms, 900000);
+    assert_int_equal(parse_good("--drain-timeout=2h")->drain_ms, 7200000);
+    assert_int_equal(parse_good("--drain-timeout=0h")->drain_ms, 0);
+    assert_int_equal(parse_good("--idle-timeout=1193h")->idle_ms, 4294800000);
+    parse_bad("--idle-timeout=1194h", "--idle-timeout: '1194h'", "from 0 to 4294966 seconds");
+    parse_bad("--idle-timeout=1ms", "--idle-timeout: '1ms'", "such as 90, 90s, 15m or 2h");
+    parse_bad("--drain-timeout=1k", "--drain-timeout: '1k'", NULL);
+    parse_bad("--backlog=1k", "--backlog: '1k'", NULL);
+    parse_bad("--port=1h", "--port: '1h'", NULL);
+}
+
+static void test_backlog(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--backlog=1")->endpoints.backlog, 1);
+    assert_int_equal(parse_good("--backlog 2147483647")->endpoints.backlog, INT_MAX);
+    assert_int_equal(parse_good("--ba=5")->endpoints.backlog, 5);
+}
+
+static void test_max_connections(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--max-connections=1")->max_connections, 1);
+    assert_int_equal(parse_good("--max-connections 2147483647")->max_connections, INT_MAX);
+    assert_int_equal(parse_good("--max=5")->max_connections, 5);
+}
+
+static void test_timeouts(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--idle-timeout=0")->idle_ms, 0);
+    assert_int_equal(parse_good("--idle-timeout=1")->idle_ms, 1000);
+    assert_int_equal(parse_good("--idle-timeout 4294966")->idle_ms, 4294966000U);
+    assert_int_equal(parse_good("--idle=60")->idle_ms, 60000);
+    assert_int_equal(parse_good("--idle=60")->drain_ms, 10000);
+    assert_int_equal(parse_good("--drain-timeout=0")->drain_ms, 0);
+    assert_int_equal(parse_good("--drain-timeout 3600")->drain_ms, 3600000);
+    assert_int_equal(parse_good("--drain=3")->drain_ms, 3000);
+    assert_int_equal(parse_good("--drain=3")->idle_ms, 0);
+}
+
+static void test_log_levels(void **state)
+{
+    static const struct {
+        const char *line;
+        enum log_level level;
+    } rows[] = {
+        {"-q", LOG_LEVEL_NOTICE},       {"--quiet", LOG_LEVEL_NOTICE}, {"-v", LOG_LEVEL_DEBUG},
+        {"--verbose", LOG_LEVEL_DEBUG}, {"-q -v", LOG_LEVEL_DEBUG},    {"-vq", LOG_LEVEL_NOTICE},
+        {"--q", LOG_LEVEL_NOTICE},      {"--verb", LOG_LEVEL_DEBUG},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        (void)parse_good(rows[i].line);
+        assert_int_equal(run.options.log_level, rows[i].level);
+    }
+}
+
+static void test_prefix(void **state)
+{
+    (void)state;
+    check_prefix("--prefix=X", "X");
+    check_prefix("--prefix abc", "abc");
+    check_prefix("--prefix=", "");
+    check_prefix("--prefix ''", "");
+    check_prefix("--prefix=--rfc862", "--rfc862");
+    check_prefix("--prefix --rfc862", "--rfc862");
+    check_prefix("--pre=a=b", "a=b");
+    check_prefix("--prefix=a --prefix=bc", "bc");
+}
+
+static void test_rfc862(void **state)
+{
+    (void)state;
+    check_prefix("--rfc862", "");
+    check_prefix("--rfc", "");
+    check_prefix("--prefix=X --rfc862", "");
+    check_prefix("--rfc862 --prefix=XY", "XY");
+}
+
+static void test_prefix_length(void **state)
+{
+    char longest[512] = "--prefix=";
+    char line[768];
+    (void)state;
+    memset(longest + strlen(longest), 'x', 255);
+    assert_int_equal(parse_good(longest)->prefix_len, 255);
+    (void)snprintf(line, sizeof line, "%sy", longest);
+    parse_bad(line, "--prefix", "255");
+    assert_non_null(strstr(run.err, "256"));
+}
+
+static void check_addr(size_t at, const char *text)
+{
+    char buf[NET_ADDR_STRLEN];
+    assert_true(at < run.options.server.endpoints.count);
+    assert_string_equal(net_format(&run.options.server.endpoints.addrs[at], buf), text);
+}
+
+static void test_bind(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--bind=127.0.0.1")->endpoints.count, 1);
+    check_addr(0, "127.0.0.1:0");
+    assert_int_equal(parse_good("--bind ::1")->endpoints.count, 1);
+    check_addr(0, "[::1]:0");
+    assert_int_equal(parse_good("-b ::1 -b127.0.0.2 --bi=::")->endpoints.count, 3);
+    check_addr(0, "[::1]:0");
+    check_addr(1, "127.0.0.2:0");
+    check_addr(2, "[::]:0");
+    assert_int_equal(parse_good("-b both.test -b 127.0.0.1")->endpoints.count, 3);
+    check_addr(0, "192.0.2.1:0");
+    check_addr(1, "[2001:db8::1]:0");
+    check_addr(2, "127.0.0.1:0");
+}
+
+static void test_bind_unix(void **state)
+{
+    char line[160] = "--bind=unix:/";
+    (void)state;
+    assert_int_equal(parse_good("--bind=unix:/run/s")->endpoints.count, 1);
+    check_addr(0, "unix:/run/s");
+    assert_int_equal(run.options.server.endpoints.addrs[0].sa.sa_family, AF_UNIX);
+    assert_int_equal(parse_good("-b unix:@name -b ::1 -bunix:s -b unix:unix:")->endpoints.count, 4);
+    check_addr(0, "unix:@name");
+    check_addr(1, "[::1]:0");
+    check_addr(2, "unix:s");
+    check_addr(3, "unix:unix:");
+    memset(line + strlen(line), 'x', 106);
+    assert_int_equal(parse_good(line)->endpoints.count, 1);
+    check_addr(0, line + strlen("--bind="));
+    strcat(line, "x");
+    parse_bad(line, "--bind", "longer than 107 bytes");
+    parse_bad("--bind=unix:", "--bind", "it is empty");
+    parse_bad("-b ::1 -b unix:", "--bind", "'unix:'");
+    parse_bad("--bind=UNIX:/run/s", "--bind", "UNIX:/run/s"); /* nor is it a name */
+}
+
+/* The kernel would choose a name that nobody knows. */
+static void test_bind_an_abstract_name_without_a_name(void **state)
+{
+    (void)state;
+    parse_bad("--bind=unix:@", "--bind", "it is empty");
+}
+
+static void test_socket_mode(void **state)
+{
+    static const char *const words[] = {"",    "8",   "0778", "1000",
+                                        "-1",  "+7",  "0x1f", "rw",
+                                        "0o7", "7.0", "u=rw", "77777777777777777777777"};
+    char line[64];
+    (void)state;
+    assert_int_equal(parse_good("--socket-mode=0")->endpoints.socket_mode, 0);
+    assert_int_equal(parse_good("--socket-mode=777")->endpoints.socket_mode, 0777);
+    assert_int_equal(parse_good("--socket-mode 0600")->endpoints.socket_mode, 0600);
+    assert_int_equal(parse_good("--soc=660")->endpoints.socket_mode, 0660);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        (void)snprintf(line, sizeof line, "--socket-mode=%s", words[i]);
+        parse_bad(line, "--socket-mode: '", "an octal number from 0 to 777");
+        assert_non_null(strstr(run.err, words[i]));
+    }
+}
+
+/* As systemd says it; whatever descriptor 3 is, only the number is asked for here. */
+static void pass_socket(const char *count, pid_t pid)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%ld", (long)pid);
+    assert_int_equal(setenv("LISTEN_PID", text, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDS", count, 1), 0);
+}
+
+/* Where to listen has been decided: said twice, it is a mistake, whichever option says it. */
+static void test_no_address_beside_passed_sockets(void **state)
+{
+    (void)state;
+    if (!UVECHOD_SYSTEMD)
+        skip();
+    int held = open("/dev/null", O_RDONLY | O_CLOEXEC); /* is 3, or 3 is open already */
+    pass_socket("1", getpid());
+    (void)parse_good("");
+    (void)parse_good("-v --socket-mode=600 --backlog=5 --prefix=x");
+    parse_bad("--port=25000", "--port: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-p0", "--port: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("--bind=127.0.0.1", "--bind: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-b unix:/run/s -q", "--bind: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-p 1 -b ::1", "--bind: systemd has passed", "systemctl edit uvechod.socket");
+    parse_bad("-b ::1 -p 1", "--port: systemd has passed", "systemctl edit uvechod.socket");
+    assert_int_equal(parse("-p 1 --help"), OPTIONS_DONE);
+    pass_socket("1", getppid()); /* another's */
+    assert_int_equal(parse_good("--port=7")->endpoints.port, 7);
+    pass_no_socket();
+    assert_int_equal(parse_good("--bind=::1")->endpoints.count, 1);
+    (void)close(held);
+}
+
+/* One socket for each address, however often and in whatever words it is named. */
+static void test_bind_twice(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("-b 1.2.3.4 -b ::1 -b 1.2.3.4 -b ::1")->endpoints.count, 2);
+    check_addr(0, "1.2.3.4:0");
+    check_addr(1, "[::1]:0");
+    assert_int_equal(parse_good("-b unix:/a -b unix:/a -b unix:/b")->endpoints.count, 2);
+    assert_int_equal(run.options.server.endpoints.may_lack, 0);
+}
+
+static void test_bind_is_bounded(void **state)
+{
+    char line[1024] = "";
+    (void)state;
+    for (int i = 0; i < 64; i++)
+        (void)snprintf(line + strlen(line), sizeof line - strlen(line), "-b 1.2.3.%d ", i);
+    assert_int_equal(parse_good(line)->endpoints.count, 64);
+    check_addr(63, "1.2.3.63:0");
+    strcat(line, "-b 5.6.7.8");
+    parse_bad(line, "--bind", "5.6.7.8");
+    assert_non_null(strstr(run.err, "64 are possible"));
+}
+
+static void test_bad_bind(void **state)
+{
+    (void)state;
+    parse_bad("--bind=nowhere.test", "--bind", "nowhere.test");
+    assert_non_null(strstr(run.err, gai_strerror(EAI_NONAME)));
+    parse_bad("-b 127.0.0.1 -b 1.2.3.4.5", "--bind", "1.2.3.4.5");
+    parse_bad("--bind=", "--bind", "''");
+}
+
+static void test_bind_without_memory(void **state)
+{
+    (void)state;
+    calloc_fails = true;
+    parse_bad("--bind=127.0.0.1", "--bind", gai_strerror(EAI_MEMORY));
+}
+
+/* What stands for each numeric option in a refusal: the bounds that were expected. */
+static void test_bad_numbers(void **state)
+{
+    static const struct {
+        const char *option;
+        const char *bounds;
+        const char *too_small;
+        const char *too_large;
+    } rows[] = {
+        {"port", "0 to 65535", "-1", "65536"},
+        {"chunk", "1 to 65536", "0", "65537"},
+        {"backlog", "1 to 2147483647", "0", "2147483648"},
+        {"max-connections", "1 to 2147483647", "0", "2147483648"},
+        {"idle-timeout", "0 to 4294966", "-1", "4294967"},
+        {"drain-timeout", "0 to 4294966", "-1", "4294967"},
+        {"workers", "0 to 64", "-1", "65"},
+    };
+    static const char *const words[] = {"abc",
+                                        "",
+                                        "12x",
+                                        "1.5",
+                                        "+1",
+                                        "0x10",
+                                        "-",
+                                        "1e3",
+                                        "-1",
+                                        "18446744073709551617",
+                                        "99999999999999999999"};
+    char line[128];
+    char option[32];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        (void)snprintf(option, sizeof option, "--%s", rows[i].option);
+        (void)snprintf(line, sizeof line, "%s=%s", option, rows[i].too_small);
+        parse_bad(line, option, rows[i].bounds);
+        (void)snprintf(line, sizeof line, "%s %s", option, rows[i].too_large);
+        parse_bad(line, option, rows[i].bounds);
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+            (void)snprintf(line, sizeof line, "%s=%s", option, words[w]);
+            parse_bad(line, option, rows[i].bounds);
+            assert_non_null(strstr(run.err, words[w]));
+        }
+    }
+}
+
+/* Blanks around a number, which the command line of parse() cannot hold. */
+static void test_blanks_are_no_part_of_a_number(void **state)
+{
+    static const char *const words[] = {"--port= 1", "--port=1 ", "--port=\t1", "--port=1\n"};
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char name[] = "uvechod";
+        char arg[16];
+        strcpy(arg, words[i]);
+        char *argv[] = {name, arg, NULL};
+        assert_int_equal(parse_argv(2, argv), OPTIONS_ERROR);
+        assert_non_null(strstr(run.err, "--port"));
+        /* One line, whatever the argument contains. */
+        assert_ptr_equal(strchr(run.err, '\n'), run.err + strlen(run.err) - 1);
+        assert_null(strchr(run.err, '\t'));
+    }
+}
+
+/* One per CPU is what uv_available_parallelism() says, but no more than there may be. */
+static void test_workers(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("")->workers, 1);
+    assert_int_equal(parse_good("--workers=1")->workers, 1);
+    assert_int_equal(parse_good("--workers 64")->workers, 64);
+    static const unsigned rows[][2] = {{1, 1}, {3, 3}, {64, 64}, {65, 64}, {1000, 64}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cpus = rows[i][0];
+        assert_int_equal(parse_good("--workers=0")->workers, rows[i][1]);
+    }
+}
+
+static void test_missing_values(void **state)
+{
+    static const char *const rows[][2] = {
+        {"--port", "PORT"},         {"--bind", "ADDRESS"},         {"--socket-mode", "MODE"},
+        {"--prefix", "TEXT"},       {"--chunk", "BYTES"},          {"--backlog", "N"},
+        {"--max-connections", "N"}, {"--idle-timeout", "SECONDS"}, {"--drain-timeout", "SECONDS"},
+        {"--workers", "N"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        parse_bad(rows[i][0], rows[i][0], rows[i][1]);
+    parse_bad("-p", "--port", "PORT");
+    parse_bad("-vb", "--bind", "ADDRESS");
+}
+
+static void test_superfluous_values(void **state)
+{
+    (void)state;
+    parse_bad("--rfc862=yes", "--rfc862: takes no value", "'--rfc862=yes'");
+    parse_bad("--quiet=1", "--quiet: takes no value", "'--quiet=1'");
+    parse_bad("--verbose=1", "--verbose: takes no value", "'--verbose=1'");
+    parse_bad("--help=me", "--help: takes no value", "'--help=me'");
+    parse_bad("--version=2", "--version: takes no value", "'--version=2'");
+}
+
+static void test_unknown_options(void **state)
+{
+    (void)state;
+    parse_bad("--colour", "--colour", "unknown");
+    parse_bad("--colour=red", "--colour", "unknown");
+    parse_bad("-x", "'-x'", "unknown");
+    parse_bad("-qx", "'-x'", "unknown");
+    parse_bad("-?", "'-?'", "unknown");
+    parse_bad("-:", "'-:'", "unknown");
+    parse_bad("--p=1", "--p=1", "ambiguous"); /* port or prefix */
+    parse_bad("--ver", "--ver", "ambiguous"); /* verbose or version */
+    parse_bad("--b=1", "--b=1", "ambiguous"); /* bind or backlog */
+}
+
+/* What other daemons have is answered by what to do instead. */
+static void test_options_of_other_daemons(void **state)
+{
+    (void)state;
+    parse_bad("-d", "unknown option '-d'", "foreground");
+    parse_bad("-qD", "unknown option '-D'", "foreground");
+    parse_bad("--daemon", "unknown option '--daemon'", "foreground");
+    parse_bad("--config=/etc/uvechod.conf", "unknown option '--config':", "configuration file");
+    parse_bad("-c /etc/uvechod.conf", "unknown option '-c'", "configuration file");
+    parse_bad("--user nobody", "unknown option '--user'", "uvechod.service");
+    parse_bad("--pid-file=/run/x", "unknown option '--pid-file'", "PID file");
+    parse_bad("--log=/tmp/x", "unknown option '--log'", "standard error");
+    parse_bad("--listen=::1", "unknown option '--listen'", "--bind");
+    parse_bad("--threads=4", "unknown option '--threads'", "--workers");
+    parse_bad("--maxconn=4", "unknown option '--maxconn'", "--max-connections");
+    parse_bad("--timeout=4", "unknown option '--timeout'", "--idle-timeout");
+    parse_bad("--udp", "unknown option '--udp'", "UDP");
+    parse_bad("--daemo", "'--daemo'", "unknown or ambiguous"); /* only whole names are known */
+}
+
+static void test_stray_arguments(void **state)
+{
+    (void)state;
+    parse_bad("25000", "'25000'", NULL);
+    parse_bad("stray --port=1", "'stray'", NULL);
+    parse_bad("-q -- --port=1", "'--port=1'", NULL);
+    parse_bad("''", "''", NULL);
+    parse_bad("-", "'-'", NULL);
+    parse_bad("-b 127.0.0.1 stray", "'stray'", NULL);
+    assert_int_equal(parse("--"), OPTIONS_RUN);
+}
+
+/* The first mistake is the one that is told, and nothing after it is looked at. */
+static void test_the_first_mistake_counts(void **state)
+{
+    (void)state;
+    parse_bad("--port=x --chunk=y --help", "--port", "'x'");
+    assert_null(strstr(run.err, "chunk"));
+}
+
+static void test_help_lists_every_option(void **state)
+{
+    static const char *const texts[] = {
+        "-p, --port=PORT",
+        "-b, --bind=ADDRESS",
+        "--socket-mode=MODE",
+        "unix:/path",
+        "unix:@abstract",
+        "(0666)",
+        "--prefix=TEXT",
+        "--chunk=BYTES",
+        "--rfc862",
+        "--backlog=N",
+        "--max-connections=N",
+        "--idle-timeout=SECONDS",
+        "--drain-timeout=SECONDS",
+        "--workers=N",
+        "-q, --quiet",
+        "-v, --verbose",
+        "-h, --help",
+        "-V, --version",
+        "(25000)",
+        "(GOT:)",
+        "(1000)",
+        "(SOMAXCONN)",
+        "(10)",
+    };
+    static const char *const lines[] = {"--help", "-h", "--he", "-qh", "--port=1 --help"};
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_int_equal(parse(lines[i]), OPTIONS_DONE);
+        assert_string_equal(run.err, "");
+        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+            if (strstr(run.out, texts[t]) == NULL)
+                fail_msg("no %s in:\n%s", texts[t], run.out);
+    }
+}
+
+/* Fits a terminal, and its right column stands straight. */
+static void test_help_is_tidy(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--help"), OPTIONS_DONE);
+    assert_int_equal(run.out[strlen(run.out) - 1], '\n');
+    assert_null(strstr(strstr(run.out, "--bind") + 1, "--bind")); /* but in its first row */
+    char *rest = NULL;
+    int rows = 0;
+    for (char *line = strtok_r(run.out, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        assert_true(strlen(line) <= 88);
+        assert_int_not_equal(line[strlen(line) - 1], ' ');
+        if (line[0] != ' ')
+            continue;
+        assert_memory_equal(line + 29, "  ", 2);
+        assert_int_not_equal(line[31], ' ');
+        rows++;
+    }
+    assert_true(rows >= 14);
+}
+
+static void test_version(void **state)
+{
+    static const char *const lines[] = {"--version", "-V", "--vers", "-b 127.0.0.1 -V"};
+    char expected[128];
+    (void)state;
+    (void)snprintf(expected, sizeof expected, "uvechod %s (libuv %s, %s systemd)\n",
+                   UVECHOD_VERSION, uv_version_string(), UVECHOD_SYSTEMD ? "with" : "without");
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_int_equal(parse(lines[i]), OPTIONS_DONE);
+        assert_string_equal(run.err, "");
+        assert_string_equal(run.out, expected);
+        assert_null(run.options.addrs);
+    }
+}
+
+/* Help that nobody could read is a failure, in one line that says why. */
+static void test_unwritable_output(void **state)
+{
+    static const char *const args[] = {"--help", "--version"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char name[] = "uvechod";
+        char arg[16];
+        strcpy(arg, args[i]);
+        char *argv[] = {name, arg, NULL};
+        char *text = NULL;
+        size_t size;
+        FILE *full = fopen("/dev/full", "w");
+        FILE *err = open_memstream(&text, &size);
+        assert_non_null(full);
+        assert_int_equal(options_parse(&run.options, 2, argv, full, err), OPTIONS_FAILED);
+        (void)fclose(full);
+        (void)fclose(err);
+        assert_non_null(strstr(text, strerror(ENOSPC)));
+        assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+        free(text);
+    }
+}
+
+/* getopt_long(3) keeps its place in globals: an earlier parse must not show in a later one. */
+static void test_parsing_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        parse_bad("-qvx --port=1", "'-x'", NULL); /* left amid a cluster of short options */
+        assert_int_equal(parse_good("-qp7")->endpoints.port, 7);
+        assert_int_equal(parse_good("")->endpoints.port, 25000);
+        assert_int_equal(parse("--port=1 --help -q"), OPTIONS_DONE);
+        parse_bad("--port", "--port", "PORT");
+        assert_int_equal(parse_good("-b 127.0.0.1 --port=9")->endpoints.port, 9);
+        assert_int_equal(run.options.server.endpoints.count, 1);
+    }
+}
+
+static void test_freeing_twice_is_harmless(void **state)
+{
+    (void)state;
+    (void)parse_good("-b 127.0.0.1");
+    options_free(&run.options);
+    options_free(&run.options);
+}
+
+#define OPTIONS_TEST(test) cmocka_unit_test_teardown(test, run_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        OPTIONS_TEST(test_defaults),
+        OPTIONS_TEST(test_port),
+        OPTIONS_TEST(test_chunk),
+        OPTIONS_TEST(test_times_have_units),
+        OPTIONS_TEST(test_backlog),
+        OPTIONS_TEST(test_max_connections),
+        OPTIONS_TEST(test_timeouts),
+        OPTIONS_TEST(test_log_levels),
+        OPTIONS_TEST(test_prefix),
+        OPTIONS_TEST(test_rfc862),
+        OPTIONS_TEST(test_prefix_length),
+        OPTIONS_TEST(test_bind),
+        OPTIONS_TEST(test_bind_unix),
+        OPTIONS_TEST(test_bind_an_abstract_name_without_a_name),
+        OPTIONS_TEST(test_socket_mode),
+        OPTIONS_TEST(test_no_address_beside_passed_sockets),
+        OPTIONS_TEST(test_bind_twice),
+        OPTIONS_TEST(test_bind_is_bounded),
+        OPTIONS_TEST(test_bad_bind),
+        OPTIONS_TEST(test_bind_without_memory),
+        OPTIONS_TEST(test_bad_numbers),
+        OPTIONS_TEST(test_blanks_are_no_part_of_a_number),
+        OPTIONS_TEST(test_workers),
+        OPTIONS_TEST(test_missing_values),
+        OPTIONS_TEST(test_superfluous_values),
+        OPTIONS_TEST(test_unknown_options),
+        OPTIONS_TEST(test_options_of_other_daemons),
+        OPTIONS_TEST(test_stray_arguments),
+        OPTIONS_TEST(test_the_first_mistake_counts),
+        OPTIONS_TEST(test_help_lists_every_option),
+        OPTIONS_TEST(test_help_is_tidy),
+        OPTIONS_TEST(test_version),
+        OPTIONS_TEST(test_unwritable_output),
+        OPTIONS_TEST(test_parsing_again),
+        OPTIONS_TEST(test_freeing_twice_is_harmless),
+    };
+    return RUN_TESTS("options", tests);
+}

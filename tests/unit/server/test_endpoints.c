@@ -1,0 +1,642 @@
+/*
+ * endpoints.c: which addresses are listened on, which sockets are taken over, and what becomes of
+ * failures. net_listen(), net_local() and net_close() are wrapped and play a machine whose
+ * descriptors are mere numbers; the tests of what the kernel or the file system does let them
+ * through to the real one, on the loopback interface and in a directory of their own.
+ */
+#include "server/endpoints.h"
+
+#include "unit/support.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum {
+    FIRST_FD = 1000,
+    CALLS_MAX = 64,
+    FREE_PORT = 40000,
+    PORT_TRIES = 16,
+    BACKLOG = 17,
+    MODE = 0640,
+    PASSED_FD = 500
+};
+
+static struct {
+    bool real;
+    bool calloc_fails;
+    bool local_fails;
+    int results[CALLS_MAX];              /* of each net_listen(): 0 for a descriptor */
+    int always;                          /* what all of them are from the second address on */
+    union net_addr requested[CALLS_MAX]; /* what they were asked for */
+    int calls;
+    int open; /* descriptors given and not closed */
+    int free_port;
+    int fds; /* open before the test */
+    char dir[32];
+    char path[64]; /* of the Unix socket in it */
+    struct endpoints endpoints;
+} fix;
+
+int __real_net_listen(const union net_addr *addr, int backlog, mode_t mode);
+int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode);
+int __real_net_local(int fd, union net_addr *addr);
+int __wrap_net_local(int fd, union net_addr *addr);
+void __real_net_close(int fd);
+void __wrap_net_close(int fd);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode)
+{
+    if (fix.real)
+        return __real_net_listen(addr, backlog, mode);
+    assert_true(fix.calls < CALLS_MAX);
+    assert_int_equal(backlog, BACKLOG);
+    assert_int_equal(mode, MODE);
+    fix.requested[fix.calls] = *addr;
+    int rc = fix.results[fix.calls++];
+    if (rc == 0 && fix.always < 0 && fix.open > 0)
+        rc = fix.always;
+    if (rc < 0)
+        return rc;
+    fix.open++;
+    return FIRST_FD + fix.calls - 1;
+}
+
+int __wrap_net_local(int fd, union net_addr *addr)
+{
+    if (fix.real)
+        return __real_net_local(fd, addr);
+    if (fix.local_fails)
+        return -ENOBUFS;
+    *addr = fix.requested[fd - FIRST_FD];
+    if (net_port(addr) == 0)
+        net_set_port(addr, (uint16_t)fix.free_port++); /* each such socket gets another one */
+    return 0;
+}
+
+void __wrap_net_close(int fd)
+{
+    if (fix.real) {
+        __real_net_close(fd);
+        return;
+    }
+    assert_between(fd, FIRST_FD, FIRST_FD + CALLS_MAX);
+    fix.open--;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fix.calloc_fails ? NULL : __real_calloc(count, size);
+}
+
+static int fixture_open(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    memset(&fix.endpoints, 0xa5, sizeof fix.endpoints);
+    fix.free_port = FREE_PORT;
+    return 0;
+}
+
+static int fixture_close(void **state)
+{
+    (void)state;
+    endpoints_close(&fix.endpoints);
+    assert_int_equal(fix.open, 0);
+    assert_null(fix.endpoints.list);
+    return 0;
+}
+
+static union net_addr addr_of(const char *text)
+{
+    union net_addr addr;
+    assert_int_equal(net_resolve(text, &addr, 1), 1);
+    return addr;
+}
+
+static int open_config(const union net_addr *addrs, size_t count, uint16_t port)
+{
+    const struct endpoints_config config = {
+        .addrs = addrs, .count = count, .port = port, .backlog = BACKLOG, .socket_mode = MODE};
+    return endpoints_open(&fix.endpoints, &config);
+}
+
+static int open_default(uint16_t port)
+{
+    return open_config(NULL, 0, port);
+}
+
+/* Opens 127.0.0.1, ::1 and 127.0.0.2. */
+static int open_named(uint16_t port)
+{
+    const union net_addr addrs[] = {addr_of("127.0.0.1"), addr_of("::1"), addr_of("127.0.0.2")};
+    return open_config(addrs, 3, port);
+}
+
+static void check_addr(const union net_addr *addr, const char *expected)
+{
+    char text[NET_ADDR_STRLEN];
+    assert_string_equal(net_format(addr, text), expected);
+}
+
+/* After a failure: the address is told, and nothing is open. */
+static void check_failed(const char *expected)
+{
+    check_addr(&fix.endpoints.failed, expected);
+    assert_int_equal(fix.endpoints.count, 0);
+    assert_int_equal(fix.open, 0);
+}
+
+static void test_both_families_by_default(void **state)
+{
+    (void)state;
+    assert_int_equal(open_default(25000), 0);
+    assert_int_equal(fix.endpoints.count, 2);
+    assert_int_equal(fix.endpoints.list[0].fd, FIRST_FD);
+    assert_int_equal(fix.endpoints.list[1].fd, FIRST_FD + 1);
+    assert_int_equal(fix.calls, 2);
+    check_addr(&fix.requested[0], "0.0.0.0:25000");
+    check_addr(&fix.requested[1], "[::]:25000");
+}
+
+static void test_named_addresses(void **state)
+{
+    (void)state;
+    assert_int_equal(open_named(7), 0);
+    assert_int_equal(fix.endpoints.count, 3);
+    check_addr(&fix.requested[0], "127.0.0.1:7");
+    check_addr(&fix.requested[1], "[::1]:7");
+    check_addr(&fix.requested[2], "127.0.0.2:7");
+}
+
+/* The port that the first one got, for all of them. */
+static void test_a_free_port_is_shared(void **state)
+{
+    (void)state;
+    assert_int_equal(open_named(0), 0);
+    check_addr(&fix.requested[0], "127.0.0.1:0");
+    check_addr(&fix.requested[1], "[::1]:40000");
+    check_addr(&fix.requested[2], "127.0.0.2:40000");
+}
+
+static void test_a_free_port_without_ipv4(void **state)
+{
+    (void)state;
+    fix.results[0] = -EAFNOSUPPORT;
+    assert_int_equal(open_default(0), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    check_addr(&fix.requested[1], "[::]:0");
+}
+
+/* Free for the first, taken for the second: starts over with another port, nothing left open. */
+static void test_a_port_that_is_not_free_for_all(void **state)
+{
+    (void)state;
+    fix.results[1] = -EADDRINUSE;
+    fix.results[4] = -EADDRINUSE;
+    assert_int_equal(open_named(0), 0);
+    assert_int_equal(fix.calls, 8);
+    check_addr(&fix.requested[2], "127.0.0.1:0");
+    check_addr(&fix.requested[3], "[::1]:40001");
+    check_addr(&fix.requested[4], "127.0.0.2:40001");
+    check_addr(&fix.requested[7], "127.0.0.2:40002");
+    assert_int_equal(fix.endpoints.count, 3);
+    assert_int_equal(fix.open, 3);
+    assert_int_equal(fix.endpoints.list[0].fd, FIRST_FD + 5);
+}
+
+static void test_it_gives_up_on_a_port_some_time(void **state)
+{
+    (void)state;
+    fix.always = -EADDRINUSE;
+    assert_int_equal(open_named(0), -EADDRINUSE);
+    assert_int_equal(fix.calls, 2 * (1 + PORT_TRIES));
+    check_failed("[::1]:40016");
+}
+
+static void test_a_port_in_use_is_told_at_once(void **state)
+{
+    (void)state;
+    fix.results[1] = -EADDRINUSE;
+    assert_int_equal(open_named(25000), -EADDRINUSE);
+    assert_int_equal(fix.calls, 2);
+    check_failed("[::1]:25000");
+}
+
+static void test_the_default_in_use(void **state)
+{
+    (void)state;
+    fix.results[0] = -EADDRINUSE;
+    assert_int_equal(open_default(25000), -EADDRINUSE);
+    assert_int_equal(fix.calls, 1);
+    check_failed("0.0.0.0:25000");
+}
+
+/* Either family may be missing, but only if nobody has asked for it, and not both. */
+static void test_a_family_may_be_missing(void **state)
+{
+    static const int errors[] = {-EAFNOSUPPORT, -EADDRNOTAVAIL};
+    (void)state;
+    for (int missing = 0; missing < 2; missing++)
+        for (int e = 0; e < 2; e++) {
+            fix.calls = 0;
+            memset(fix.results, 0, sizeof fix.results);
+            fix.results[missing] = errors[e];
+            assert_int_equal(open_default(25000), 0);
+            assert_int_equal(fix.endpoints.count, 1);
+            assert_int_equal(fix.endpoints.list[0].fd, FIRST_FD + 1 - missing);
+            endpoints_close(&fix.endpoints);
+            assert_int_equal(fix.open, 0);
+        }
+}
+
+static void test_both_families_are_missing(void **state)
+{
+    (void)state;
+    fix.results[0] = fix.results[1] = -EAFNOSUPPORT;
+    assert_int_equal(open_default(25000), -EAFNOSUPPORT);
+    check_failed("[::]:25000");
+}
+
+static void test_a_named_family_must_not_be_missing(void **state)
+{
+    (void)state;
+    fix.results[1] = -EAFNOSUPPORT;
+    assert_int_equal(open_named(25000), -EAFNOSUPPORT);
+    check_failed("[::1]:25000");
+}
+
+static void test_other_errors_of_the_default(void **state)
+{
+    (void)state;
+    fix.results[1] = -EACCES;
+    assert_int_equal(open_default(7), -EACCES);
+    check_failed("[::]:7");
+}
+
+static void test_the_last_address_fails(void **state)
+{
+    (void)state;
+    fix.results[2] = -EADDRNOTAVAIL;
+    assert_int_equal(open_named(7), -EADDRNOTAVAIL);
+    check_failed("127.0.0.2:7");
+    assert_int_equal(fix.calls, 3);
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    fix.calloc_fails = true;
+    assert_int_equal(open_default(7), -ENOMEM);
+    assert_int_equal(fix.endpoints.count, 0);
+    assert_int_equal(fix.endpoints.failed.sa.sa_family, AF_INET);
+    assert_int_equal(fix.calls, 0);
+}
+
+/* Not knowing the port of the first, the others take free ones themselves. */
+static void test_a_port_that_cannot_be_asked(void **state)
+{
+    (void)state;
+    fix.local_fails = true;
+    assert_int_equal(open_named(0), 0);
+    check_addr(&fix.requested[2], "127.0.0.2:0");
+}
+
+static void test_what_was_taken_over_is_not_closed(void **state)
+{
+    (void)state;
+    assert_int_equal(open_named(7), 0);
+    fix.endpoints.list[1].fd = -1;
+    endpoints_close(&fix.endpoints);
+    assert_int_equal(fix.open, 1);
+    fix.open = 0;
+    endpoints_close(&fix.endpoints); /* twice is harmless */
+}
+
+static void test_real_addresses_share_a_port(void **state)
+{
+    (void)state;
+    int fds = count_fds();
+    union net_addr addrs[] = {addr_of("127.0.0.1"), addr_of("127.0.0.2")};
+    union net_addr local[2];
+    fix.real = true;
+    assert_int_equal(open_config(addrs, 2, 0), 0);
+    assert_int_equal(count_fds(), fds + 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(net_local(fix.endpoints.list[i].fd, &local[i]), 0);
+    assert_int_not_equal(net_port(&local[0]), 0);
+    assert_int_equal(net_port(&local[0]), net_port(&local[1]));
+    endpoints_close(&fix.endpoints);
+    assert_int_equal(count_fds(), fds);
+}
+
+/* One that can only be listened on once, and so is in use whatever the port. */
+static void test_a_real_port_in_use(void **state)
+{
+    (void)state;
+    int fds = count_fds();
+    union net_addr addrs[] = {addr_of("127.0.0.1"), addr_of("127.0.0.1")};
+    fix.real = true;
+    assert_int_equal(open_config(addrs, 2, 0), -EADDRINUSE);
+    assert_int_equal(count_fds(), fds);
+}
+
+/* Real sockets, Unix ones in a directory of their own. */
+static int real_open(void **state)
+{
+    (void)fixture_open(state);
+    fix.real = true;
+    fix.fds = count_fds();
+    make_dir(fix.dir);
+    (void)snprintf(fix.path, sizeof fix.path, "%s/socket", fix.dir);
+    return 0;
+}
+
+static int real_close(void **state)
+{
+    (void)fixture_close(state);
+    remove_dir(fix.dir);
+    assert_int_equal(count_fds(), fix.fds);
+    return 0;
+}
+
+static union net_addr unix_addr(const char *path)
+{
+    union net_addr addr;
+    assert_int_equal(net_unix(path, &addr), 0);
+    return addr;
+}
+
+/* Opens one Unix socket, whose listening somebody else sees to, who then ends. */
+static void open_and_end_listening(void)
+{
+    union net_addr addr = unix_addr(fix.path);
+    assert_int_equal(open_config(&addr, 1, 25000), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    __real_net_close(fix.endpoints.list[0].fd);
+    fix.endpoints.list[0].fd = -1;
+}
+
+static int make_listener(const char *path)
+{
+    union net_addr addr = path == NULL ? addr_of("127.0.0.1") : unix_addr(path);
+    int fd = __real_net_listen(&addr, 1, 0600);
+    assert_return_code(fd, -fd);
+    return fd;
+}
+
+static bool file_exists(void)
+{
+    return access(fix.path, F_OK) == 0;
+}
+
+/* Unix sockets have no port: the free one is the first other's. */
+static void test_real_kinds_together(void **state)
+{
+    char name[64];
+    struct stat file;
+    (void)state;
+    (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
+    const union net_addr addrs[] = {unix_addr(fix.path), addr_of("127.0.0.1"), unix_addr(name),
+                                    addr_of("127.0.0.2")};
+    assert_int_equal(open_config(addrs, 4, 0), 0);
+    const struct endpoint *list = fix.endpoints.list;
+    assert_int_equal(fix.endpoints.count, 4);
+    assert_memory_equal(&list[0].bound, &addrs[0], sizeof addrs[0].un);
+    assert_memory_equal(&list[2].bound, &addrs[2], sizeof addrs[2].un);
+    assert_int_equal(lstat(fix.path, &file), 0);
+    assert_int_equal(file.st_mode & 07777, MODE);
+    assert_int_equal(list[0].inode, file.st_ino);
+    for (int i = 0; i < 4; i++) {
+        assert_false(list[i].connected);
+        assert_null(list[i].name);
+        assert_int_equal(net_inspect(list[i].fd), NET_LISTENING);
+        assert_true(i == 0 || list[i].inode == 0);
+    }
+    assert_int_not_equal(net_port(&list[1].bound), 0);
+    assert_int_equal(net_port(&list[1].bound), net_port(&list[3].bound));
+    endpoints_close(&fix.endpoints);
+    assert_false(file_exists());
+    assert_int_equal(count_fds(), fix.fds);
+}
+
+static void test_the_file_goes_although_the_socket_was_taken_over(void **state)
+{
+    (void)state;
+    open_and_end_listening();
+    assert_true(file_exists());
+    endpoints_close(&fix.endpoints);
+    assert_false(file_exists());
+    open_and_end_listening();
+    assert_int_equal(unlink(fix.path), 0); /* somebody was faster */
+    endpoints_close(&fix.endpoints);
+}
+
+/* Another file has taken its place: a socket that was made elsewhere, or none at all. */
+static void test_a_file_that_is_not_ours_any_more_stays(void **state)
+{
+    char other[64];
+    (void)state;
+    (void)snprintf(other, sizeof other, "%s/other", fix.dir);
+    open_and_end_listening();
+    int fd = make_listener(other);
+    assert_int_equal(rename(other, fix.path), 0);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    __real_net_close(fd);
+    assert_int_equal(unlink(fix.path), 0);
+    open_and_end_listening();
+    fd = open(other, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_int_equal(rename(other, fix.path), 0);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    __real_net_close(fd);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+/* Until a new file would be younger than ours: a tick of the kernel's clock. */
+static void wait_for_a_later_file_time(void)
+{
+    struct stat file;
+    struct timespec now;
+    assert_int_equal(lstat(fix.path, &file), 0);
+    do
+        assert_int_equal(clock_gettime(CLOCK_REALTIME_COARSE, &now), 0);
+    while (now.tv_sec == file.st_mtim.tv_sec && now.tv_nsec <= file.st_mtim.tv_nsec);
+}
+
+/* A successor that has started while we drained: its file may even have got our inode's number. */
+static void test_the_file_of_a_successor_stays(void **state)
+{
+    (void)state;
+    open_and_end_listening();
+    wait_for_a_later_file_time();
+    int fd = make_listener(fix.path);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    __real_net_close(fd);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+/* What was opened before the address that failed leaves no file behind. */
+static void test_a_failure_removes_the_files(void **state)
+{
+    char text[NET_ADDR_STRLEN];
+    (void)state;
+    const union net_addr addrs[] = {unix_addr(fix.path), unix_addr("/tmp/no-such-directory/s")};
+    assert_int_equal(open_config(addrs, 2, 25000), -ENOENT);
+    assert_string_equal(net_format(&fix.endpoints.failed, text), "unix:/tmp/no-such-directory/s");
+    assert_int_equal(fix.endpoints.count, 0);
+    assert_false(file_exists());
+    assert_int_equal(count_fds(), fix.fds);
+}
+
+static const char *const passed_names[] = {"one", "two", "three", "four"};
+
+/* Puts the descriptors where systemd would: one after the other. */
+static void pass(const int *fds, int count)
+{
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(dup3(fds[i], PASSED_FD + i, O_CLOEXEC), PASSED_FD + i);
+        (void)close(fds[i]);
+    }
+}
+
+/* As many names as are asked for, of one, two, three, four. */
+static char **make_names(int count)
+{
+    char **names = __real_calloc((size_t)count + 1, sizeof *names);
+    assert_non_null(names);
+    for (int i = 0; i < count; i++)
+        names[i] = strdup(passed_names[i]);
+    return names;
+}
+
+static void expect_passed_closed(int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_false(fd_is_open(PASSED_FD + i));
+    assert_int_equal(count_fds(), fix.fds);
+}
+
+/* The files of sockets that we have not made are not ours to remove. */
+static void test_adopt(void **state)
+{
+    (void)state;
+    int pair[2];
+    size_t bad = 99;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    pass((const int[]){make_listener(NULL), pair[0], make_listener(fix.path)}, 3);
+    char **names = make_names(3);
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 3, names, &bad), 0);
+    const struct endpoint *list = fix.endpoints.list;
+    assert_int_equal(fix.endpoints.count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(list[i].fd, PASSED_FD + i);
+        assert_string_equal(list[i].name, passed_names[i]);
+        assert_int_equal(list[i].connected, i == 1);
+        assert_int_equal(list[i].inode, 0);
+    }
+    assert_int_equal(list[0].bound.sa.sa_family, AF_INET);
+    assert_int_not_equal(net_port(&list[0].bound), 0);
+    assert_string_equal(list[2].bound.un.sun_path, fix.path);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    assert_int_equal(unlink(fix.path), 0);
+    (void)close(pair[1]);
+    expect_passed_closed(3);
+}
+
+static void test_adopt_without_names(void **state)
+{
+    (void)state;
+    size_t bad = 99;
+    pass((const int[]){make_listener(NULL)}, 1);
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 1, NULL, &bad), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    assert_null(fix.endpoints.list[0].name);
+    fix.endpoints.list[0].fd = -1; /* taken over */
+    endpoints_close(&fix.endpoints);
+    assert_true(fd_is_open(PASSED_FD));
+    (void)close(PASSED_FD);
+}
+
+/* The first that is bad is told; what comes behind it is closed as well. */
+static void test_adopt_a_bad_one(void **state)
+{
+    (void)state;
+    int pipes[2];
+    size_t bad = 99;
+    int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pass((const int[]){make_listener(NULL), datagram, pipes[0], pipes[1]}, 4);
+    int rc = endpoints_adopt(&fix.endpoints, PASSED_FD, 4, make_names(4), &bad);
+    assert_int_equal(rc, -EPROTONOSUPPORT);
+    assert_int_equal(bad, 1);
+    assert_string_equal(fix.endpoints.list[bad].name, "two");
+    endpoints_close(&fix.endpoints);
+    expect_passed_closed(4);
+}
+
+static void test_adopt_what_is_not_open(void **state)
+{
+    (void)state;
+    size_t bad = 99;
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 2, NULL, &bad), -EBADF);
+    assert_int_equal(bad, 0);
+}
+
+/* What was passed is closed all the same, and the names are freed. */
+static void test_adopt_without_memory(void **state)
+{
+    (void)state;
+    size_t bad = 99;
+    pass((const int[]){make_listener(NULL), make_listener(NULL), make_listener(NULL)}, 3);
+    char **names = make_names(3);
+    fix.calloc_fails = true;
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 3, names, &bad), -ENOMEM);
+    assert_int_equal(fix.endpoints.count, 0);
+    endpoints_close(&fix.endpoints);
+    expect_passed_closed(3);
+}
+
+#define REAL_TEST(test) cmocka_unit_test_setup_teardown(test, real_open, real_close)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_both_families_by_default),
+        FIXTURE_TEST(test_named_addresses),
+        FIXTURE_TEST(test_a_free_port_is_shared),
+        FIXTURE_TEST(test_a_free_port_without_ipv4),
+        FIXTURE_TEST(test_a_port_that_is_not_free_for_all),
+        FIXTURE_TEST(test_it_gives_up_on_a_port_some_time),
+        FIXTURE_TEST(test_a_port_in_use_is_told_at_once),
+        FIXTURE_TEST(test_the_default_in_use),
+        FIXTURE_TEST(test_a_family_may_be_missing),
+        FIXTURE_TEST(test_both_families_are_missing),
+        FIXTURE_TEST(test_a_named_family_must_not_be_missing),
+        FIXTURE_TEST(test_other_errors_of_the_default),
+        FIXTURE_TEST(test_the_last_address_fails),
+        FIXTURE_TEST(test_no_memory),
+        FIXTURE_TEST(test_a_port_that_cannot_be_asked),
+        FIXTURE_TEST(test_what_was_taken_over_is_not_closed),
+        FIXTURE_TEST(test_real_addresses_share_a_port),
+        FIXTURE_TEST(test_a_real_port_in_use),
+        REAL_TEST(test_real_kinds_together),
+        REAL_TEST(test_the_file_goes_although_the_socket_was_taken_over),
+        REAL_TEST(test_a_file_that_is_not_ours_any_more_stays),
+        REAL_TEST(test_the_file_of_a_successor_stays),
+        REAL_TEST(test_a_failure_removes_the_files),
+        REAL_TEST(test_adopt),
+        REAL_TEST(test_adopt_without_names),
+        REAL_TEST(test_adopt_a_bad_one),
+        REAL_TEST(test_adopt_what_is_not_open),
+        REAL_TEST(test_adopt_without_memory),
+    };
+    return RUN_TESTS("endpoints", tests);
+}

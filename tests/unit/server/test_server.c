@@ -1,0 +1,1302 @@
+/*
+ * server.c: server_run() in a thread of the test, on the loopback interface. The test talks to it
+ * as the world does: by signals and connections; and it reads the log, through a pipe, line by
+ * line, which is also how it waits. The clock that connections and sleeps go by is wrapped and
+ * runs CLOCK_SPEED times as fast, so that deadlines come soon. The calls by which a start can
+ * fail are wrapped, too.
+ */
+#include "server/server.h"
+
+#include "unit/support.h"
+
+#include "service/chunks.h"
+#include "stream/conn.h"
+#include "os/descriptors.h"
+#include "stream/listener.h"
+#include "service/pipes.h"
+#include "task/sched.h"
+#include "task/timer.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { CLOCK_SPEED = 20, HOUR_MS = 3600000, LINE_MAX_BYTES = 1024, PASSED_FD = 3, PASSED_MAX = 2 };
+
+/* What fails; each a negative errno, or 0. Set before the server starts. */
+static struct {
+    int loop_init, reserve, raise, probe, signal_start, sched_run;
+    long descriptors;      /* what descriptors_raise() returns; 0: the truth */
+    int listener_start;    /* of the listener_start_at-th call */
+    int listener_start_at; /* counts down */
+    int accept;            /* of the first call of net_accept() */
+    atomic_int conn_open;  /* of the first call */
+    int calloc_at;         /* the call that fails; counts down */
+} fault;
+
+static struct {
+    struct server_config config;
+    union net_addr addrs[2];
+    enum log_level level;
+    uv_thread_t thread;
+    bool running;
+    int rc;
+    int log_fd; /* the writing end */
+    FILE *log;  /* the reading end */
+    char line[LINE_MAX_BYTES];
+    unsigned port;
+    uv_sem_t loop_runs;
+    int manager;           /* what the server tells, -1: nobody is there */
+    int early;             /* what it has told before it listened */
+    char dir[32];          /* of a Unix socket */
+    char path[64];         /* of that socket */
+    int fds;               /* open before the test */
+    atomic_int bad_closes; /* of descriptors that are not open */
+} fix;
+
+uint64_t __real_uv_now(const uv_loop_t *loop);
+uint64_t __wrap_uv_now(const uv_loop_t *loop);
+int __real_timer_wait(struct timer *timer, struct task *task, unsigned ms);
+int __wrap_timer_wait(struct timer *timer, struct task *task, unsigned ms);
+int __real_uv_loop_init(uv_loop_t *loop);
+int __wrap_uv_loop_init(uv_loop_t *loop);
+int __real_uv_signal_start(uv_signal_t *handle, uv_signal_cb cb, int signum);
+int __wrap_uv_signal_start(uv_signal_t *handle, uv_signal_cb cb, int signum);
+int __real_sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
+int __wrap_sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
+long __real_descriptors_raise(void);
+long __wrap_descriptors_raise(void);
+int __real_descriptors_probe(int fd);
+int __wrap_descriptors_probe(int fd);
+int __real_listener_start(struct listener *listener, int fd);
+int __wrap_listener_start(struct listener *listener, int fd);
+int __real_net_accept(int fd, union net_peer *peer);
+int __wrap_net_accept(int fd, union net_peer *peer);
+void __real_net_close(int fd);
+void __wrap_net_close(int fd);
+int __real_conn_open(struct conns *conns, int fd, const union net_peer *peer);
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer);
+int __real_sched_run(struct sched *sched);
+int __wrap_sched_run(struct sched *sched);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+uint64_t __wrap_uv_now(const uv_loop_t *loop)
+{
+    return __real_uv_now(loop) * CLOCK_SPEED;
+}
+
+int __wrap_timer_wait(struct timer *timer, struct task *task, unsigned ms)
+{
+    return __real_timer_wait(timer, task, ms / CLOCK_SPEED + 1);
+}
+
+int __wrap_uv_loop_init(uv_loop_t *loop)
+{
+    return fault.loop_init < 0 ? fault.loop_init : __real_uv_loop_init(loop);
+}
+
+int __wrap_uv_signal_start(uv_signal_t *handle, uv_signal_cb cb, int signum)
+{
+    return fault.signal_start < 0 ? fault.signal_start : __real_uv_signal_start(handle, cb, signum);
+}
+
+int __wrap_sock_reserve(uv_loop_t *loop, int fd, int highest_fd)
+{
+    return fault.reserve < 0 ? fault.reserve : __real_sock_reserve(loop, fd, highest_fd);
+}
+
+long __wrap_descriptors_raise(void)
+{
+    if (fault.raise < 0)
+        return fault.raise;
+    return fault.descriptors > 0 ? fault.descriptors : __real_descriptors_raise();
+}
+
+int __wrap_descriptors_probe(int fd)
+{
+    return fault.probe < 0 ? fault.probe : __real_descriptors_probe(fd);
+}
+
+int __wrap_listener_start(struct listener *listener, int fd)
+{
+    struct pollfd told = {.fd = fix.manager, .events = POLLIN};
+    fix.early += poll(&told, 1, 0);
+    if (fault.listener_start < 0 && --fault.listener_start_at == 0)
+        return fault.listener_start;
+    return __real_listener_start(listener, fd);
+}
+
+int __wrap_net_accept(int fd, union net_peer *peer)
+{
+    int rc = fault.accept;
+    fault.accept = 0;
+    return rc < 0 ? rc : __real_net_accept(fd, peer);
+}
+
+void __wrap_net_close(int fd)
+{
+    fix.bad_closes += !fd_is_open(fd);
+    __real_net_close(fd);
+}
+
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
+{
+    int rc = atomic_exchange(&fault.conn_open, 0);
+    if (rc < 0)
+        net_close(fd);
+    return rc < 0 ? rc : __real_conn_open(conns, fd, peer);
+}
+
+int __wrap_sched_run(struct sched *sched)
+{
+    uv_sem_post(&fix.loop_runs);
+    if (fault.sched_run < 0) {
+        sched->reason = 4711;
+        return fault.sched_run;
+    }
+    return __real_sched_run(sched);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    if (fault.calloc_at > 0 && --fault.calloc_at == 0)
+        return NULL;
+    return __real_calloc(count, size);
+}
+
+/* Where sockets are passed, nothing of the test's own is to be opened. */
+static void hold_passed(void)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (int fd = PASSED_FD; fd < PASSED_FD + PASSED_MAX; fd++)
+        if (fd != null)
+            assert_int_equal(dup3(null, fd, O_CLOEXEC), fd);
+    if (null >= PASSED_FD + PASSED_MAX)
+        (void)close(null);
+}
+
+static int fixture_open(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    memset(&fault, 0, sizeof fault);
+    fix.manager = -1;
+    fix.fds = count_fds();
+    fix.level = LOG_LEVEL_INFO;
+    fix.addrs[0] = fix.addrs[1] = net_any(AF_INET);
+    fix.addrs[0].in.sin_addr.s_addr = htonl(0x7f000001); /* 127.0.0.1 */
+    fix.addrs[1].in.sin_addr.s_addr = htonl(0x7f000002);
+    fix.config =
+        (struct server_config){.endpoints = {.addrs = fix.addrs, .count = 1, .backlog = 10},
+                               .prefix = "GOT:",
+                               .prefix_len = 4,
+                               .chunk = 1000,
+                               .workers = 1,
+                               .drain_ms = HOUR_MS};
+    return uv_sem_init(&fix.loop_runs, 0);
+}
+
+static void on_thread(void *arg)
+{
+    struct log log;
+    (void)arg;
+    log_init(&log, fix.log_fd, fix.level);
+    fix.rc = server_run(&fix.config, &log);
+    log_close(&log);
+    (void)close(fix.log_fd);
+}
+
+static void make_log_pipe(void)
+{
+    int fds[2];
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    fix.log_fd = fds[1];
+    fix.log = fdopen(fds[0], "r");
+    assert_non_null(fix.log);
+}
+
+/* Starts the server, which need not get far. */
+static void server_start(void)
+{
+    make_log_pipe();
+    assert_int_equal(uv_thread_create(&fix.thread, on_thread, NULL), 0);
+    fix.running = true;
+}
+
+/* The next line of the log. */
+static const char *next_line(void)
+{
+    if (fgets(fix.line, sizeof fix.line, fix.log) == NULL)
+        fail_msg("the log has ended");
+    fix.line[strcspn(fix.line, "\n")] = '\0';
+    return fix.line;
+}
+
+static void expect_line(const char *expected)
+{
+    assert_string_equal(next_line(), expected);
+}
+
+/* "what: ", and the words that this C library has for the error. */
+static void expect_reason(const char *what, int error)
+{
+    char expected[LINE_MAX_BYTES];
+    (void)snprintf(expected, sizeof expected, "%s: %s", what, strerror(error));
+    expect_line(expected);
+}
+
+/* "before", the peer's address, "after". */
+static void expect_line_of(const char *before, int client, const char *after)
+{
+    union net_addr addr;
+    char text[NET_ADDR_STRLEN];
+    char expected[LINE_MAX_BYTES];
+    assert_int_equal(net_local(client, &addr), 0);
+    (void)snprintf(expected, sizeof expected, "%s%s%s", before, net_format(&addr, text), after);
+    expect_line(expected);
+}
+
+/* A line that starts so; returns what follows. */
+static const char *expect_start(const char *start)
+{
+    const char *line = next_line();
+    if (strncmp(line, start, strlen(start)) != 0)
+        fail_msg("'%s' does not start with '%s'", line, start);
+    return line + strlen(start);
+}
+
+/* Starts the server and waits until it listens. */
+static void server_up(void)
+{
+    server_start();
+    fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
+    assert_between(fix.port, 1, 65535);
+}
+
+static void send_signal(int signum)
+{
+    assert_int_equal(kill(getpid(), signum), 0);
+}
+
+/* The server ends by itself, with this result, and has nothing more to say. */
+static void server_ends(int rc)
+{
+    char *line = fgets(fix.line, sizeof fix.line, fix.log);
+    if (line != NULL)
+        fail_msg("a line too many: %s", line);
+    assert_int_equal(uv_thread_join(&fix.thread), 0);
+    fix.running = false;
+    assert_int_equal(fix.rc, rc);
+    assert_int_equal(fix.bad_closes, 0);
+}
+
+/* Connects to a server that listens: the connection then stands in its backlog at least. */
+static int client_open(void)
+{
+    union net_addr addr = fix.addrs[0];
+    net_set_port(&addr, (uint16_t)fix.port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, &addr.sa, sizeof addr.in), 0);
+    return fd;
+}
+
+static void client_send(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void client_expect(int fd, const char *text)
+{
+    char buf[64];
+    assert_int_equal(recv(fd, buf, strlen(text), MSG_WAITALL), strlen(text));
+    assert_memory_equal(buf, text, strlen(text));
+}
+
+static void client_expect_end(int fd)
+{
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+}
+
+/* A client that has been answered, and is in the log. */
+static int client_echoed(void)
+{
+    int fd = client_open();
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    expect_line_of("Connection from ", fd, "");
+    return fd;
+}
+
+static void expect_closed(int fd, const char *reason)
+{
+    expect_line_of("Connection closed: ", fd, reason);
+    expect_line("Task finished");
+}
+
+/* The client goes, and the log says that it went of itself. */
+static void client_close(int fd)
+{
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    client_expect_end(fd);
+    expect_closed(fd, "");
+    (void)close(fd);
+}
+
+/* Stops a server without connections. */
+static void server_down(void)
+{
+    send_signal(SIGTERM);
+    expect_line("Task finished"); /* the listener's */
+    server_ends(0);
+}
+
+/* If a test has failed amid, its server is ended: two signals end it at once. */
+static int fixture_close(void **state)
+{
+    (void)state;
+    if (fix.running) {
+        send_signal(SIGTERM);
+        send_signal(SIGINT);
+        (void)uv_thread_join(&fix.thread);
+    }
+    if (fix.log != NULL)
+        (void)fclose(fix.log);
+    if (fix.manager >= 0)
+        (void)close(fix.manager);
+    uv_sem_destroy(&fix.loop_runs);
+    hold_passed();
+    support_begin();
+    if (fix.dir[0] != '\0')
+        remove_dir(fix.dir);
+    assert_int_equal(count_fds(), fix.fds);
+    return 0;
+}
+
+static void test_each_signal_stops(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        server_up();
+        send_signal(signals[i]);
+        expect_line("Task finished");
+        server_ends(0);
+        (void)fclose(fix.log);
+        fix.log = NULL;
+    }
+}
+
+static void test_listens_on_each_address(void **state)
+{
+    char expected[64];
+    (void)state;
+    fix.config.endpoints.count = 2;
+    server_up();
+    (void)snprintf(expected, sizeof expected, "Listening on 127.0.0.2:%u", fix.port);
+    expect_line(expected);
+    send_signal(SIGTERM);
+    expect_line("Task finished");
+    expect_line("Task finished");
+    server_ends(0);
+}
+
+/* Both families, or IPv4 alone where there is no IPv6. */
+static void test_listens_on_all_addresses(void **state)
+{
+    char expected[64];
+    (void)state;
+    int ipv6 = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    union net_addr any = net_any(AF_INET6);
+    bool has_ipv6 = ipv6 >= 0 && bind(ipv6, &any.sa, sizeof any.in6) == 0;
+    if (ipv6 >= 0)
+        (void)close(ipv6);
+    fix.config.endpoints.count = 0;
+    server_start();
+    const char *port = expect_start("Listening on 0.0.0.0:");
+    (void)snprintf(expected, sizeof expected, "Listening on [::]:%.8s", port);
+    if (has_ipv6)
+        expect_line(expected);
+    send_signal(SIGTERM);
+    for (int i = 0; i <= has_ipv6; i++)
+        expect_line("Task finished");
+    server_ends(0);
+}
+
+static void test_echoes_with_its_config(void **state)
+{
+    (void)state;
+    fix.config.prefix = "=";
+    fix.config.prefix_len = 1;
+    fix.config.chunk = 2;
+    server_up();
+    int fd = client_open();
+    client_send(fd, "abcde");
+    client_expect(fd, "=ab=cd=e");
+    expect_line_of("Connection from ", fd, "");
+    client_close(fd);
+    server_down();
+}
+
+/* One that connects and goes without a byte is no news; one that speaks is. */
+static void test_silent_connections_are_not_logged(void **state)
+{
+    (void)state;
+    server_up();
+    int fd = client_open();
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    client_expect_end(fd);
+    (void)close(fd);
+    client_close(client_echoed());
+    server_down();
+}
+
+static void test_verbose_logs_all_once(void **state)
+{
+    (void)state;
+    fix.level = LOG_LEVEL_DEBUG;
+    server_up();
+    int silent = client_open();
+    expect_line_of("Connection from ", silent, "");
+    client_close(silent);
+    int fd = client_open();
+    expect_line_of("Connection from ", fd, "");
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    client_close(fd);
+    server_down();
+}
+
+static void test_figures(void **state)
+{
+    (void)state;
+    server_up();
+    client_close(client_echoed());
+    int fd = client_echoed();
+    send_signal(SIGUSR1);
+    (void)expect_start("Figures: 1 connections now, 2 in total; 10 bytes in, 18 out; 0 refused; "
+                       "0 accept pauses; up ");
+    client_close(fd);
+    server_down();
+}
+
+/* Asked for, and so answered, even by a quiet one. */
+static void test_figures_when_quiet(void **state)
+{
+    (void)state;
+    fix.level = LOG_LEVEL_NOTICE;
+    server_start();
+    uv_sem_wait(&fix.loop_runs);
+    send_signal(SIGUSR1);
+    (void)expect_start("Figures: 0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; ");
+    send_signal(SIGTERM);
+    server_ends(0);
+}
+
+static void test_hangup_is_ignored_under_nohup(void **state)
+{
+    (void)state;
+    (void)signal(SIGHUP, SIG_IGN);
+    server_up();
+    send_signal(SIGHUP);
+    client_close(client_echoed());
+    server_down();
+    (void)signal(SIGHUP, SIG_DFL);
+}
+
+static void test_sigpipe_is_ignored(void **state)
+{
+    struct sigaction action;
+    (void)state;
+    (void)signal(SIGPIPE, SIG_DFL);
+    server_up();
+    assert_int_equal(sigaction(SIGPIPE, NULL, &action), 0);
+    assert_ptr_equal(action.sa_handler, SIG_IGN);
+    server_down();
+}
+
+/* A stop with a client: it is served to its end, but nobody new is. */
+static void stop_with_client(const char *line)
+{
+    send_signal(SIGTERM);
+    expect_line("Task finished"); /* the listener's */
+    expect_line(line);
+}
+
+static void test_drain_until_the_client_goes(void **state)
+{
+    (void)state;
+    server_up();
+    int fd = client_echoed();
+    stop_with_client("Stopping: waiting for 1 connection, 3600 s at most; "
+                     "a second signal ends it at once");
+    int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    union net_addr addr = fix.addrs[0];
+    net_set_port(&addr, (uint16_t)fix.port);
+    assert_int_equal(connect(late, &addr.sa, sizeof addr.in), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    (void)close(late);
+    client_send(fd, "more");
+    client_expect(fd, "GOT:more");
+    client_close(fd);
+    server_ends(0);
+}
+
+static void test_drain_until_the_deadline(void **state)
+{
+    (void)state;
+    fix.config.drain_ms = 2000;
+    server_up();
+    int fd = client_echoed();
+    stop_with_client("Stopping: waiting for 1 connection, 2 s at most; "
+                     "a second signal ends it at once");
+    expect_line("Drain deadline: ending 1 connection");
+    client_expect_end(fd);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    expect_closed(fd, " (the daemon stops)");
+    server_ends(0);
+    (void)close(fd);
+}
+
+/* Who does not answer our FIN does not hold up the end. */
+static void test_the_deadline_of_a_stubborn_client(void **state)
+{
+    (void)state;
+    fix.config.drain_ms = 0;
+    server_up();
+    int fd = client_echoed();
+    stop_with_client("Stopping: waiting for 1 connection, 0 s at most; "
+                     "a second signal ends it at once");
+    expect_line("Drain deadline: ending 1 connection");
+    expect_closed(fd, " (the daemon stops)");
+    server_ends(0);
+    (void)close(fd);
+}
+
+static void test_a_second_signal_ends_at_once(void **state)
+{
+    (void)state;
+    server_up();
+    int one = client_echoed();
+    int two = client_echoed();
+    stop_with_client("Stopping: waiting for 2 connections, 3600 s at most; "
+                     "a second signal ends them at once");
+    send_signal(SIGINT);
+    expect_line("Stopping at once: ending 2 connections");
+    expect_closed(one, " (the daemon stops)");
+    expect_closed(two, " (the daemon stops)");
+    client_expect_end(one);
+    client_expect_end(two);
+    server_ends(0);
+    (void)close(one);
+    (void)close(two);
+}
+
+static void test_idle_timeout(void **state)
+{
+    (void)state;
+    fix.config.idle_ms = 10000;
+    server_up();
+    int fd = client_echoed();
+    client_expect_end(fd);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    expect_closed(fd, " (idle for too long)");
+    (void)close(fd);
+    server_down();
+}
+
+static void test_a_reset_is_logged(void **state)
+{
+    const struct linger reset = {.l_onoff = 1};
+    (void)state;
+    server_up();
+    int fd = client_echoed();
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    (void)close(fd);
+    const char *line = expect_start("Connection closed: 127.0.0.1:");
+    assert_non_null(strstr(line, strerror(ECONNRESET)));
+    expect_line("Task finished");
+    server_down();
+}
+
+/* What is more than the limit waits until one closes, and is served then. */
+static void check_limit_of_one(void)
+{
+    int one = client_echoed();
+    int two = client_open();
+    client_send(two, "patience");
+    send_signal(SIGUSR1);
+    (void)expect_start("Figures: 1 connections now, 1 in total; ");
+    client_close(one);
+    client_expect(two, "GOT:patience");
+    expect_line_of("Connection from ", two, "");
+    client_close(two);
+}
+
+static void test_max_connections(void **state)
+{
+    (void)state;
+    fix.config.max_connections = 1;
+    server_up();
+    check_limit_of_one();
+    server_down();
+}
+
+static void test_max_connections_is_clamped(void **state)
+{
+    (void)state;
+    fault.descriptors = DESCRIPTORS_RESERVE + 1 + 1; /* an address, a connection */
+    fix.config.max_connections = 100;
+    server_start();
+    expect_line("--max-connections=100: RLIMIT_NOFILE allows 1");
+    fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
+    check_limit_of_one();
+    server_down();
+}
+
+/* Each loop has descriptors of its own, and pipes as well where bulk data is spliced. */
+static void test_what_workers_need_is_reserved(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    fix.config.max_connections = 100;
+    for (int verbatim = 0; verbatim <= 1; verbatim++) {
+        fix.config.prefix_len = verbatim ? 0 : 4;
+        fault.descriptors = DESCRIPTORS_RESERVE + 2 * DESCRIPTORS_LOOP +
+                            verbatim * 3 * 2 * PIPES_MAX + 1 /* an address */ + 7;
+        server_start();
+        expect_line("--max-connections=100: RLIMIT_NOFILE allows 7");
+        (void)expect_start("Listening on 127.0.0.1:");
+        server_down();
+        (void)fclose(fix.log);
+        fix.log = NULL;
+    }
+}
+
+/* Without the option, what the descriptors allow is the limit, and no warning. */
+static void test_the_default_limit(void **state)
+{
+    (void)state;
+    fault.descriptors = DESCRIPTORS_RESERVE + 1 + 1;
+    server_up();
+    check_limit_of_one();
+    server_down();
+}
+
+static void test_accept_pauses_are_told(void **state)
+{
+    (void)state;
+    fault.accept = -EMFILE;
+    server_up();
+    int fd = client_open();
+    expect_reason("Accepting paused", EMFILE);
+    client_send(fd, "Hello");
+    expect_line("Accepting again");
+    client_expect(fd, "GOT:Hello");
+    expect_line_of("Connection from ", fd, "");
+    send_signal(SIGUSR1);
+    assert_non_null(strstr(next_line(), "; 0 refused; 1 accept pauses; "));
+    client_close(fd);
+    server_down();
+}
+
+static void test_refused_connections_are_told(void **state)
+{
+    (void)state;
+    fault.conn_open = -ENOMEM;
+    server_up();
+    int fd = client_open();
+    expect_reason("Connection refused", ENOMEM);
+    client_expect_end(fd);
+    (void)close(fd);
+    send_signal(SIGUSR1);
+    assert_non_null(strstr(next_line(), "; 1 refused; 0 accept pauses; "));
+    server_down();
+}
+
+/* One line, which names the address, with its port, and the reason; the result is the errno. */
+static void check_cannot_listen(int error, bool bound)
+{
+    char *end;
+    char reason[64];
+    server_start();
+    const char *port = expect_start("Cannot listen on 127.0.0.1:");
+    if (bound)
+        assert_between(strtoul(port, &end, 10), 1, 65535);
+    else
+        assert_int_equal(strtoul(port, &end, 10), fix.config.endpoints.port);
+    (void)snprintf(reason, sizeof reason, ": %s", strerror(-error));
+    assert_string_equal(end, reason);
+    server_ends(error);
+    (void)fclose(fix.log);
+    fix.log = NULL;
+    memset(&fault, 0, sizeof fault);
+}
+
+static void test_address_in_use(void **state)
+{
+    union net_addr addr;
+    (void)state;
+    int other = net_listen(&fix.addrs[0], 1, 0);
+    assert_int_equal(net_local(other, &addr), 0);
+    fix.config.endpoints.port = net_port(&addr);
+    check_cannot_listen(-EADDRINUSE, false);
+    (void)close(other);
+}
+
+static void test_starts_that_fail_before_the_loop(void **state)
+{
+    (void)state;
+    fault.loop_init = -EMFILE;
+    check_cannot_listen(-EMFILE, true);
+    fault.reserve = -ENOMEM;
+    check_cannot_listen(-ENOMEM, true);
+    fault.raise = -EFAULT;
+    check_cannot_listen(-EFAULT, true);
+    fault.probe = -EMFILE;
+    check_cannot_listen(-EMFILE, true);
+    fault.calloc_at = 1; /* for the endpoints */
+    check_cannot_listen(-ENOMEM, false);
+    fault.calloc_at = 2; /* for the listeners */
+    check_cannot_listen(-ENOMEM, true);
+    fault.descriptors = DESCRIPTORS_RESERVE + 1; /* not one for a connection */
+    check_cannot_listen(-EMFILE, true);
+}
+
+/* What was started already ends by itself; nobody is told that it listens. */
+static void check_cannot_start(int error, int listeners)
+{
+    char expected[LINE_MAX_BYTES];
+    (void)snprintf(expected, sizeof expected, "Cannot start: %s", strerror(-error));
+    server_start();
+    expect_line(expected);
+    for (int i = 0; i < listeners; i++)
+        expect_line("Task finished");
+    server_ends(error);
+    (void)fclose(fix.log);
+    fix.log = NULL;
+    memset(&fault, 0, sizeof fault);
+}
+
+static void test_starts_that_fail_within_the_loop(void **state)
+{
+    (void)state;
+    fix.config.endpoints.count = 2;
+    fault.listener_start = -ENOMEM;
+    fault.listener_start_at = 1;
+    check_cannot_start(-ENOMEM, 0);
+    fault.listener_start = -ENOMEM;
+    fault.listener_start_at = 2;
+    check_cannot_start(-ENOMEM, 1);
+    fault.signal_start = -EINVAL;
+    check_cannot_start(-EINVAL, 0);
+}
+
+/* The manager that the server is to find in its environment. */
+static void watch_server(void)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
+    fix.manager = make_receiver(name);
+    assert_int_equal(setenv("NOTIFY_SOCKET", name, 1), 0);
+}
+
+static void expect_told(const char *message)
+{
+    expect_message(fix.manager, message);
+}
+
+/* Whatever it is told next, but READY=1 and the figures from the start. */
+static void expect_ready(void)
+{
+    expect_told("READY=1");
+    expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
+}
+
+/* Puts the sockets where systemd would, with names that are separated by ':'. */
+static void pass_sockets(const int *fds, int count, const char *names)
+{
+    char text[32];
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(dup2(fds[i], PASSED_FD + i), PASSED_FD + i);
+        (void)close(fds[i]);
+    }
+    (void)snprintf(text, sizeof text, "%ld", (long)getpid());
+    assert_int_equal(setenv("LISTEN_PID", text, 1), 0);
+    (void)snprintf(text, sizeof text, "%d", count);
+    assert_int_equal(setenv("LISTEN_FDS", text, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDNAMES", names, 1), 0);
+}
+
+static void expect_passed_closed(int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_false(fd_is_open(PASSED_FD + i));
+}
+
+static void need_systemd(void)
+{
+    if (UVECHOD_SYSTEMD)
+        return;
+    print_message("this build has no libsystemd\n");
+    skip();
+}
+
+static int make_listener(const union net_addr *addr)
+{
+    int fd = net_listen(addr, 10, 0600);
+    assert_return_code(fd, -fd);
+    return fd;
+}
+
+/* A Unix socket in a directory of its own. */
+static void make_unix_addr(void)
+{
+    make_dir(fix.dir);
+    (void)snprintf(fix.path, sizeof fix.path, "%s/socket", fix.dir);
+    assert_int_equal(net_unix(fix.path, &fix.addrs[1]), 0);
+}
+
+/* Served over the Unix socket, as a client that the kernel vouches for. */
+static void check_unix_client(void)
+{
+    char who[64];
+    char line[LINE_MAX_BYTES];
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, &fix.addrs[1].sa, sizeof fix.addrs[1].un), 0);
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    (void)snprintf(who, sizeof who, "unix:pid=%ld,uid=%ld", (long)getpid(), (long)geteuid());
+    (void)snprintf(line, sizeof line, "Connection from %s", who);
+    expect_line(line);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    client_expect_end(fd);
+    (void)snprintf(line, sizeof line, "Connection closed: %s", who);
+    expect_line(line);
+    expect_line("Task finished");
+    (void)close(fd);
+}
+
+static void test_a_unix_socket(void **state)
+{
+    char line[LINE_MAX_BYTES];
+    struct stat file;
+    (void)state;
+    make_unix_addr();
+    fix.config.endpoints.addrs = &fix.addrs[1];
+    fix.config.endpoints.socket_mode = 0640;
+    server_start();
+    (void)snprintf(line, sizeof line, "Listening on unix:%s", fix.path);
+    expect_line(line);
+    assert_int_equal(lstat(fix.path, &file), 0);
+    assert_int_equal(file.st_mode, S_IFSOCK | 0640);
+    check_unix_client();
+    server_down();
+    assert_int_equal(access(fix.path, F_OK), -1);
+}
+
+/* Instead of binding anything: both sockets are the manager's, and so is the file of the one. */
+static void test_passed_sockets_are_served(void **state)
+{
+    char line[LINE_MAX_BYTES];
+    union net_addr addr;
+    (void)state;
+    need_systemd();
+    make_unix_addr();
+    const int fds[] = {make_listener(&fix.addrs[0]), make_listener(&fix.addrs[1])};
+    assert_int_equal(net_local(fds[0], &addr), 0);
+    pass_sockets(fds, 2, "tcp:local");
+    server_start();
+    fix.port = net_port(&addr);
+    (void)snprintf(line, sizeof line, "Listening on 127.0.0.1:%u (tcp)", fix.port);
+    expect_line(line);
+    (void)snprintf(line, sizeof line, "Listening on unix:%s (local)", fix.path);
+    expect_line(line);
+    client_close(client_echoed());
+    check_unix_client();
+    send_signal(SIGTERM);
+    expect_line("Task finished");
+    expect_line("Task finished");
+    server_ends(0);
+    expect_passed_closed(2);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+/* As inetd does it: the daemon is there for this one connection, and ends with it. */
+static void test_a_passed_connection_is_served(void **state)
+{
+    (void)state;
+    need_systemd();
+    union net_addr addr;
+    union net_peer peer;
+    int listener = make_listener(&fix.addrs[0]);
+    assert_int_equal(net_local(listener, &addr), 0);
+    fix.port = net_port(&addr);
+    int fd = client_open();
+    wait_for(listener, POLLIN);
+    int server = net_accept(listener, &peer);
+    (void)close(listener);
+    pass_sockets(&server, 1, "connection");
+    watch_server();
+    server_start();
+    expect_told("READY=1");
+    expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    expect_line_of("Connection from ", fd, "");
+    client_close(fd);
+    server_ends(0);
+    expect_passed_closed(1);
+}
+
+/* A stop waits for it as for any other. */
+static void test_a_passed_connection_is_drained(void **state)
+{
+    int fds[2];
+    (void)state;
+    need_systemd();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    pass_sockets(&fds[0], 1, "connection");
+    watch_server();
+    server_start();
+    expect_told("READY=1");
+    send_signal(SIGTERM);
+    expect_line("Stopping: waiting for 1 connection, 3600 s at most; "
+                "a second signal ends it at once");
+    client_send(fds[1], "Hello");
+    client_expect(fds[1], "GOT:Hello");
+    (void)expect_start("Connection from unix:pid=");
+    assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+    client_expect_end(fds[1]);
+    (void)expect_start("Connection closed: unix:pid=");
+    expect_line("Task finished");
+    server_ends(0);
+    (void)close(fds[1]);
+    expect_passed_closed(1);
+}
+
+static void test_a_passed_socket_that_cannot_be_served(void **state)
+{
+    char line[LINE_MAX_BYTES];
+    (void)state;
+    need_systemd();
+    const int fds[] = {make_listener(&fix.addrs[0]), socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    pass_sockets(fds, 2, "tcp:udp");
+    watch_server();
+    server_start();
+    (void)snprintf(line, sizeof line,
+                   "Cannot serve the passed socket %d (udp), only stream sockets of IPv4, IPv6 or "
+                   "Unix: Protocol not supported",
+                   PASSED_FD + 1);
+    expect_line(line);
+    server_ends(-EPROTONOSUPPORT);
+    expect_told("ERRNO=93");
+    expect_no_message(fix.manager);
+    expect_passed_closed(2);
+}
+
+static void test_malformed_passed_sockets(void **state)
+{
+    (void)state;
+    need_systemd();
+    pass_sockets(NULL, 0, "");
+    assert_int_equal(setenv("LISTEN_FDS", "many", 1), 0);
+    watch_server();
+    server_start();
+    expect_line("LISTEN_FDS or LISTEN_FDNAMES, the passed sockets: Invalid argument");
+    server_ends(-EINVAL);
+    expect_told("ERRNO=22");
+    expect_no_message(fix.manager);
+}
+
+/* Meant for the process that has left its environment to us. */
+static void test_sockets_passed_to_another_process(void **state)
+{
+    char pid[32];
+    (void)state;
+    int fd = make_listener(&fix.addrs[0]);
+    pass_sockets(&fd, 1, "tcp");
+    (void)snprintf(pid, sizeof pid, "%ld", (long)getppid());
+    assert_int_equal(setenv("LISTEN_PID", pid, 1), 0);
+    server_up();
+    client_close(client_echoed());
+    server_down();
+    assert_true(fd_is_open(PASSED_FD));
+}
+
+/* Ready is who listens, minds signals, and has said so; told by the order of what comes. */
+static void test_ready_comes_last(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    fix.config.endpoints.count = 2;
+    server_start();
+    expect_ready();
+    send_signal(SIGTERM); /* would end the process if nobody minded it yet */
+    assert_int_equal(fix.early, 0);
+    (void)expect_start("Listening on 127.0.0.1:");
+    (void)expect_start("Listening on 127.0.0.2:");
+    expect_line("Task finished");
+    expect_line("Task finished");
+    server_ends(0);
+}
+
+/* At the start, at a connection, when it has spoken, and when it is gone. */
+static void test_the_manager_is_told_figures(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    server_up();
+    expect_ready();
+    int fd = client_open();
+    expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    expect_told("STATUS=1 connection; 5 bytes in, 9 bytes out");
+    expect_line_of("Connection from ", fd, "");
+    client_close(fd);
+    expect_told("STATUS=0 connections; 5 bytes in, 9 bytes out");
+    server_down();
+}
+
+static void test_the_manager_is_told_of_the_stop(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    server_up();
+    expect_ready();
+    int fd = client_echoed();
+    (void)receive_message(fix.manager, fix.line); /* of the connection */
+    stop_with_client("Stopping: waiting for 1 connection, 3600 s at most; "
+                     "a second signal ends it at once");
+    expect_told("STOPPING=1");
+    expect_told("EXTEND_TIMEOUT_USEC=20000000");
+    (void)receive_message(fix.manager, fix.line);
+    assert_memory_equal(fix.line, "STATUS=Stopping: waiting for 1 connection; ", 43);
+    expect_told("EXTEND_TIMEOUT_USEC=20000000");
+    expect_told("EXTEND_TIMEOUT_USEC=20000000");
+    client_close(fd);
+    server_ends(0);
+}
+
+/* Pings go on and on, at half of 800 ms by the clock of the test. */
+static void test_the_watchdog_is_pinged(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    assert_int_equal(setenv("WATCHDOG_USEC", "800000", 1), 0);
+    server_up();
+    expect_ready();
+    for (int i = 0; i < 5; i++)
+        expect_told("WATCHDOG=1");
+    server_down();
+}
+
+static void test_a_malformed_watchdog(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    assert_int_equal(setenv("WATCHDOG_USEC", "often", 1), 0);
+    server_start();
+    expect_line("WATCHDOG_USEC is ignored: Invalid argument");
+    fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
+    expect_ready();
+    client_close(client_echoed());
+    server_down();
+}
+
+/* Before the loop, and within it: told why, and never that it is ready. */
+static void test_the_manager_is_told_of_a_failed_start(void **state)
+{
+    (void)state;
+    need_systemd();
+    watch_server();
+    fault.probe = -EMFILE;
+    check_cannot_listen(-EMFILE, true);
+    expect_told("ERRNO=24");
+    expect_no_message(fix.manager);
+    fault.signal_start = -EINVAL;
+    check_cannot_start(-EINVAL, 0);
+    expect_told("ERRNO=22");
+    expect_told("STOPPING=1");
+}
+
+/* It does not wait for the connection that it was passed beside what has failed. */
+static void test_a_failed_start_ends_a_passed_connection(void **state)
+{
+    int fds[2];
+    (void)state;
+    need_systemd();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    const int passed[] = {fds[0], make_listener(&fix.addrs[0])};
+    pass_sockets(passed, 2, "connection:tcp");
+    fault.listener_start = -ENOMEM;
+    fault.listener_start_at = 1;
+    check_cannot_start(-ENOMEM, 0);
+    client_expect_end(fds[1]);
+    (void)close(fds[1]);
+    expect_passed_closed(2);
+}
+
+/* In a process of its own, because what the wrong task holds is left to the kernel. */
+static void check_wrong_task(int error, const char *line)
+{
+    int status;
+    make_log_pipe();
+    fault.sched_run = error;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        on_thread(NULL);
+        _exit(fix.rc == error ? 0 : 1);
+    }
+    (void)close(fix.log_fd);
+    (void)expect_start("Listening on ");
+    expect_line(line);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_null(fgets(fix.line, sizeof fix.line, fix.log));
+    (void)fclose(fix.log);
+    fix.log = NULL;
+}
+
+static void test_a_wrong_task_ends_the_daemon(void **state)
+{
+    (void)state;
+    char busy[LINE_MAX_BYTES];
+    (void)snprintf(busy, sizeof busy, "Reason 4711: %s", strerror(EBUSY));
+    check_wrong_task(-EINVAL, "Unknown reason 4711");
+    check_wrong_task(-EBUSY, busy);
+}
+
+/* Clients on three threads: the limit, the figures and the stop are those of all. */
+static void test_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    fix.config.max_connections = 1;
+    server_up();
+    for (int i = 0; i < 3; i++) {
+        int one = client_echoed();
+        int two = client_open();
+        client_send(two, "patience");
+        send_signal(SIGUSR1);
+        (void)expect_start("Figures: 1 connections now, ");
+        client_close(one);
+        client_expect(two, "GOT:patience");
+        expect_line_of("Connection from ", two, "");
+        client_close(two);
+    }
+    int fd = client_echoed();
+    stop_with_client("Stopping: waiting for 1 connection, 3600 s at most; "
+                     "a second signal ends it at once");
+    client_close(fd);
+    server_ends(0);
+}
+
+static void test_the_deadline_of_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    fix.config.drain_ms = 2000;
+    server_up();
+    int fds[3];
+    for (int i = 0; i < 3; i++)
+        fds[i] = client_echoed();
+    stop_with_client("Stopping: waiting for 3 connections, 2 s at most; "
+                     "a second signal ends them at once");
+    expect_line("Drain deadline: ending 3 connections");
+    for (int i = 0; i < 3; i++) {
+        client_expect_end(fds[i]);
+        assert_int_equal(shutdown(fds[i], SHUT_WR), 0);
+        expect_closed(fds[i], " (the daemon stops)");
+        (void)close(fds[i]);
+    }
+    server_ends(0);
+}
+
+/* Pings come only as long as all run queues turn; they do. */
+static void test_the_watchdog_of_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    test_the_watchdog_is_pinged(state);
+}
+
+static void test_a_wrong_task_of_several_workers(void **state)
+{
+    (void)state;
+    fix.config.workers = 3;
+    check_wrong_task(-EINVAL, "Unknown reason 4711");
+}
+
+/* libuv opens a pipe for signals once per process: before any test counts descriptors. */
+static void warm_up(void)
+{
+    uv_loop_t loop;
+    assert_int_equal(__real_uv_loop_init(&loop), 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_each_signal_stops),
+        FIXTURE_TEST(test_listens_on_each_address),
+        FIXTURE_TEST(test_listens_on_all_addresses),
+        FIXTURE_TEST(test_echoes_with_its_config),
+        FIXTURE_TEST(test_silent_connections_are_not_logged),
+        FIXTURE_TEST(test_verbose_logs_all_once),
+        FIXTURE_TEST(test_figures),
+        FIXTURE_TEST(test_figures_when_quiet),
+        FIXTURE_TEST(test_hangup_is_ignored_under_nohup),
+        FIXTURE_TEST(test_sigpipe_is_ignored),
+        FIXTURE_TEST(test_drain_until_the_client_goes),
+        FIXTURE_TEST(test_drain_until_the_deadline),
+        FIXTURE_TEST(test_the_deadline_of_a_stubborn_client),
+        FIXTURE_TEST(test_a_second_signal_ends_at_once),
+        FIXTURE_TEST(test_idle_timeout),
+        FIXTURE_TEST(test_a_reset_is_logged),
+        FIXTURE_TEST(test_max_connections),
+        FIXTURE_TEST(test_max_connections_is_clamped),
+        FIXTURE_TEST(test_what_workers_need_is_reserved),
+        FIXTURE_TEST(test_the_default_limit),
+        FIXTURE_TEST(test_accept_pauses_are_told),
+        FIXTURE_TEST(test_refused_connections_are_told),
+        FIXTURE_TEST(test_address_in_use),
+        FIXTURE_TEST(test_starts_that_fail_before_the_loop),
+        FIXTURE_TEST(test_starts_that_fail_within_the_loop),
+        FIXTURE_TEST(test_a_unix_socket),
+        FIXTURE_TEST(test_passed_sockets_are_served),
+        FIXTURE_TEST(test_a_passed_connection_is_served),
+        FIXTURE_TEST(test_a_passed_connection_is_drained),
+        FIXTURE_TEST(test_a_passed_socket_that_cannot_be_served),
+        FIXTURE_TEST(test_malformed_passed_sockets),
+        FIXTURE_TEST(test_sockets_passed_to_another_process),
+        FIXTURE_TEST(test_ready_comes_last),
+        FIXTURE_TEST(test_the_manager_is_told_figures),
+        FIXTURE_TEST(test_the_manager_is_told_of_the_stop),
+        FIXTURE_TEST(test_the_watchdog_is_pinged),
+        FIXTURE_TEST(test_a_malformed_watchdog),
+        FIXTURE_TEST(test_the_manager_is_told_of_a_failed_start),
+        FIXTURE_TEST(test_a_failed_start_ends_a_passed_connection),
+        FIXTURE_TEST(test_several_workers),
+        FIXTURE_TEST(test_the_deadline_of_several_workers),
+        FIXTURE_TEST(test_the_watchdog_of_several_workers),
+        FIXTURE_TEST(test_a_wrong_task_of_several_workers),
+        FIXTURE_TEST(test_a_wrong_task_ends_the_daemon),
+    };
+    hold_passed();
+    warm_up();
+    return RUN_TESTS("server", tests);
+}

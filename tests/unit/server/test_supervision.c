@@ -1,0 +1,401 @@
+/*
+ * supervision.c: what the manager is told, and when. The tasks' steps are driven by hand as the
+ * scheduler would, so nothing here waits: a sleep is over when the test says so. sched_spawn() and
+ * sched_wake() are wrapped, and the manager is a socket of the test's.
+ */
+#include "server/supervision.h"
+
+#include "unit/support.h"
+
+#include <errno.h>
+
+#include <limits.h>
+
+enum { WATCHDOG_US = 3000000 };
+
+#define EXTEND "EXTEND_TIMEOUT_USEC=20000000"
+
+static struct {
+    uv_loop_t loop;
+    struct sched sched;
+    struct recorder recorder;
+    struct figures figures; /* to be told */
+    bool stuck;             /* something does not move */
+    int asked;              /* so often whether it does */
+    struct supervision supervision;
+    int spawned;
+    int manager;
+    int fds; /* open before the test */
+} fix;
+
+void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
+void __wrap_sched_wake(struct sched *sched, struct task *task);
+
+void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first)
+{
+    assert_ptr_equal(sched, &fix.sched);
+    *task = (struct task){.resume = first};
+    fix.spawned++;
+}
+
+void __wrap_sched_wake(struct sched *sched, struct task *task)
+{
+    assert_ptr_equal(sched, &fix.sched);
+    fix.recorder.waker.wake(&fix.recorder.waker, task);
+}
+
+static void on_figures(struct supervision *supervision, struct figures *figures)
+{
+    assert_ptr_equal(supervision, &fix.supervision);
+    *figures = fix.figures;
+}
+
+static bool on_alive(struct supervision *supervision)
+{
+    assert_ptr_equal(supervision, &fix.supervision);
+    fix.asked++;
+    return !fix.stuck;
+}
+
+static int fixture_open(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    fix.manager = -1;
+    assert_int_equal(uv_loop_init(&fix.loop), 0);
+    fix.fds = count_fds();
+    recorder_init(&fix.recorder);
+    fix.sched = (struct sched){.waker = fix.recorder.waker, .loop = &fix.loop};
+    memset(&fix.supervision, 0xa5, sizeof fix.supervision); /* that the start is to set up */
+    fix.supervision.sched = &fix.sched;
+    fix.supervision.figures = on_figures;
+    fix.supervision.alive = on_alive;
+    return 0;
+}
+
+static int fixture_close(void **state)
+{
+    (void)state;
+    supervision_close(&fix.supervision);
+    assert_int_equal(fix.supervision.systemd.notify_fd, -1);
+    if (fix.manager >= 0)
+        (void)close(fix.manager);
+    assert_int_equal(count_fds(), fix.fds);
+    loop_close(&fix.loop);
+    return 0;
+}
+
+/* The manager has been told this, and no more. */
+static void expect_told(const char *message)
+{
+    expect_message(fix.manager, message);
+    expect_no_message(fix.manager);
+}
+
+/* Runs the step of the status task, which sleeps. */
+static void report_sleeps(void)
+{
+    struct task *task = &fix.supervision.status;
+    struct yield why = task->resume(task);
+    assert_int_equal(why.reason, YIELD_SLEEP);
+    assert_ptr_equal(why.timer, &fix.supervision.status_timer);
+    assert_int_equal(why.ms, SUPERVISION_STATUS_MS);
+}
+
+static void start(uint64_t watchdog_us)
+{
+    int fds[2];
+    const int type = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    assert_int_equal(socketpair(AF_UNIX, type, 0, fds), 0);
+    fix.manager = fds[1];
+    const struct systemd systemd = {.notify_fd = fds[0], .watchdog_us = watchdog_us};
+    supervision_start(&fix.supervision, &systemd);
+    report_sleeps(); /* the start was a report */
+    expect_no_message(fix.manager);
+}
+
+static void report_parks(void)
+{
+    struct task *task = &fix.supervision.status;
+    assert_int_equal(task->resume(task).reason, YIELD_PARK);
+}
+
+/* The status task sleeps with nothing new to say, and one connection is open. */
+static void start_with_connection(void)
+{
+    start(0);
+    fix.figures.open = 1;
+    report_sleeps();
+    expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
+}
+
+/* Fills the manager's queue; returns how many messages that takes. */
+static int fill_queue(void)
+{
+    int sent = 0;
+    while (send(fix.supervision.systemd.notify_fd, "X=1", 3, MSG_DONTWAIT) == 3)
+        sent++;
+    assert_int_equal(errno, EAGAIN);
+    return sent;
+}
+
+/* A manager that never learns that the daemon is ready would end it. */
+static void test_ready_is_told_again(void **state)
+{
+    (void)state;
+    start(0);
+    int sent = fill_queue();
+    supervision_ready(&fix.supervision);
+    report_sleeps(); /* instead of parking, and there still is no room */
+    for (int i = 0; i < sent; i++)
+        expect_message(fix.manager, "X=1");
+    expect_no_message(fix.manager);
+    report_parks();
+    expect_told("READY=1");
+}
+
+static void test_nobody_to_tell(void **state)
+{
+    const struct systemd systemd = {.notify_fd = -1, .watchdog_us = WATCHDOG_US};
+    (void)state;
+    supervision_start(&fix.supervision, &systemd);
+    assert_int_equal(fix.spawned, 0);
+    supervision_ready(&fix.supervision);
+    supervision_wake(&fix.supervision);
+    supervision_drain(&fix.supervision);
+    recorder_expect(&fix.recorder, NULL, NULL);
+}
+
+static void test_without_a_watchdog(void **state)
+{
+    (void)state;
+    start(0);
+    assert_int_equal(fix.spawned, 1);
+    assert_non_null(fix.supervision.status.resume);
+}
+
+/* At half the time, and at least a millisecond, in which other tasks run, lies in between. */
+static void test_pings(void **state)
+{
+    static const struct {
+        uint64_t watchdog_us;
+        unsigned ms;
+    } rows[] = {{WATCHDOG_US, 1500}, {60000000, 30000}, {2000, 1}, {3999, 1}, {1, 1}};
+    (void)state;
+    start(WATCHDOG_US);
+    assert_int_equal(fix.spawned, 2);
+    struct task *task = &fix.supervision.watchdog;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fix.supervision.systemd.watchdog_us = rows[i].watchdog_us;
+        struct yield why = task->resume(task);
+        assert_int_equal(why.reason, YIELD_SLEEP);
+        assert_ptr_equal(why.timer, &fix.supervision.watchdog_timer);
+        assert_int_equal(why.ms, rows[i].ms);
+        expect_told("WATCHDOG=1");
+    }
+}
+
+/* Longer than a sleep can be: shorter will do, but not no sleep at all. */
+static void test_pings_of_a_patient_watchdog(void **state)
+{
+    static const uint64_t times_us[] = {8589934592000, 8589934594000, UINT64_MAX - 1};
+    (void)state;
+    start(WATCHDOG_US);
+    struct task *task = &fix.supervision.watchdog;
+    for (size_t i = 0; i < sizeof times_us / sizeof *times_us; i++) {
+        fix.supervision.systemd.watchdog_us = times_us[i];
+        assert_between(task->resume(task).ms, 24 * 3600 * 1000, UINT_MAX);
+        expect_told("WATCHDOG=1");
+    }
+}
+
+/* Not pinged for what does not move, but looked at again soon. */
+static void test_no_ping_while_something_is_stuck(void **state)
+{
+    (void)state;
+    start(WATCHDOG_US);
+    struct task *task = &fix.supervision.watchdog;
+    fix.stuck = true;
+    for (int i = 0; i < 3; i++) {
+        struct yield why = task->resume(task);
+        assert_int_equal(why.reason, YIELD_SLEEP);
+        assert_int_equal(why.ms, 1500 / SUPERVISION_IMPATIENCE);
+        expect_no_message(fix.manager);
+    }
+    fix.stuck = false;
+    assert_int_equal(task->resume(task).ms, 1500);
+    expect_told("WATCHDOG=1");
+    assert_int_equal(fix.asked, 4);
+}
+
+static void test_ready(void **state)
+{
+    (void)state;
+    start(0);
+    expect_no_message(fix.manager);
+    supervision_ready(&fix.supervision);
+    expect_message(fix.manager, "READY=1");
+    expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
+}
+
+/* What the first report says is not said again. */
+static void test_ready_with_a_connection(void **state)
+{
+    (void)state;
+    start(0);
+    fix.figures.open = 1;
+    supervision_ready(&fix.supervision);
+    expect_message(fix.manager, "READY=1");
+    expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
+    report_sleeps();
+    expect_no_message(fix.manager);
+}
+
+static void test_reports_changes_only(void **state)
+{
+    (void)state;
+    start_with_connection();
+    report_sleeps();
+    expect_no_message(fix.manager);
+    fix.figures.bytes_in = 5;
+    report_sleeps();
+    expect_told("STATUS=1 connection; 5 bytes in, 0 bytes out");
+    fix.figures.bytes_out = 9;
+    report_sleeps();
+    expect_told("STATUS=1 connection; 5 bytes in, 9 bytes out");
+    report_sleeps();
+    expect_no_message(fix.manager);
+    fix.figures.open = 2;
+    fix.figures.bytes_in = UINT64_MAX / 2;
+    report_sleeps();
+    expect_told("STATUS=2 connections; 9223372036854775807 bytes in, 9 bytes out");
+}
+
+static void test_parks_when_nothing_can_change(void **state)
+{
+    (void)state;
+    start_with_connection();
+    fix.figures.open = 0;
+    report_sleeps(); /* between this report and the next */
+    expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
+    report_parks();
+    expect_no_message(fix.manager);
+    fix.figures.open = 1;
+    supervision_wake(&fix.supervision);
+    recorder_expect(&fix.recorder, &fix.supervision.status, NULL);
+    supervision_wake(&fix.supervision); /* the second of a burst: it is queued already */
+    recorder_expect(&fix.recorder, NULL, NULL);
+    report_sleeps();
+    expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
+}
+
+/* A connection that has come and gone in one turn is no change. */
+static void test_parks_again(void **state)
+{
+    (void)state;
+    start(0);
+    report_parks();
+    supervision_wake(&fix.supervision);
+    report_parks();
+    expect_no_message(fix.manager);
+    supervision_wake(&fix.supervision);
+    recorder_expect(&fix.recorder, &fix.supervision.status, &fix.supervision.status);
+}
+
+/* Whoever sleeps after a report goes on sleeping: two reports are never closer than that. */
+static void test_a_connection_does_not_end_the_sleep(void **state)
+{
+    (void)state;
+    start_with_connection();
+    struct timer *timer = &fix.supervision.status_timer;
+    assert_int_equal(timer_wait(timer, &fix.supervision.status, SUPERVISION_STATUS_MS), 0);
+    fix.figures.open = 2;
+    supervision_wake(&fix.supervision);
+    recorder_expect(&fix.recorder, NULL, NULL);
+    assert_ptr_equal(timer->sleeper, &fix.supervision.status);
+    expect_no_message(fix.manager);
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    start_with_connection();
+    fix.figures.open = 2;
+    supervision_drain(&fix.supervision);
+    expect_message(fix.manager, "STOPPING=1");
+    expect_message(fix.manager, EXTEND);
+    expect_told("STATUS=Stopping: waiting for 2 connections; 0 bytes in, 0 bytes out");
+    recorder_expect(&fix.recorder, NULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        report_sleeps();
+        expect_told(EXTEND);
+    }
+    fix.figures.open = 1;
+    report_sleeps();
+    expect_message(fix.manager, EXTEND);
+    expect_told("STATUS=Stopping: waiting for 1 connection; 0 bytes in, 0 bytes out");
+}
+
+/* Without connections, too: another task may hold up the end. */
+static void test_drain_while_parked(void **state)
+{
+    (void)state;
+    start(0);
+    report_parks();
+    supervision_drain(&fix.supervision);
+    recorder_expect(&fix.recorder, &fix.supervision.status, NULL);
+    expect_message(fix.manager, "STOPPING=1");
+    expect_message(fix.manager, EXTEND);
+    expect_told("STATUS=Stopping: waiting for 0 connections; 0 bytes in, 0 bytes out");
+    for (int i = 0; i < 2; i++) {
+        report_sleeps();
+        expect_told(EXTEND);
+    }
+}
+
+/* The manager is asked for more time long before it is used up. */
+static void test_more_time_than_between_two_reports(void **state)
+{
+    char buf[1024];
+    (void)state;
+    start_with_connection();
+    supervision_drain(&fix.supervision);
+    expect_message(fix.manager, "STOPPING=1");
+    const char *text = strchr(receive_message(fix.manager, buf), '=');
+    assert_true(strtol(text + 1, NULL, 10) >= 2L * SUPERVISION_STATUS_MS * 1000);
+}
+
+/* Tasks that sleep here do not keep the daemon alive; uv_run() would not return. */
+static void test_does_not_keep_the_loop_running(void **state)
+{
+    struct supervision *supervision = &fix.supervision;
+    (void)state;
+    start(WATCHDOG_US);
+    assert_int_equal(timer_wait(&supervision->watchdog_timer, &supervision->watchdog, 3600000), 0);
+    assert_int_equal(timer_wait(&supervision->status_timer, &supervision->status, 3600000), 0);
+    assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
+    recorder_expect(&fix.recorder, NULL, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_nobody_to_tell),
+        FIXTURE_TEST(test_without_a_watchdog),
+        FIXTURE_TEST(test_pings),
+        FIXTURE_TEST(test_pings_of_a_patient_watchdog),
+        FIXTURE_TEST(test_no_ping_while_something_is_stuck),
+        FIXTURE_TEST(test_ready),
+        FIXTURE_TEST(test_ready_with_a_connection),
+        FIXTURE_TEST(test_reports_changes_only),
+        FIXTURE_TEST(test_parks_when_nothing_can_change),
+        FIXTURE_TEST(test_parks_again),
+        FIXTURE_TEST(test_a_connection_does_not_end_the_sleep),
+        FIXTURE_TEST(test_drain),
+        FIXTURE_TEST(test_drain_while_parked),
+        FIXTURE_TEST(test_more_time_than_between_two_reports),
+        FIXTURE_TEST(test_does_not_keep_the_loop_running),
+        FIXTURE_TEST(test_ready_is_told_again),
+    };
+    return RUN_TESTS("supervision", tests);
+}

@@ -1,0 +1,313 @@
+/*
+ * worker.c: a worker with a mailbox, whose loop the test runs on its own thread: what it is handed
+ * and ordered, in which order, and what becomes of it. Each call by which it can fail to open is
+ * wrapped.
+ */
+#include "server/worker.h"
+
+#include "unit/support.h"
+
+#include "os/descriptors.h"
+
+#include <errno.h>
+
+static struct {
+    struct worker worker;
+    struct log log;
+    int log_pipe[2];
+    int peer[4]; /* the clients' ends */
+    int count;
+    int freed; /* calls of on_freed */
+    int fds;   /* open before the test */
+    struct {
+        int probe, loop, reserve, mutex, async; /* errnos */
+        bool put, conn;                         /* no memory for a handover, for a connection */
+    } fault;
+} fix;
+
+int __real_descriptors_probe(int fd);
+int __wrap_descriptors_probe(int fd);
+int __real_uv_loop_init(uv_loop_t *loop);
+int __wrap_uv_loop_init(uv_loop_t *loop);
+int __real_sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
+int __wrap_sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
+int __real_uv_mutex_init(uv_mutex_t *mutex);
+int __wrap_uv_mutex_init(uv_mutex_t *mutex);
+int __real_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb callback);
+int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb callback);
+int __real_mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer);
+int __wrap_mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer);
+int __real_conn_open(struct conns *conns, int fd, const union net_peer *peer);
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer);
+
+int __wrap_descriptors_probe(int fd)
+{
+    return fix.fault.probe < 0 ? fix.fault.probe : __real_descriptors_probe(fd);
+}
+
+int __wrap_uv_loop_init(uv_loop_t *loop)
+{
+    return fix.fault.loop < 0 ? fix.fault.loop : __real_uv_loop_init(loop);
+}
+
+int __wrap_sock_reserve(uv_loop_t *loop, int fd, int highest_fd)
+{
+    return fix.fault.reserve < 0 ? fix.fault.reserve : __real_sock_reserve(loop, fd, highest_fd);
+}
+
+int __wrap_uv_mutex_init(uv_mutex_t *mutex)
+{
+    return fix.fault.mutex < 0 ? fix.fault.mutex : __real_uv_mutex_init(mutex);
+}
+
+int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb callback)
+{
+    return fix.fault.async < 0 ? fix.fault.async : __real_uv_async_init(loop, async, callback);
+}
+
+int __wrap_mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer)
+{
+    return fix.fault.put ? -ENOMEM : __real_mailbox_put(mailbox, fd, peer);
+}
+
+int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
+{
+    if (!fix.fault.conn)
+        return __real_conn_open(conns, fd, peer);
+    net_close(fd);
+    return -ENOMEM;
+}
+
+static void on_freed(struct worker *worker)
+{
+    assert_ptr_equal(worker->owner, &fix);
+    fix.freed++;
+}
+
+static int try_open(bool threaded)
+{
+    static const struct worker_config config = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000};
+    fix.worker.owner = &fix;
+    fix.worker.on_freed = on_freed;
+    return worker_open(&fix.worker, &config, &fix.log, threaded, fix.log_pipe[0], 100);
+}
+
+static int fixture_start(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    assert_int_equal(pipe2(fix.log_pipe, O_CLOEXEC | O_NONBLOCK), 0);
+    log_init(&fix.log, fix.log_pipe[1], LOG_LEVEL_INFO);
+    fix.fds = count_fds();
+    return 0;
+}
+
+static int fixture_end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < fix.count; i++)
+        (void)close(fix.peer[i]);
+    assert_int_equal(count_fds(), fix.fds);
+    log_close(&fix.log);
+    (void)close(fix.log_pipe[0]);
+    (void)close(fix.log_pipe[1]);
+    return 0;
+}
+
+static int fixture_open(void **state)
+{
+    (void)fixture_start(state);
+    return try_open(true);
+}
+
+static int fixture_close(void **state)
+{
+    worker_close(&fix.worker);
+    return fixture_end(state);
+}
+
+/* Hands over a connection, whose other end it returns. */
+static int take(int expected)
+{
+    int fds[2];
+    const union net_peer peer = {.in = {.sin_family = AF_INET}};
+    make_socketpair(fds);
+    fix.peer[fix.count++] = fds[1];
+    assert_int_equal(worker_take(&fix.worker, fds[0], &peer), expected);
+    if (expected < 0)
+        assert_false(fd_is_open(fds[0]));
+    return fds[1];
+}
+
+static void expect_log(const char *expected)
+{
+    char text[1024];
+    ssize_t n = read(fix.log_pipe[0], text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    assert_string_equal(text, expected);
+}
+
+static void expect_end(int fd)
+{
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+}
+
+/* Ends with what it has been handed: all of it is read before the order is. */
+static void test_drains(void **state)
+{
+    char answer[16];
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        int fd = take(0);
+        assert_int_equal(send(fd, "hello", 5, 0), 5);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    }
+    assert_int_equal(worker_load(&fix.worker), 3); /* on their way */
+    worker_order(&fix.worker, WORKER_DRAIN, 0);
+    worker_run(&fix.worker);
+    assert_int_equal(fix.worker.error, 0);
+    assert_int_equal(worker_load(&fix.worker), 0);
+    assert_int_equal(fix.freed, 3);
+    assert_int_equal(counter_get(&fix.worker.conns.accepted), 3);
+    assert_int_equal(counter_get(&fix.worker.conns.bytes_in), 15);
+    assert_int_equal(counter_get(&fix.worker.conns.bytes_out), 27);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(recv(fix.peer[i], answer, sizeof answer, 0), 9);
+}
+
+static void test_aborts(void **state)
+{
+    (void)state;
+    int fd = take(0);
+    worker_order(&fix.worker, WORKER_DRAIN, 0);
+    worker_order(&fix.worker, WORKER_ABORT, -ESHUTDOWN);
+    worker_run(&fix.worker);
+    expect_end(fd);
+    assert_int_equal(fix.freed, 1);
+}
+
+/* A goodbye first: the connection is still there until the peer has said its own. */
+static void test_shuts(void **state)
+{
+    (void)state;
+    int fd = take(0);
+    worker_order(&fix.worker, WORKER_SHUT, -ESHUTDOWN);
+    while (worker_load(&fix.worker) == 1 && !(recv(fd, &(char){0}, 1, MSG_PEEK) == 0))
+        loop_turn(&fix.worker.loop);
+    assert_int_equal(worker_load(&fix.worker), 1);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    worker_order(&fix.worker, WORKER_DRAIN, 0);
+    worker_run(&fix.worker);
+    expect_end(fd);
+}
+
+/* Alive is who has carried out what it was asked for last, in a turn of its run queue. */
+static void test_pulse(void **state)
+{
+    (void)state;
+    assert_true(worker_alive(&fix.worker));
+    worker_order(&fix.worker, WORKER_PULSE, 0);
+    worker_order(&fix.worker, WORKER_PULSE, 0);
+    assert_false(worker_alive(&fix.worker));
+    for (int i = 0; i < 10 && !worker_alive(&fix.worker); i++)
+        loop_turn(&fix.worker.loop);
+    assert_true(worker_alive(&fix.worker));
+    worker_order(&fix.worker, WORKER_PULSE, 0);
+    assert_false(worker_alive(&fix.worker));
+    fix.worker.ended = true; /* and so need not answer */
+    assert_true(worker_alive(&fix.worker));
+}
+
+/* At once, whoever is there. */
+static void test_quits(void **state)
+{
+    (void)state;
+    int fd = take(0);
+    worker_order(&fix.worker, WORKER_QUIT, 0);
+    worker_run(&fix.worker);
+    assert_int_equal(worker_load(&fix.worker), 1);
+    assert_int_equal(recv(fd, &(char){0}, 1, 0), -1);
+    worker_order(&fix.worker, WORKER_DRAIN | WORKER_ABORT, -ESHUTDOWN);
+    worker_run(&fix.worker);
+}
+
+static void test_no_memory_for_a_connection(void **state)
+{
+    (void)state;
+    fix.fault.conn = true;
+    int fd = take(0);
+    worker_order(&fix.worker, WORKER_DRAIN, 0);
+    worker_run(&fix.worker);
+    expect_end(fd);
+    assert_int_equal(counter_get(&fix.worker.refused), 1);
+    assert_int_equal(worker_load(&fix.worker), 0);
+    assert_int_equal(fix.freed, 1);
+    char line[128];
+    (void)snprintf(line, sizeof line, "Connection refused: %s\n", strerror(ENOMEM));
+    expect_log(line);
+}
+
+static void test_no_memory_for_a_handover(void **state)
+{
+    (void)state;
+    fix.fault.put = true;
+    int fd = take(-ENOMEM);
+    expect_end(fd);
+    assert_int_equal(worker_load(&fix.worker), 0);
+    assert_int_equal(counter_get(&fix.worker.refused), 0); /* the caller counts it */
+}
+
+static void test_without_a_thread(void **state)
+{
+    (void)state;
+    assert_int_equal(try_open(false), 0);
+    int fd = take(0);
+    assert_int_equal(counter_get(&fix.worker.conns.accepted), 1); /* already */
+    assert_int_equal(worker_load(&fix.worker), 1);
+    worker_order(&fix.worker, WORKER_PULSE, 0);
+    assert_true(worker_alive(&fix.worker));
+    worker_order(&fix.worker, WORKER_ABORT, -ESHUTDOWN);
+    worker_run(&fix.worker);
+    expect_end(fd);
+    fix.fault.conn = true;
+    (void)take(-ENOMEM);
+    assert_int_equal(worker_load(&fix.worker), 0);
+    worker_close(&fix.worker);
+}
+
+/* Nothing is left open: the descriptors are counted at the end. */
+static void test_failures(void **state)
+{
+    int *const faults[] = {&fix.fault.probe, &fix.fault.loop, &fix.fault.reserve, &fix.fault.mutex,
+                           &fix.fault.async};
+    (void)state;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        *faults[i] = -EMFILE;
+        assert_int_equal(try_open(true), -EMFILE);
+        assert_int_equal(count_fds(), fix.fds);
+        *faults[i] = 0;
+    }
+}
+
+#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_drains),
+        FIXTURE_TEST(test_aborts),
+        FIXTURE_TEST(test_shuts),
+        FIXTURE_TEST(test_pulse),
+        FIXTURE_TEST(test_quits),
+        FIXTURE_TEST(test_no_memory_for_a_connection),
+        FIXTURE_TEST(test_no_memory_for_a_handover),
+        START_TEST(test_without_a_thread),
+        START_TEST(test_failures),
+    };
+    /* libuv opens a pipe for signals once per process: before descriptors are counted. */
+    uv_loop_t loop;
+    assert_int_equal(__real_uv_loop_init(&loop), 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    return RUN_TESTS("worker", tests);
+}

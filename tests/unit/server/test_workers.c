@@ -1,0 +1,326 @@
+/*
+ * workers.c: who gets a connection, the limit, the sums, and the end of all threads. Where a test
+ * does not start the threads, whatever is handed to them stays on its way, so that loads are what
+ * the test says. uv_thread_create() is wrapped to fail, sched_run() to find a task wrong.
+ */
+#include "server/workers.h"
+
+#include "unit/support.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+
+enum { COUNT = 3, CONNS = 16 };
+
+static struct {
+    struct workers workers;
+    struct log log;
+    int null;
+    int peer[CONNS];
+    int count;
+    int freed;
+    int fds;
+    int calloc_at, loop_at, thread_at; /* the call that fails; counts down */
+    int wrong;                         /* the worker with a wrong task; 0: none */
+} fix;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+int __real_uv_loop_init(uv_loop_t *loop);
+int __wrap_uv_loop_init(uv_loop_t *loop);
+int __real_uv_thread_create(uv_thread_t *thread, uv_thread_cb entry, void *arg);
+int __wrap_uv_thread_create(uv_thread_t *thread, uv_thread_cb entry, void *arg);
+int __real_sched_run(struct sched *sched);
+int __wrap_sched_run(struct sched *sched);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fix.calloc_at > 0 && --fix.calloc_at == 0 ? NULL : __real_calloc(count, size);
+}
+
+int __wrap_uv_loop_init(uv_loop_t *loop)
+{
+    return fix.loop_at > 0 && --fix.loop_at == 0 ? -EMFILE : __real_uv_loop_init(loop);
+}
+
+int __wrap_uv_thread_create(uv_thread_t *thread, uv_thread_cb entry, void *arg)
+{
+    if (fix.thread_at > 0 && --fix.thread_at == 0)
+        return -EAGAIN;
+    return __real_uv_thread_create(thread, entry, arg);
+}
+
+int __wrap_sched_run(struct sched *sched)
+{
+    if (fix.wrong > 0 && sched == &fix.workers.list[fix.wrong].sched)
+        return -EBUSY;
+    return __real_sched_run(sched);
+}
+
+static void on_freed(struct workers *workers)
+{
+    assert_ptr_equal(workers->owner, &fix);
+    fix.freed++;
+}
+
+static int try_open(unsigned count)
+{
+    static const struct worker_config config = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000};
+    fix.workers = (struct workers){.limit = CONNS, .owner = &fix, .on_freed = on_freed};
+    return workers_open(&fix.workers, count, &config, &fix.log, fix.null, 100);
+}
+
+static int fixture_start(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    fix.null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    log_init(&fix.log, fix.null, LOG_LEVEL_ERROR);
+    /* Anything that epoll takes; /dev/null it does not. */
+    int fds[2];
+    make_socketpair(fds);
+    fix.peer[fix.count++] = fds[0];
+    (void)close(fix.null);
+    fix.null = fds[1];
+    fix.fds = count_fds();
+    return 0;
+}
+
+static int fixture_open(void **state)
+{
+    (void)fixture_start(state);
+    return try_open(COUNT);
+}
+
+static int fixture_end(void **state)
+{
+    (void)state;
+    for (int i = 1; i < fix.count; i++)
+        (void)close(fix.peer[i]);
+    assert_int_equal(count_fds(), fix.fds);
+    (void)close(fix.peer[0]);
+    (void)close(fix.null);
+    log_close(&fix.log);
+    return 0;
+}
+
+/* Ends all at once, whatever they have. */
+static void finish(void)
+{
+    if (fix.workers.started == 0)
+        assert_int_equal(workers_start(&fix.workers), 0);
+    workers_order(&fix.workers, WORKER_DRAIN | WORKER_ABORT, -ESHUTDOWN);
+    assert_null(workers_run(&fix.workers));
+    assert_int_equal(workers_load(&fix.workers), 0);
+}
+
+static int fixture_close(void **state)
+{
+    finish();
+    workers_close(&fix.workers);
+    return fixture_end(state);
+}
+
+/* Hands over a connection, whose other end it returns. */
+static int take(void)
+{
+    int fds[2];
+    const union net_peer peer = {.in = {.sin_family = AF_INET}};
+    make_socketpair(fds);
+    fix.peer[fix.count++] = fds[1];
+    assert_int_equal(workers_take(&fix.workers, fds[0], &peer), 0);
+    return fds[1];
+}
+
+static void expect_loads(size_t first, size_t second, size_t third)
+{
+    assert_int_equal(worker_load(&fix.workers.list[0]), first);
+    assert_int_equal(worker_load(&fix.workers.list[1]), second);
+    assert_int_equal(worker_load(&fix.workers.list[2]), third);
+    assert_int_equal(workers_load(&fix.workers), first + second + third);
+}
+
+static void test_ties_go_round(void **state)
+{
+    (void)state;
+    (void)take();
+    expect_loads(1, 0, 0);
+    (void)take();
+    expect_loads(1, 1, 0);
+    (void)take();
+    expect_loads(1, 1, 1);
+    for (int i = 0; i < 4; i++)
+        (void)take();
+    expect_loads(3, 2, 2);
+}
+
+/* As if connections had come and gone: whoever is left with the fewest is next. */
+static void test_the_least_loaded_is_next(void **state)
+{
+    struct worker *list = fix.workers.list;
+    (void)state;
+    list[0].handed += 2;
+    list[1].handed += 3;
+    list[2].handed += 3;
+    (void)take();
+    expect_loads(3, 3, 3);
+    list[0].handed -= 2;
+    list[1].handed -= 3;
+    list[2].handed -= 1;
+    (void)take();
+    expect_loads(1, 1, 2);
+    list[2].handed -= 2;
+    (void)take();
+    expect_loads(1, 1, 1);
+}
+
+/* Those on their way count, too; whoever finds it full is told when it no longer is. */
+static void test_the_limit(void **state)
+{
+    (void)state;
+    fix.workers.limit = 2;
+    assert_false(workers_full(&fix.workers));
+    (void)take();
+    assert_false(workers_full(&fix.workers));
+    int second = take();
+    assert_false(fix.workers.waiting);
+    assert_true(workers_full(&fix.workers));
+    assert_true(fix.workers.waiting);
+    assert_int_equal(workers_start(&fix.workers), 0);
+    assert_int_equal(shutdown(second, SHUT_RDWR), 0);
+    while (fix.freed == 0) /* the bell, from the other thread */
+        (void)uv_run(&fix.workers.list[0].loop, UV_RUN_ONCE);
+    assert_false(fix.workers.waiting);
+    assert_false(workers_full(&fix.workers));
+    assert_int_equal(workers_load(&fix.workers), 1);
+}
+
+/* Each on its own thread; the sums are final when nothing is open. */
+static void test_figures(void **state)
+{
+    struct figures figures;
+    char answer[16];
+    (void)state;
+    assert_int_equal(try_open(COUNT), 0);
+    for (int i = 0; i < 6; i++) {
+        int fd = take();
+        assert_int_equal(send(fd, "hello", 5, 0), 5);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    }
+    counter_add(&fix.workers.list[2].refused, 1);
+    fix.workers.list[2].handed++;
+    assert_int_equal(workers_start(&fix.workers), 0);
+    workers_order(&fix.workers, WORKER_DRAIN, 0);
+    assert_null(workers_run(&fix.workers));
+    workers_figures(&fix.workers, &figures);
+    assert_int_equal(figures.open, 0);
+    assert_int_equal(figures.accepted, 6);
+    assert_int_equal(figures.refused, 1);
+    assert_int_equal(figures.bytes_in, 30);
+    assert_int_equal(figures.bytes_out, 54);
+    for (int i = 1; i <= 6; i++)
+        assert_int_equal(recv(fix.peer[i], answer, sizeof answer, 0), 9);
+    workers_close(&fix.workers);
+}
+
+/* A thread that does not move, as one that has not been started: alive is asked once more then. */
+static void test_alive(void **state)
+{
+    (void)state;
+    assert_true(workers_alive(&fix.workers));
+    for (int i = 0; i < 3; i++)
+        assert_false(workers_alive(&fix.workers));
+    assert_int_equal(workers_start(&fix.workers), 0);
+    while (!workers_alive(&fix.workers)) /* the watchdog sets the limit */
+        ;
+    while (!workers_alive(&fix.workers)) /* and once more */
+        ;
+}
+
+/* What was opened is closed: the descriptors are counted at the end. */
+static void test_failures_to_open(void **state)
+{
+    (void)state;
+    fix.calloc_at = 1;
+    assert_int_equal(try_open(COUNT), -ENOMEM);
+    for (int i = 1; i <= COUNT; i++) {
+        fix.loop_at = i;
+        assert_int_equal(try_open(COUNT), -EMFILE);
+        assert_int_equal(count_fds(), fix.fds);
+    }
+}
+
+/* Those that have been started end in order. */
+static void test_failures_to_start(void **state)
+{
+    (void)state;
+    for (int i = 1; i < COUNT; i++) {
+        assert_int_equal(try_open(COUNT), 0);
+        fix.thread_at = i;
+        assert_int_equal(workers_start(&fix.workers), -EAGAIN);
+        assert_int_equal(fix.workers.started, i - 1);
+        workers_order(&fix.workers, WORKER_DRAIN, 0);
+        assert_null(workers_run(&fix.workers));
+        workers_close(&fix.workers);
+    }
+}
+
+/* One loop needs no thread and no bell. */
+static void test_one_alone(void **state)
+{
+    (void)state;
+    assert_int_equal(try_open(1), 0);
+    int fds = count_fds();
+    assert_int_equal(workers_start(&fix.workers), 0);
+    assert_int_equal(count_fds(), fds);
+    assert_int_equal(fix.workers.started, 0);
+    fix.workers.limit = 1;
+    (void)take();
+    assert_true(workers_full(&fix.workers));
+    assert_true(workers_alive(&fix.workers));
+    assert_true(workers_alive(&fix.workers));
+    workers_order(&fix.workers, WORKER_ABORT, -ESHUTDOWN);
+    assert_null(workers_run(&fix.workers));
+    assert_int_equal(fix.freed, 1);
+    assert_false(workers_full(&fix.workers));
+    workers_close(&fix.workers);
+}
+
+/* In a process of its own, because it is left to the kernel: all stop, and it is named. */
+static void test_a_wrong_task(void **state)
+{
+    int status;
+    (void)state;
+    for (int wrong = 1; wrong < COUNT; wrong++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            fix.wrong = wrong;
+            if (try_open(COUNT) < 0 || workers_start(&fix.workers) < 0)
+                _exit(1);
+            (void)take();
+            const struct worker *worker = workers_run(&fix.workers);
+            _exit(worker == &fix.workers.list[wrong] && worker->error == -EBUSY ? 0 : 2);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+}
+
+#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_ties_go_round),   FIXTURE_TEST(test_the_least_loaded_is_next),
+        FIXTURE_TEST(test_the_limit),       FIXTURE_TEST(test_alive),
+        START_TEST(test_figures),           START_TEST(test_failures_to_open),
+        START_TEST(test_failures_to_start), START_TEST(test_one_alone),
+        START_TEST(test_a_wrong_task),
+    };
+    /* libuv opens a pipe for signals once per process: before descriptors are counted. */
+    uv_loop_t loop;
+    assert_int_equal(__real_uv_loop_init(&loop), 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    return RUN_TESTS("workers", tests);
+}

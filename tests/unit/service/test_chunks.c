@@ -1,0 +1,299 @@
+/*
+ * chunks.c: the layout of buffers, the scatter list and the length of the answer, against a naive
+ * reference that cuts the input into chunks one by one; and the pool. malloc() and free() are
+ * wrapped, to count the buffers that live and to fail. No loop, no sockets.
+ */
+#include "service/chunks.h"
+
+#include "unit/support.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+enum { SPARES_MAX = 16 /* what the pool keeps */ };
+
+static struct {
+    bool fail;
+    int live; /* allocated and not freed */
+    int allocated;
+} heap;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void __real_free(void *memory);
+void __wrap_free(void *memory);
+
+void *__wrap_malloc(size_t size)
+{
+    if (heap.fail)
+        return NULL;
+    heap.live++;
+    heap.allocated++;
+    return __real_malloc(size);
+}
+
+void __wrap_free(void *memory)
+{
+    heap.live -= memory != NULL;
+    __real_free(memory);
+}
+
+static int heap_setup(void **state)
+{
+    (void)state;
+    memset(&heap, 0, sizeof heap);
+    return 0;
+}
+
+/* A prefix of any length; no two neighbours are the same. */
+static const char *prefix_bytes(void)
+{
+    static char prefix[CHUNKS_PREFIX_MAX];
+    for (size_t i = 0; i < sizeof prefix; i++)
+        prefix[i] = (char)('!' + i % 89);
+    return prefix;
+}
+
+/* Fills with what no prefix consists of. */
+static void random_bytes(char *bytes, size_t count, unsigned *seed)
+{
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = (char)(rand_r(seed) % 2 != 0 ? -1 - rand_r(seed) % 100 : 0);
+}
+
+/* The answer as somebody would make it who has never heard of scatter reads. */
+static size_t naive_answer(const char *prefix, size_t prefix_len, size_t chunk, const char *in,
+                           size_t in_len, char *out)
+{
+    size_t len = 0;
+    for (size_t at = 0; at < in_len; at += chunk) {
+        size_t piece = in_len - at < chunk ? in_len - at : chunk;
+        memcpy(out + len, prefix, prefix_len);
+        memcpy(out + len + prefix_len, in + at, piece);
+        len += prefix_len + piece;
+    }
+    return len;
+}
+
+/* What recvmsg(2) does. */
+static void scatter_fill(const struct iovec *iov, const char *in, size_t in_len)
+{
+    for (; in_len > 0; iov++) {
+        size_t piece = in_len < iov->iov_len ? in_len : iov->iov_len;
+        memcpy(iov->iov_base, in, piece);
+        in += piece;
+        in_len -= piece;
+    }
+}
+
+/* A read of in_len bytes into slots slots of a buffer of the pool gives the naive answer. */
+static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size_t in_len,
+                       unsigned *seed)
+{
+    size_t room = in_len + (in_len / chunk + 1) * chunks->prefix_len;
+    char *in = malloc(in_len);
+    char *expected = malloc(room);
+    char *buffer = chunks_get(chunks);
+    assert_non_null(buffer);
+    random_bytes(in, in_len, seed);
+    size_t len = naive_answer(prefix_bytes(), chunks->prefix_len, chunk, in, in_len, expected);
+
+    scatter_fill(chunks_scatter(chunks, buffer, slots), in, in_len);
+    assert_int_equal(chunks_answer(chunks, in_len), len);
+    assert_memory_equal(buffer, expected, len);
+
+    chunks_put(chunks, buffer);
+    free(expected);
+    free(in);
+}
+
+/* Every slot is where the layout says, as long as a chunk, and behind a whole prefix. */
+static void check_layout(struct chunks *chunks, size_t prefix_len, size_t chunk)
+{
+    char *buffer = chunks_get(chunks);
+    assert_non_null(buffer);
+    const struct iovec *iov = chunks_scatter(chunks, buffer, chunks->slots);
+    for (size_t i = 0; i < chunks->slots; i++) {
+        char *slot = buffer + i * (prefix_len + chunk);
+        assert_memory_equal(slot, prefix_bytes(), prefix_len);
+        assert_ptr_equal(iov[i].iov_base, slot + prefix_len);
+        assert_int_equal(iov[i].iov_len, chunk);
+    }
+    chunks_put(chunks, buffer);
+}
+
+static void check_boundaries(struct chunks *chunks, size_t chunk, unsigned *seed)
+{
+    const size_t most = chunks->slots * chunks->chunk;
+    const size_t sizes[] = {1,         chunk - 1,     chunk,    chunk + 1,
+                            2 * chunk, 2 * chunk + 1, most - 1, most};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] > 0 && sizes[i] <= most)
+            check_read(chunks, chunk, chunks->slots, sizes[i], seed);
+}
+
+static void test_layout(void **state)
+{
+    static const size_t sizes[] = {1, 999, 1000, 1001, 65536};
+    static const unsigned slots[] = {1024, 65, 65, 65, 1};
+    static const size_t prefixes[] = {1, 4, 255};
+    unsigned seed = 1;
+    (void)state;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++) {
+            struct chunks chunks;
+            chunks_init(&chunks, prefix_bytes(), prefixes[p], sizes[s]);
+            assert_int_equal(chunks.slots, slots[s]);
+            check_layout(&chunks, prefixes[p], sizes[s]);
+            check_boundaries(&chunks, sizes[s], &seed);
+            chunks_free(&chunks);
+        }
+    assert_int_equal(heap.live, 0);
+}
+
+/* Without a prefix the chunk size cannot be seen on the wire: one large slot serves for all. */
+static void test_layout_without_prefix(void **state)
+{
+    static const size_t sizes[] = {1, 999, 1000, 1001, 65536};
+    unsigned seed = 2;
+    (void)state;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        struct chunks chunks;
+        chunks_init(&chunks, NULL, 0, sizes[s]);
+        assert_int_equal(chunks.slots, 1);
+        check_layout(&chunks, 0, CHUNKS_BUFFER_BYTES);
+        check_boundaries(&chunks, sizes[s], &seed);
+        chunks_free(&chunks);
+    }
+    assert_int_equal(heap.live, 0);
+}
+
+static void test_few_slots_can_be_described(void **state)
+{
+    struct chunks chunks;
+    (void)state;
+    chunks_init(&chunks, "GOT:", 4, 10);
+    char *buffer = chunks_get(&chunks);
+    chunks.iov[3].iov_len = 4711;
+    const struct iovec *iov = chunks_scatter(&chunks, buffer, 3);
+    assert_ptr_equal(iov[2].iov_base, buffer + 2 * 14 + 4);
+    assert_int_equal(iov[3].iov_len, 4711);
+    chunks_put(&chunks, buffer);
+    chunks_free(&chunks);
+}
+
+/* Any prefix, any chunk, any read that fits: always on the same few buffers of the pool. */
+static void test_random_reads_match_the_reference(void **state)
+{
+    unsigned seed = 25000;
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        struct chunks chunks;
+        size_t prefix_len = (size_t)rand_r(&seed) % (CHUNKS_PREFIX_MAX + 1);
+        size_t chunk = 1 + (size_t)rand_r(&seed) % (i % 2 == 0 ? 50 : CHUNKS_CHUNK_MAX);
+        chunks_init(&chunks, prefix_bytes(), prefix_len, chunk);
+        for (int read = 0; read < 5; read++) {
+            unsigned slots = 1 + (unsigned)rand_r(&seed) % chunks.slots;
+            size_t in_len = 1 + (size_t)rand_r(&seed) % (slots * chunks.chunk);
+            check_read(&chunks, chunk, slots, in_len, &seed);
+        }
+        chunks_free(&chunks);
+    }
+    assert_int_equal(heap.live, 0);
+}
+
+static void test_the_prefix_is_copied(void **state)
+{
+    char prefix[] = "GOT:";
+    struct chunks chunks;
+    (void)state;
+    chunks_init(&chunks, prefix, 4, 1000);
+    memset(prefix, '?', sizeof prefix);
+    char *buffer = chunks_get(&chunks);
+    assert_memory_equal(buffer, "GOT:", 4);
+    chunks_put(&chunks, buffer);
+    chunks_free(&chunks);
+}
+
+static void test_the_pool_gives_the_last_buffer_first(void **state)
+{
+    struct chunks chunks;
+    (void)state;
+    chunks_init(&chunks, "GOT:", 4, 1000);
+    char *first = chunks_get(&chunks);
+    char *second = chunks_get(&chunks);
+    assert_ptr_not_equal(first, second);
+    chunks_put(&chunks, first);
+    chunks_put(&chunks, second);
+    assert_int_equal(chunks.spares, 2);
+    assert_ptr_equal(chunks_get(&chunks), second);
+    assert_ptr_equal(chunks_get(&chunks), first);
+    assert_int_equal(chunks.spares, 0);
+    assert_int_equal(heap.allocated, 2);
+    chunks_put(&chunks, first);
+    chunks_put(&chunks, second);
+    chunks_free(&chunks);
+    assert_int_equal(heap.live, 0);
+}
+
+/* Of many buffers that come back, the pool keeps a few and frees the rest at once. */
+static void test_the_pool_is_bounded(void **state)
+{
+    char *buffers[2 * SPARES_MAX];
+    struct chunks chunks;
+    (void)state;
+    chunks_init(&chunks, "GOT:", 4, 1000);
+    for (int i = 0; i < 2 * SPARES_MAX; i++)
+        buffers[i] = chunks_get(&chunks);
+    for (int i = 0; i < 2 * SPARES_MAX; i++) {
+        chunks_put(&chunks, buffers[i]);
+        assert_int_equal(chunks.spares, i < SPARES_MAX ? i + 1 : SPARES_MAX);
+    }
+    assert_int_equal(heap.live, SPARES_MAX);
+    chunks_free(&chunks);
+    assert_int_equal(chunks.spares, 0);
+    assert_int_equal(heap.live, 0);
+}
+
+static void test_no_memory(void **state)
+{
+    struct chunks chunks;
+    (void)state;
+    chunks_init(&chunks, "GOT:", 4, 1000);
+    char *buffer = chunks_get(&chunks);
+    heap.fail = true;
+    assert_null(chunks_get(&chunks));
+    chunks_put(&chunks, buffer);
+    assert_ptr_equal(chunks_get(&chunks), buffer); /* a spare one needs no memory */
+    heap.fail = false;
+    chunks_put(&chunks, buffer);
+    chunks_free(&chunks);
+    assert_int_equal(heap.live, 0);
+}
+
+static void test_freeing_twice_is_harmless(void **state)
+{
+    struct chunks chunks;
+    (void)state;
+    chunks_init(&chunks, "GOT:", 4, 1000);
+    chunks_put(&chunks, chunks_get(&chunks));
+    chunks_free(&chunks);
+    chunks_free(&chunks);
+    assert_int_equal(heap.live, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_layout, heap_setup),
+        cmocka_unit_test_setup(test_layout_without_prefix, heap_setup),
+        cmocka_unit_test_setup(test_few_slots_can_be_described, heap_setup),
+        cmocka_unit_test_setup(test_random_reads_match_the_reference, heap_setup),
+        cmocka_unit_test_setup(test_the_prefix_is_copied, heap_setup),
+        cmocka_unit_test_setup(test_the_pool_gives_the_last_buffer_first, heap_setup),
+        cmocka_unit_test_setup(test_the_pool_is_bounded, heap_setup),
+        cmocka_unit_test_setup(test_no_memory, heap_setup),
+        cmocka_unit_test_setup(test_freeing_twice_is_harmless, heap_setup),
+    };
+    return RUN_TESTS("chunks", tests);
+}

@@ -1,0 +1,850 @@
+/*
+ * echo.c: the steps of a connection, driven by hand as the scheduler would, on a kernel that this
+ * file plays: the net_*() calls are wrapped, and serve what the test lets the peer send, refuse
+ * or break. The loop is there because a socket needs one; it runs only to close what was opened.
+ * sched_spawn() is wrapped too, so that the task is in no queue but ours.
+ */
+#include "service/echo.h"
+
+#include "unit/support.h"
+
+#include "service/chunks.h"
+#include "stream/conn.h"
+#include "os/net.h"
+#include "task/sched.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum {
+    WIRE_MAX = 1 << 20, /* bytes that a test sends or gets */
+    CALLS_MAX = 4096,   /* receiving calls that are noted */
+    NO_LIMIT = WIRE_MAX,
+};
+
+/* The peer and the kernel between us. */
+static struct {
+    char in[WIRE_MAX]; /* what the peer sends in all */
+    size_t in_len;
+    size_t in_at;
+    int in_end;            /* what a receive finds after that: 0 or a negative errno */
+    size_t recv_max;       /* no receive returns more */
+    char out[WIRE_MAX];    /* what the peer gets */
+    char answer[WIRE_MAX]; /* what it should get: made from each receive, chunk by chunk */
+    size_t out_len;
+    size_t answer_len;
+    size_t send_max; /* no send takes more; 0: it takes none */
+    int send_error;  /* a negative errno that every send returns, or 0 */
+    bool refused;    /* the last call returned -EAGAIN */
+    int closed;
+    int calls;
+    unsigned slots[CALLS_MAX]; /* that each receiving call offered */
+} wire;
+
+/* The one pipe that can be lent at a time, and what it was asked to do. */
+static struct {
+    char data[WIRE_MAX];
+    size_t at;
+    size_t len;
+    int refusal;  /* of a kernel or a sandbox that does not splice; 0: it does */
+    int blind;    /* 1: splice sees no byte, 2: but the end */
+    bool lacking; /* there are no pipes to be had */
+    int filled;   /* how often */
+    int closed;   /* ends */
+} pipeline;
+
+enum { PIPE_IN = 1000000, PIPE_OUT }; /* no descriptor has such a number */
+
+static bool malloc_fails;
+static unsigned buffers; /* that were ever allocated */
+
+static struct {
+    uv_loop_t loop;
+    struct sched sched;
+    struct echo_service echo;
+    struct conns conns;
+    struct conn *conn; /* NULL once it is closed */
+    int error;         /* that it was closed with */
+    int peer;          /* the other end of a real socket, which only the poll handle sees */
+} fix;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void __real_net_close(int fd);
+void __wrap_net_close(int fd);
+ssize_t __wrap_net_recv(int fd, void *buf, size_t len);
+ssize_t __wrap_net_recvv(int fd, struct iovec *iov, unsigned short count);
+ssize_t __wrap_net_send(int fd, const void *buf, size_t len);
+int __wrap_net_shutdown_send(int fd);
+void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
+int __wrap_net_pipe(int *out, int *in, int bytes);
+ssize_t __wrap_net_splice(int from, int to, size_t len);
+
+void *__wrap_malloc(size_t size)
+{
+    if (malloc_fails)
+        return NULL;
+    buffers += size > sizeof(struct pipe);
+    return __real_malloc(size);
+}
+
+void __wrap_net_close(int fd)
+{
+    if (fd == PIPE_IN || fd == PIPE_OUT) {
+        pipeline.closed++;
+        pipeline.at = pipeline.len; /* what was left is lost */
+        return;
+    }
+    wire.closed++;
+    __real_net_close(fd);
+}
+
+int __wrap_net_shutdown_send(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first)
+{
+    (void)sched;
+    *task = (struct task){.resume = first};
+}
+
+/* The naive reference: what the peer is due for these bytes, received at once. */
+static void wire_expect(const char *bytes, size_t len)
+{
+    size_t most = fix.echo.chunks.prefix_len == 0 ? len : fix.echo.chunks.chunk;
+    for (size_t at = 0; at < len; at += most) {
+        size_t piece = len - at < most ? len - at : most;
+        memcpy(wire.answer + wire.answer_len, fix.echo.chunks.prefix, fix.echo.chunks.prefix_len);
+        wire.answer_len += fix.echo.chunks.prefix_len;
+        memcpy(wire.answer + wire.answer_len, bytes + at, piece);
+        wire.answer_len += piece;
+    }
+}
+
+ssize_t __wrap_net_recvv(int fd, struct iovec *iov, unsigned short count)
+{
+    assert_int_equal(fd, fix.conn->sock.fd);
+    assert_true(wire.calls < CALLS_MAX);
+    wire.slots[wire.calls++] = count;
+    size_t start = wire.in_at;
+    size_t left = wire.in_len - start < wire.recv_max ? wire.in_len - start : wire.recv_max;
+    if (left == 0) {
+        wire.refused = wire.in_end == -EAGAIN;
+        return wire.in_end;
+    }
+    for (size_t i = 0; i < count && left > 0; i++) {
+        size_t piece = left < iov[i].iov_len ? left : iov[i].iov_len;
+        memcpy(iov[i].iov_base, wire.in + wire.in_at, piece);
+        wire.in_at += piece;
+        left -= piece;
+    }
+    wire_expect(wire.in + start, wire.in_at - start);
+    return (ssize_t)(wire.in_at - start);
+}
+
+ssize_t __wrap_net_recv(int fd, void *buf, size_t len)
+{
+    struct iovec iov = {.iov_base = buf, .iov_len = len};
+    return __wrap_net_recvv(fd, &iov, 1);
+}
+
+ssize_t __wrap_net_send(int fd, const void *buf, size_t len)
+{
+    assert_int_equal(fd, fix.conn->sock.fd);
+    assert_true(len > 0);
+    if (wire.send_error < 0)
+        return wire.send_error;
+    if (wire.send_max == 0) {
+        wire.refused = true;
+        return -EAGAIN;
+    }
+    if (len > wire.send_max)
+        len = wire.send_max;
+    assert_true(wire.out_len + len <= WIRE_MAX);
+    memcpy(wire.out + wire.out_len, buf, len);
+    wire.out_len += len;
+    return (ssize_t)len;
+}
+
+int __wrap_net_pipe(int *out, int *in, int bytes)
+{
+    assert_int_equal(bytes, PIPES_BYTES);
+    if (pipeline.lacking)
+        return -EMFILE;
+    *out = PIPE_OUT;
+    *in = PIPE_IN;
+    return 0;
+}
+
+static ssize_t pipe_fill(size_t len)
+{
+    if (pipeline.refusal != 0)
+        return pipeline.refusal;
+    if (pipeline.blind != 0)
+        return pipeline.blind == 1 ? -EAGAIN : 0;
+    assert_int_equal(pipeline.at, pipeline.len); /* it is empty */
+    ssize_t n = __wrap_net_recv(fix.conn->sock.fd, pipeline.data, len);
+    pipeline.at = 0;
+    pipeline.len = n > 0 ? (size_t)n : 0;
+    pipeline.filled += n > 0;
+    return n;
+}
+
+ssize_t __wrap_net_splice(int from, int to, size_t len)
+{
+    if (to == PIPE_IN) {
+        assert_int_equal(from, fix.conn->sock.fd);
+        return pipe_fill(len);
+    }
+    assert_int_equal(from, PIPE_OUT);
+    assert_int_equal(len, pipeline.len - pipeline.at);
+    ssize_t n = __wrap_net_send(to, pipeline.data + pipeline.at, len);
+    pipeline.at += n > 0 ? (size_t)n : 0;
+    return n;
+}
+
+static void on_event(struct conn *conn, enum conn_event event, int error)
+{
+    if (event == CONN_OPENED)
+        fix.conn = conn;
+    if (event != CONN_CLOSED)
+        return;
+    assert_ptr_equal(fix.conn, conn);
+    fix.conn = NULL;
+    fix.error = error;
+}
+
+static void on_wake(struct waker *waker, struct task *task)
+{
+    (void)waker, (void)task;
+}
+
+/* A new connection, whose peer has sent nothing. */
+static void open_conn(const char *prefix, size_t prefix_len, size_t chunk)
+{
+    static const union net_peer nobody;
+    int fds[2];
+    memset(&wire, 0, sizeof wire);
+    wire.in_end = -EAGAIN;
+    wire.recv_max = wire.send_max = NO_LIMIT;
+    buffers = 0;
+    fix.error = 1;
+    chunks_init(&fix.echo.chunks, prefix, prefix_len, chunk);
+    pipes_init(&fix.echo.pipes);
+    memset(&pipeline, 0, sizeof pipeline);
+    assert_int_equal(uv_loop_init(&fix.loop), 0);
+    fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
+    fix.conns = (struct conns){
+        .sched = &fix.sched, .handler = &echo_handler, .service = &fix.echo, .on_event = on_event};
+    conns_init(&fix.conns);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    fix.peer = fds[1];
+    assert_int_equal(conn_open(&fix.conns, fds[0], &nobody), 0);
+}
+
+/* The peer sends some more, which stands in the receive buffer now. */
+static void peer_sends(const char *bytes, size_t len)
+{
+    assert_true(wire.in_len + len <= WIRE_MAX);
+    memcpy(wire.in + wire.in_len, bytes, len);
+    wire.in_len += len;
+}
+
+static void peer_sends_random(size_t len, unsigned *seed)
+{
+    assert_true(wire.in_len + len <= WIRE_MAX);
+    for (size_t i = 0; i < len; i++)
+        wire.in[wire.in_len++] = (char)rand_r(seed);
+}
+
+static struct yield step(void)
+{
+    struct task *task = &fix.conn->task;
+    wire.refused = false;
+    return task->resume(task);
+}
+
+/* As the scheduler, until the kernel refuses a call or the task is done. Returns the last yield. */
+static enum yield_reason drive(void)
+{
+    struct yield why;
+    do
+        why = step();
+    while (why.reason != YIELD_DONE && !wire.refused);
+    return why.reason;
+}
+
+/* The next step yields this reason, and its socket. */
+static void step_yields(enum yield_reason reason)
+{
+    struct sock *sock = &fix.conn->sock;
+    struct yield why = step();
+    assert_int_equal(why.reason, reason);
+    assert_ptr_equal(why.sock, sock);
+}
+
+static unsigned buffers_held(void)
+{
+    return buffers - fix.echo.chunks.spares;
+}
+
+static void check_answer(void)
+{
+    assert_int_equal(wire.in_at, wire.in_len);
+    assert_int_equal(wire.out_len, wire.answer_len);
+    assert_memory_equal(wire.out, wire.answer, wire.answer_len);
+}
+
+/* The connection has ended for this reason and holds nothing. */
+static void check_closed(int error)
+{
+    assert_null(fix.conn);
+    assert_int_equal(fix.error, error);
+    assert_int_equal(wire.closed, 1);
+    assert_int_equal(buffers_held(), 0);
+    assert_int_equal(fix.conns.accepted, fix.conns.closed);
+}
+
+/* Every test ends here: the last step ends the connection, and the loop has nothing left. */
+static void close_conn(enum yield_reason last, int error)
+{
+    assert_int_equal(last, YIELD_DONE);
+    check_closed(error);
+    (void)close(fix.peer);
+    assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&fix.loop), 0);
+    chunks_free(&fix.echo.chunks);
+    assert_int_equal(pipeline.at, pipeline.len);
+    pipes_free(&fix.echo.pipes);
+    assert_int_equal(pipeline.closed % 2, 0);
+}
+
+static void end_of_file(void)
+{
+    wire.in_end = 0;
+    close_conn(drive(), 0);
+}
+
+static void test_answers_a_message(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends("Hello\n", 6);
+    step_yields(YIELD_SEND);
+    assert_int_equal(wire.out_len, 0);
+    assert_int_equal(fix.conns.bytes_in, 6);
+    step_yields(YIELD_RECV);
+    assert_int_equal(wire.out_len, 10);
+    assert_memory_equal(wire.out, "GOT:Hello\n", 10);
+    assert_int_equal(fix.conns.bytes_out, 10);
+    peer_sends("again", 5);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(wire.out_len, 19);
+    assert_memory_equal(wire.out + 10, "GOT:again", 9);
+    end_of_file();
+}
+
+static void test_answers_verbatim_without_prefix(void **state)
+{
+    (void)state;
+    open_conn("", 0, 1);
+    peer_sends("a\0b\n\xff", 5);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(wire.out_len, 5);
+    assert_memory_equal(wire.out, "a\0b\n\xff", 5);
+    end_of_file();
+}
+
+/* Before the first byte, and after an answer: waits, and has given its buffer back. */
+static void test_holds_no_buffer_while_idle(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    step_yields(YIELD_RECV);
+    assert_true(wire.refused);
+    assert_int_equal(buffers_held(), 0);
+    peer_sends("x", 1);
+    step_yields(YIELD_SEND);
+    assert_int_equal(buffers_held(), 1);
+    step_yields(YIELD_RECV);
+    assert_int_equal(buffers_held(), 0);
+    step_yields(YIELD_RECV);
+    assert_int_equal(buffers_held(), 0);
+    assert_int_equal(buffers, 1);
+    end_of_file();
+}
+
+static void test_finishes_short_writes(void **state)
+{
+    unsigned seed = 3;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends_random(100, &seed);
+    wire.send_max = 1;
+    step_yields(YIELD_SEND);
+    for (size_t sent = 1; sent < 104; sent++) {
+        step_yields(YIELD_SEND);
+        assert_int_equal(wire.out_len, sent);
+        assert_int_equal(fix.conns.bytes_out, sent);
+        assert_true(fix.conn->sock.send_refused);
+    }
+    step_yields(YIELD_RECV);
+    check_answer();
+    end_of_file();
+}
+
+/* Nothing is received while an answer waits, and nothing of it is lost or said twice. */
+static void test_waits_while_sending_is_refused(void **state)
+{
+    unsigned seed = 4;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends_random(2500, &seed);
+    wire.send_max = 0;
+    step_yields(YIELD_SEND);
+    for (int i = 0; i < 3; i++) {
+        step_yields(YIELD_SEND);
+        assert_true(fix.conn->sock.send_refused);
+        assert_int_equal(wire.calls, 1);
+        assert_int_equal(fix.conns.bytes_out, 0);
+        assert_int_equal(buffers_held(), 1);
+    }
+    wire.send_max = NO_LIMIT;
+    assert_int_equal(drive(), YIELD_RECV);
+    check_answer();
+    end_of_file();
+}
+
+/* What was sent before the FIN is answered in full. */
+static void test_answers_all_before_the_end(void **state)
+{
+    unsigned seed = 5;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends_random(2500, &seed);
+    wire.in_end = 0;
+    enum yield_reason last = drive();
+    check_answer();
+    assert_int_equal(wire.out_len, 2512);
+    close_conn(last, 0);
+}
+
+static void test_ends_at_once_without_a_byte(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    wire.in_end = 0;
+    close_conn(step().reason, 0);
+    assert_int_equal(wire.out_len, 0);
+}
+
+static void test_reset_while_receiving(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    wire.in_end = -ECONNRESET;
+    close_conn(step().reason, -ECONNRESET);
+}
+
+static void test_timeout_while_receiving_again(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends("x", 1);
+    assert_int_equal(drive(), YIELD_RECV);
+    wire.in_end = -ETIMEDOUT;
+    close_conn(step().reason, -ETIMEDOUT);
+}
+
+static void check_send_error(int error, size_t send_before)
+{
+    open_conn("GOT:", 4, 1000);
+    peer_sends("Hello", 5);
+    step_yields(YIELD_SEND);
+    if (send_before > 0) {
+        wire.send_max = send_before;
+        step_yields(YIELD_SEND);
+    }
+    wire.send_error = error;
+    close_conn(step().reason, error);
+    assert_int_equal(wire.out_len, send_before);
+}
+
+static void test_reset_while_sending(void **state)
+{
+    (void)state;
+    check_send_error(-ECONNRESET, 0);
+    check_send_error(-EPIPE, 0);
+    check_send_error(-EPIPE, 4); /* amid an answer */
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    malloc_fails = true;
+    enum yield_reason last = step().reason;
+    malloc_fails = false;
+    close_conn(last, -ENOMEM);
+    assert_int_equal(wire.calls, 0);
+}
+
+/* Whoever ends the connection amid an answer: the buffer goes back to the pool. */
+static void test_aborted_amid_an_answer(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends("Hello", 5);
+    wire.send_max = 2;
+    step_yields(YIELD_SEND);
+    step_yields(YIELD_SEND);
+    conn_abort(fix.conn, -ESHUTDOWN);
+    close_conn(step().reason, -ESHUTDOWN);
+    assert_int_equal(wire.out_len, 2);
+}
+
+static void test_shut_amid_an_answer(void **state)
+{
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends("Hello", 5);
+    wire.send_max = 0;
+    step_yields(YIELD_SEND);
+    step_yields(YIELD_SEND);
+    conn_shut(fix.conn, -ETIME);
+    peer_sends("ignored", 7);
+    step_yields(YIELD_RECV);
+    wire.in_end = 0;
+    close_conn(drive(), -ETIME);
+    assert_int_equal(wire.out_len, 0);
+}
+
+static void check_chunks(const char *prefix, size_t prefix_len, size_t chunk, size_t len)
+{
+    unsigned seed = (unsigned)(len + prefix_len);
+    open_conn(prefix, prefix_len, chunk);
+    peer_sends_random(len, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    check_answer();
+    /* Every read but the last filled whole chunks, so all of it is cut as if read at once. */
+    size_t prefixes = (len + chunk - 1) / chunk;
+    assert_int_equal(wire.out_len, len + prefixes * prefix_len);
+    end_of_file();
+}
+
+static void test_chunk_boundaries(void **state)
+{
+    static const size_t lens[] = {1, 999, 1000, 1001, 2500, 9000, 9001, 73000, 138001, 200000};
+    static const size_t chunks[] = {1000, 65536, 7};
+    static char long_prefix[255];
+    memset(long_prefix, 'x', sizeof long_prefix);
+    (void)state;
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++)
+        for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+            check_chunks("", 0, chunks[c], lens[i]);
+            check_chunks("\0", 1, chunks[c], lens[i]);
+            check_chunks("GOT:", 4, chunks[c], lens[i]);
+            if (lens[i] <= 2500)
+                check_chunks(long_prefix, 255, chunks[c], lens[i]);
+        }
+}
+
+/* 2500 bytes at once: two whole chunks and a rest. */
+static void test_a_backlog_is_cut_into_chunks(void **state)
+{
+    unsigned seed = 6;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends_random(2500, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(wire.out_len, 2512);
+    for (size_t i = 0; i < 3; i++) {
+        size_t piece = i < 2 ? 1000 : 500;
+        assert_memory_equal(wire.out + i * 1004, "GOT:", 4);
+        assert_memory_equal(wire.out + i * 1004 + 4, wire.in + i * 1000, piece);
+    }
+    end_of_file();
+}
+
+/* A full read is followed by a larger one, up to a whole buffer; a small one by a small one. */
+static void test_reads_grow_and_shrink(void **state)
+{
+    unsigned seed = 7;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    assert_int_equal(fix.echo.chunks.slots, 65);
+    peer_sends_random(1000 + 8000 + 64000 + 65000 + 2500, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    static const unsigned grown[] = {1, 8, 64, 65, 65, 3};
+    assert_int_equal(wire.calls, 6);
+    assert_memory_equal(wire.slots, grown, sizeof grown);
+    peer_sends_random(1, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(wire.slots[6], 3);
+    assert_int_equal(wire.slots[7], 1);
+    peer_sends_random(999, &seed); /* not full: no larger one */
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(wire.slots[8], 1);
+    assert_int_equal(wire.slots[9], 1);
+    check_answer();
+    end_of_file();
+}
+
+/* Ping-pong with messages that fill their slot: more is offered now and then, not every time. */
+static void test_messages_of_a_whole_chunk(void **state)
+{
+    unsigned seed = 17;
+    int grown = 0;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    for (int i = 0; i < 90; i++) {
+        int call = wire.calls;
+        peer_sends_random(1000, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        grown += wire.slots[call] > 1;
+    }
+    assert_between(grown, 5, 10);
+    peer_sends_random(20000, &seed); /* and then a backlog after all */
+    int call = wire.calls;
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_true(wire.calls - call <= 12);
+    check_answer();
+    end_of_file();
+}
+
+/* A read that fills its buffer shows that there is more; from there on nothing is copied. */
+static void make_bulk(size_t more, unsigned *seed)
+{
+    open_conn("", 0, 1000);
+    peer_sends_random(CHUNKS_BUFFER_BYTES + more, seed);
+    step_yields(YIELD_SEND);
+    assert_int_equal(pipeline.filled, 0);
+    step_yields(YIELD_RECV);
+}
+
+static void test_bulk_is_spliced(void **state)
+{
+    unsigned seed = 8;
+    (void)state;
+    make_bulk(PIPES_BYTES / 2, &seed);
+    step_yields(YIELD_SEND);
+    assert_int_equal(pipeline.filled, 1);
+    assert_int_equal(buffers_held(), 0);
+    step_yields(YIELD_RECV);
+    check_answer();
+    peer_sends_random(PIPES_BYTES / 2, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 2);
+    assert_int_equal(fix.echo.pipes.made, 1);
+    assert_non_null(fix.echo.pipes.spare);
+    check_answer();
+    assert_int_equal(fix.conns.bytes_in, wire.in_len);
+    assert_int_equal(fix.conns.bytes_out, wire.out_len);
+    end_of_file();
+}
+
+static void test_chunks_are_never_spliced(void **state)
+{
+    unsigned seed = 9;
+    (void)state;
+    open_conn("GOT:", 4, 1000);
+    peer_sends_random(300000, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 0);
+    end_of_file();
+}
+
+/* One small read may be chance: it takes one that does not pay for a pipe to go back. */
+static void test_small_messages_are_not_spliced(void **state)
+{
+    unsigned seed = 10;
+    (void)state;
+    make_bulk(100, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 1);
+    peer_sends_random(100, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    peer_sends_random(CHUNKS_BUFFER_BYTES - 1, &seed);
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 1);
+    check_answer();
+    end_of_file();
+}
+
+/* The pipe stays lent while bytes are left in it. */
+static void test_a_pipe_is_emptied_bit_by_bit(void **state)
+{
+    unsigned seed = 11;
+    (void)state;
+    make_bulk(100000, &seed);
+    step_yields(YIELD_SEND);
+    wire.send_max = 30000;
+    step_yields(YIELD_SEND);
+    assert_true(fix.conn->sock.send_refused);
+    wire.send_max = 0;
+    step_yields(YIELD_SEND);
+    assert_null(fix.echo.pipes.spare);
+    wire.send_max = NO_LIMIT;
+    step_yields(YIELD_RECV);
+    assert_non_null(fix.echo.pipes.spare);
+    check_answer();
+    end_of_file();
+}
+
+static void test_sockets_that_cannot_be_spliced(void **state)
+{
+    static const int refusals[] = {-EINVAL, -ENOSYS, -EOPNOTSUPP, -EPERM};
+    unsigned seed = 12;
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
+        pipeline.refusal = refusals[i];
+        step_yields(YIELD_SEND);
+        pipeline.refusal = 0; /* it is not asked again */
+        assert_int_equal(drive(), YIELD_RECV);
+        assert_int_equal(pipeline.filled, 0);
+        check_answer();
+        end_of_file();
+    }
+}
+
+/* As at the place of an urgent byte, which it never passes. */
+static void test_splice_sees_nothing(void **state)
+{
+    unsigned seed = 17;
+    (void)state;
+    for (int blind = 1; blind <= 2; blind++) {
+        make_bulk(100000, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        pipeline.blind = blind;
+        peer_sends_random(2 * CHUNKS_BUFFER_BYTES, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        check_answer();
+        end_of_file();
+        pipeline.blind = 0;
+    }
+}
+
+static void test_without_a_pipe(void **state)
+{
+    unsigned seed = 13;
+    (void)state;
+    make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
+    pipeline.lacking = true;
+    step_yields(YIELD_SEND);
+    step_yields(YIELD_RECV);
+    pipeline.lacking = false; /* there may be one next time */
+    assert_int_equal(drive(), YIELD_RECV);
+    assert_int_equal(pipeline.filled, 1);
+    check_answer();
+    end_of_file();
+}
+
+/* What is left in a pipe must not reach the next client. */
+static void test_a_pipe_with_bytes_left_is_not_lent_again(void **state)
+{
+    unsigned seed = 14;
+    (void)state;
+    make_bulk(100000, &seed);
+    step_yields(YIELD_SEND);
+    wire.send_max = 10;
+    step_yields(YIELD_SEND);
+    wire.send_error = -ECONNRESET;
+    close_conn(step().reason, -ECONNRESET);
+    assert_int_equal(pipeline.closed, 2);
+    assert_int_equal(fix.echo.pipes.made, 0);
+}
+
+static void test_ends_while_splicing(void **state)
+{
+    unsigned seed = 15;
+    static const int ends[] = {0, -ECONNRESET};
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        make_bulk(100000, &seed);
+        assert_int_equal(drive(), YIELD_RECV);
+        wire.in_end = ends[i];
+        close_conn(drive(), ends[i]);
+        assert_int_equal(wire.out_len, wire.answer_len);
+    }
+}
+
+static void test_shut_while_spliced(void **state)
+{
+    unsigned seed = 16;
+    (void)state;
+    make_bulk(100000, &seed);
+    step_yields(YIELD_SEND);
+    conn_shut(fix.conn, -ETIME);
+    wire.in_end = 0;
+    close_conn(drive(), -ETIME);
+    assert_int_equal(pipeline.closed, 2);
+}
+
+/* Whatever the kernel gives, takes or refuses, in whatever pieces. */
+static void check_random_weather(unsigned seed)
+{
+    static const size_t chunks[] = {1, 10, 1000, 4096};
+    bool verbatim = seed % 3 == 0; /* and now and then bulk */
+    open_conn("GOT:", verbatim ? 0 : 4, chunks[seed % 4]);
+    for (int i = 0; i < 100; i++) {
+        peer_sends_random((size_t)rand_r(&seed) % (verbatim && i % 30 == 0 ? 150000 : 1500), &seed);
+        wire.recv_max = (size_t)(rand_r(&seed) % 3 == 0 ? 1 + rand_r(&seed) % 20 : NO_LIMIT);
+        wire.send_max = (size_t)(rand_r(&seed) % 2 == 0 ? rand_r(&seed) % 2000 : NO_LIMIT);
+        if (wire.send_max > 0 && wire.send_max < 50)
+            wire.send_max = 50; /* CALLS_MAX bounds how small the pieces may be */
+        for (int steps = rand_r(&seed) % 20; steps > 0; steps--)
+            assert_int_not_equal(step().reason, YIELD_DONE);
+    }
+    wire.recv_max = wire.send_max = NO_LIMIT;
+    assert_int_equal(drive(), YIELD_RECV);
+    check_answer();
+    assert_int_equal(fix.conns.bytes_in, wire.in_len);
+    assert_int_equal(fix.conns.bytes_out, wire.out_len);
+    end_of_file();
+}
+
+static void test_random_weather(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= 48; seed++)
+        check_random_weather(seed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_a_message),
+        cmocka_unit_test(test_answers_verbatim_without_prefix),
+        cmocka_unit_test(test_holds_no_buffer_while_idle),
+        cmocka_unit_test(test_finishes_short_writes),
+        cmocka_unit_test(test_waits_while_sending_is_refused),
+        cmocka_unit_test(test_answers_all_before_the_end),
+        cmocka_unit_test(test_ends_at_once_without_a_byte),
+        cmocka_unit_test(test_reset_while_receiving),
+        cmocka_unit_test(test_timeout_while_receiving_again),
+        cmocka_unit_test(test_reset_while_sending),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_aborted_amid_an_answer),
+        cmocka_unit_test(test_shut_amid_an_answer),
+        cmocka_unit_test(test_chunk_boundaries),
+        cmocka_unit_test(test_a_backlog_is_cut_into_chunks),
+        cmocka_unit_test(test_reads_grow_and_shrink),
+        cmocka_unit_test(test_messages_of_a_whole_chunk),
+        cmocka_unit_test(test_bulk_is_spliced),
+        cmocka_unit_test(test_chunks_are_never_spliced),
+        cmocka_unit_test(test_small_messages_are_not_spliced),
+        cmocka_unit_test(test_a_pipe_is_emptied_bit_by_bit),
+        cmocka_unit_test(test_sockets_that_cannot_be_spliced),
+        cmocka_unit_test(test_splice_sees_nothing),
+        cmocka_unit_test(test_without_a_pipe),
+        cmocka_unit_test(test_a_pipe_with_bytes_left_is_not_lent_again),
+        cmocka_unit_test(test_ends_while_splicing),
+        cmocka_unit_test(test_shut_while_spliced),
+        cmocka_unit_test(test_random_weather),
+    };
+    return RUN_TESTS("echo", tests);
+}

@@ -1,0 +1,149 @@
+/*
+ * test_pipes.c - the pool of pipes: real ones, of which no byte gets to somebody else.
+ */
+#include "unit/support.h"
+
+#include "os/net.h"
+#include "service/pipes.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+static struct {
+    struct pipes pipes;
+    int fds; /* that were open before */
+} fix;
+
+static int fixture_open(void **state)
+{
+    (void)state;
+    fix.fds = count_fds();
+    pipes_init(&fix.pipes);
+    return 0;
+}
+
+static int fixture_close(void **state)
+{
+    (void)state;
+    pipes_free(&fix.pipes);
+    assert_int_equal(count_fds(), fix.fds);
+    return 0;
+}
+
+static void test_nothing_is_made_before_it_is_needed(void **state)
+{
+    (void)state;
+    assert_int_equal(count_fds(), fix.fds);
+    assert_int_equal(fix.pipes.made, 0);
+}
+
+/* As many bytes as it is asked for, neither end of which blocks or is inherited. */
+static void test_a_pipe(void **state)
+{
+    (void)state;
+    struct pipe *pipe = pipes_get(&fix.pipes);
+    assert_non_null(pipe);
+    int ends[] = {pipe->in, pipe->out};
+    for (int i = 0; i < 2; i++) {
+        assert_true((fcntl(ends[i], F_GETFL) & O_NONBLOCK) != 0);
+        assert_int_equal(fcntl(ends[i], F_GETFD), FD_CLOEXEC);
+    }
+    assert_true(fcntl(pipe->in, F_GETPIPE_SZ) >= PIPES_BYTES);
+    assert_int_equal(write(pipe->in, "x", 1), 1);
+    char byte;
+    assert_int_equal(read(pipe->out, &byte, 1), 1);
+    pipes_put(&fix.pipes, pipe);
+}
+
+static void test_the_last_one_back_is_the_next(void **state)
+{
+    (void)state;
+    struct pipe *first = pipes_get(&fix.pipes);
+    struct pipe *second = pipes_get(&fix.pipes);
+    assert_ptr_not_equal(first, second);
+    pipes_put(&fix.pipes, first);
+    pipes_put(&fix.pipes, second);
+    assert_ptr_equal(pipes_get(&fix.pipes), second);
+    assert_ptr_equal(pipes_get(&fix.pipes), first);
+    assert_int_equal(fix.pipes.made, 2);
+    pipes_put(&fix.pipes, first);
+    pipes_put(&fix.pipes, second);
+}
+
+static void test_there_are_only_so_many(void **state)
+{
+    struct pipe *lent[PIPES_MAX];
+    (void)state;
+    for (int i = 0; i < PIPES_MAX; i++)
+        assert_non_null(lent[i] = pipes_get(&fix.pipes));
+    assert_null(pipes_get(&fix.pipes));
+    pipes_put(&fix.pipes, lent[0]);
+    assert_ptr_equal(pipes_get(&fix.pipes), lent[0]);
+    for (int i = 0; i < PIPES_MAX; i++)
+        pipes_put(&fix.pipes, lent[i]);
+}
+
+static void test_a_dropped_pipe_is_closed(void **state)
+{
+    (void)state;
+    struct pipe *pipe = pipes_get(&fix.pipes);
+    int in = pipe->in;
+    int out = pipe->out;
+    pipes_drop(&fix.pipes, pipe);
+    assert_false(fd_is_open(in));
+    assert_false(fd_is_open(out));
+    assert_int_equal(fix.pipes.made, 0);
+    assert_int_equal(count_fds(), fix.fds);
+}
+
+static void test_without_descriptors(void **state)
+{
+    struct rlimit before;
+    (void)state;
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &none), errno);
+    struct pipe *pipe = pipes_get(&fix.pipes);
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+    assert_null(pipe);
+    assert_int_equal(fix.pipes.made, 0);
+}
+
+/* From one socket to the other by way of a pipe, and what the calls say when there is nothing. */
+static void test_splicing(void **state)
+{
+    int from[2];
+    int to[2];
+    char got[8];
+    (void)state;
+    make_socketpair(from);
+    make_socketpair(to);
+    struct pipe *pipe = pipes_get(&fix.pipes);
+    assert_int_equal(net_splice(from[0], pipe->in, PIPES_BYTES), -EAGAIN);
+    assert_int_equal(send(from[1], "hello", 5, 0), 5);
+    assert_int_equal(net_splice(from[0], pipe->in, PIPES_BYTES), 5);
+    assert_int_equal(net_splice(pipe->out, to[0], 5), 5);
+    assert_int_equal(recv(to[1], got, sizeof got, 0), 5);
+    assert_memory_equal(got, "hello", 5);
+    (void)close(from[1]);
+    assert_int_equal(net_splice(from[0], pipe->in, PIPES_BYTES), 0);
+    assert_int_equal(net_splice(from[0], to[0], 1), -EINVAL); /* neither is a pipe */
+    pipes_put(&fix.pipes, pipe);
+    (void)close(from[0]);
+    (void)close(to[0]);
+    (void)close(to[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_nothing_is_made_before_it_is_needed),
+        FIXTURE_TEST(test_a_pipe),
+        FIXTURE_TEST(test_the_last_one_back_is_the_next),
+        FIXTURE_TEST(test_there_are_only_so_many),
+        FIXTURE_TEST(test_a_dropped_pipe_is_closed),
+        FIXTURE_TEST(test_without_descriptors),
+        FIXTURE_TEST(test_splicing),
+    };
+    return RUN_TESTS("pipes", tests);
+}

@@ -1,0 +1,602 @@
+/*
+ * conn.c: opening, finishing, shutting and aborting connections, with a protocol that this file
+ * makes up, on a real scheduler and loop that are turned by hand, and on socket pairs. The calls
+ * that say goodbye (net_shutdown_send(), net_close()) are wrapped, to see their order.
+ */
+#include "stream/conn.h"
+
+#include "unit/support.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { CONNS = 4, NOT_CLOSED = 1 };
+
+/* The protocol: receives what comes and says nothing, or waits to send for ever. */
+struct probe {
+    struct conn conn;
+    int id;
+    int steps;
+    int zeros; /* must be so at the start */
+    bool stuck_sending;
+};
+
+/* What the test sees of a connection, which outlives its frame. */
+struct seen {
+    struct conn *conn; /* NULL when it is closed */
+    int fd;
+    int peer; /* the other end, -1 when the test has closed it */
+    int opened;
+    int spoke;
+    int closed;
+    int released;
+    int error; /* that it was closed with */
+};
+
+static struct {
+    uv_loop_t loop;
+    struct sched sched;
+    struct conns conns;
+    struct seen seen[CONNS];
+    int count; /* opened */
+    bool calloc_fails;
+    int fins;   /* calls of net_shutdown_send() */
+    int closes; /* calls of net_close() */
+    int fds;    /* open before the test */
+} fix;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+int __real_net_shutdown_send(int fd);
+int __wrap_net_shutdown_send(int fd);
+void __real_net_close(int fd);
+void __wrap_net_close(int fd);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fix.calloc_fails ? NULL : __real_calloc(count, size);
+}
+
+int __wrap_net_shutdown_send(int fd)
+{
+    fix.fins++;
+    return __real_net_shutdown_send(fd);
+}
+
+void __wrap_net_close(int fd)
+{
+    fix.closes++;
+    __real_net_close(fd);
+}
+
+static struct probe *probe_of(struct conn *conn)
+{
+    return container_of(conn, struct probe, conn);
+}
+
+static struct seen *seen_of(const struct conn *conn)
+{
+    for (int i = 0; i < fix.count; i++)
+        if (fix.seen[i].conn == conn)
+            return &fix.seen[i];
+    fail_msg("an event of a connection that is closed, or was never opened");
+    return NULL;
+}
+
+static struct yield probe_recv(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    char buf[64];
+    probe_of(conn)->steps++;
+    if (probe_of(conn)->stuck_sending)
+        return yield_send(task, &conn->sock, probe_recv);
+    ssize_t n = net_recv(conn->sock.fd, buf, sizeof buf);
+    if (n == -EAGAIN)
+        return yield_recv(task, &conn->sock, probe_recv);
+    if (n <= 0)
+        return conn_finish(conn, (int)n);
+    conn_received(conn, (size_t)n);
+    return yield_recv(task, &conn->sock, probe_recv);
+}
+
+static void probe_release(struct conn *conn)
+{
+    seen_of(conn)->released++;
+}
+
+static void on_event(struct conn *conn, enum conn_event event, int error)
+{
+    struct seen *seen = event == CONN_OPENED ? &fix.seen[fix.count++] : seen_of(conn);
+    assert_ptr_equal(conn_owner(conn), &fix.conns);
+    switch (event) {
+    case CONN_OPENED:
+        assert_int_equal(error, 0);
+        assert_int_equal(probe_of(conn)->zeros, 0);
+        seen->opened++;
+        seen->conn = conn;
+        break;
+    case CONN_SPOKE:
+        assert_int_equal(error, 0);
+        seen->spoke++;
+        break;
+    case CONN_CLOSED:
+        assert_false(fd_is_open(seen->fd));
+        seen->closed++;
+        seen->error = error;
+        seen->conn = NULL;
+        break;
+    }
+}
+
+static const struct handler probe_handler = {
+    .frame_size = sizeof(struct probe), .start = probe_recv, .release = probe_release};
+
+static int fixture_open(void **state)
+{
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    assert_int_equal(uv_loop_init(&fix.loop), 0);
+    fix.fds = count_fds();
+    sched_init(&fix.sched, &fix.loop);
+    fix.conns = (struct conns){.sched = &fix.sched,
+                               .handler = &probe_handler,
+                               .on_event = on_event,
+                               .accepted = 99, /* that conns_init() is to set up */
+                               .closed = 99,
+                               .bytes_in = 99,
+                               .bytes_out = 99};
+    conns_init(&fix.conns);
+    return 0;
+}
+
+static uint64_t open_count(void)
+{
+    return fix.conns.accepted - fix.conns.closed;
+}
+
+/* Opens the next connection; its step has not run yet. */
+static struct conn *open_one(void)
+{
+    struct seen *seen = &fix.seen[fix.count];
+    int fds[2];
+    make_socketpair(fds);
+    *seen = (struct seen){.fd = fds[0], .peer = fds[1], .error = NOT_CLOSED};
+    union net_peer peer = {
+        .in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(1000 + fix.count))}};
+    assert_int_equal(conn_open(&fix.conns, fds[0], &peer), 0);
+    return seen->conn;
+}
+
+/* Opens connections whose tasks wait to receive. */
+static void open_waiting(int count)
+{
+    for (int i = 0; i < count; i++)
+        (void)open_one();
+    loop_turn(&fix.loop);
+    for (int i = 0; i < count; i++)
+        assert_ptr_equal(fix.seen[i].conn->sock.recv_wait, &fix.seen[i].conn->task);
+}
+
+/* Opens a connection whose task waits to send to somebody who does not read. */
+static struct conn *open_sending(void)
+{
+    static const char bytes[65536];
+    struct conn *conn = open_one();
+    while (sock_send(&conn->sock, bytes, sizeof bytes) > 0)
+        continue;
+    probe_of(conn)->stuck_sending = true;
+    loop_turn(&fix.loop);
+    assert_ptr_equal(conn->sock.send_wait, &conn->task);
+    return conn;
+}
+
+static void peer_sends(int id, const char *text)
+{
+    assert_int_equal(send(fix.seen[id].peer, text, strlen(text), 0), strlen(text));
+    loop_turn(&fix.loop); /* sees it */
+    loop_turn(&fix.loop); /* runs whom it woke, if that did not happen yet */
+}
+
+static void peer_closes(int id)
+{
+    (void)close(fix.seen[id].peer);
+    fix.seen[id].peer = -1;
+    loop_turn(&fix.loop);
+    loop_turn(&fix.loop);
+}
+
+/* The peer has got our FIN, and nothing else has ended. */
+static void check_fin(int id)
+{
+    char byte;
+    assert_int_equal(recv(fix.seen[id].peer, &byte, 1, 0), 0);
+}
+
+static void check_open(int id)
+{
+    assert_int_equal(fix.seen[id].closed, 0);
+    assert_int_equal(fix.seen[id].released, 0);
+    assert_true(fd_is_open(fix.seen[id].fd));
+}
+
+static void check_closed(int id, int error)
+{
+    assert_int_equal(fix.seen[id].opened, 1);
+    assert_int_equal(fix.seen[id].closed, 1);
+    assert_int_equal(fix.seen[id].released, 1);
+    assert_int_equal(fix.seen[id].error, error);
+}
+
+/* The ring is these connections in this order. */
+static void check_order(const struct list *head, const int *ids, size_t count)
+{
+    struct list *link = head->next;
+    for (size_t i = 0; i < count; i++, link = link->next)
+        assert_ptr_equal(container_of(link, struct conn, link), fix.seen[ids[i]].conn);
+    assert_ptr_equal(link, head);
+}
+
+/* Whatever the test has left open ends; then nothing may be left, neither handle nor fd. */
+static int fixture_close(void **state)
+{
+    (void)state;
+    conns_abort_all(&fix.conns, 0);
+    loop_turn(&fix.loop);
+    assert_int_equal(open_count(), 0);
+    assert_int_equal(fix.sched.tasks, 0);
+    for (int i = 0; i < fix.count; i++)
+        if (fix.seen[i].peer >= 0)
+            (void)close(fix.seen[i].peer);
+    assert_int_equal(count_fds(), fix.fds);
+    sched_close(&fix.sched);
+    loop_close(&fix.loop);
+    return 0;
+}
+
+static void test_open(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    assert_int_equal(fix.seen[0].opened, 1);
+    assert_int_equal(probe_of(conn)->steps, 0);
+    assert_int_equal(ntohs(conn->peer.in.sin_port), 1000);
+    assert_int_equal(conn->active_ms, uv_now(&fix.loop));
+    assert_int_equal(open_count(), 1);
+    assert_int_equal(fix.conns.accepted, 1);
+    assert_int_equal(fix.conns.bytes_in, 0);
+    assert_int_equal(fix.conns.bytes_out, 0);
+    loop_turn(&fix.loop);
+    assert_int_equal(probe_of(conn)->steps, 1);
+    check_open(0);
+}
+
+static void test_finish(void **state)
+{
+    (void)state;
+    open_waiting(2);
+    peer_closes(1);
+    check_closed(1, 0);
+    check_open(0);
+    assert_int_equal(open_count(), 1);
+    assert_int_equal(fix.conns.accepted, 2);
+    assert_int_equal(fix.closes, 1);
+    assert_int_equal(fix.fins, 0);
+    check_order(&fix.conns.active, (int[]){0}, 1);
+}
+
+static void test_spoke_is_told_once(void **state)
+{
+    (void)state;
+    open_waiting(1);
+    assert_int_equal(fix.seen[0].spoke, 0);
+    peer_sends(0, "Hello");
+    assert_int_equal(fix.seen[0].spoke, 1);
+    peer_sends(0, "again");
+    assert_int_equal(fix.seen[0].spoke, 1);
+    assert_int_equal(fix.conns.bytes_in, 10);
+    conn_sent(fix.seen[0].conn, 7);
+    assert_int_equal(fix.seen[0].spoke, 1);
+    assert_int_equal(fix.conns.bytes_out, 7);
+    assert_int_equal(fix.conns.bytes_in, 10);
+}
+
+static void test_sending_is_not_speaking(void **state)
+{
+    (void)state;
+    open_waiting(1);
+    conn_sent(fix.seen[0].conn, 1);
+    assert_int_equal(fix.seen[0].spoke, 0);
+    assert_false(fix.seen[0].conn->spoke);
+}
+
+/* The longest silent comes first, whichever direction the others moved a byte in. */
+/* It has been silent for long. */
+static struct conn *silent(int id)
+{
+    fix.seen[id].conn->active_ms = 1;
+    return fix.seen[id].conn;
+}
+
+static void test_activity_order(void **state)
+{
+    (void)state;
+    open_waiting(4);
+    check_order(&fix.conns.active, (int[]){0, 1, 2, 3}, 4);
+    conn_received(silent(1), 1);
+    check_order(&fix.conns.active, (int[]){0, 2, 3, 1}, 4);
+    conn_sent(silent(0), 1);
+    check_order(&fix.conns.active, (int[]){2, 3, 1, 0}, 4);
+    conn_sent(fix.seen[1].conn, 1); /* within the same millisecond all are equal */
+    check_order(&fix.conns.active, (int[]){2, 3, 1, 0}, 4);
+    peer_closes(3);
+    check_order(&fix.conns.active, (int[]){2, 1, 0}, 3);
+}
+
+static void test_activity_is_dated(void **state)
+{
+    (void)state;
+    open_waiting(2);
+    for (int i = 0; i < 2; i++) {
+        struct conn *conn = fix.seen[i].conn;
+        conn->active_ms = 1; /* long ago */
+        if (i == 0)
+            conn_received(conn, 1);
+        else
+            conn_sent(conn, 1);
+        assert_int_equal(conn->active_ms, uv_now(&fix.loop));
+    }
+}
+
+/* A FIN first, then the rest is thrown away until the peer's own end. */
+static void test_shut(void **state)
+{
+    (void)state;
+    open_waiting(2);
+    fix.seen[0].conn->active_ms = 1;
+    conn_shut(fix.seen[0].conn, -ETIME);
+    assert_int_equal(fix.fins, 1);
+    assert_true(fix.seen[0].conn->lingering);
+    assert_int_equal(fix.seen[0].conn->active_ms, uv_now(&fix.loop));
+    check_order(&fix.conns.active, (int[]){1}, 1);
+    check_order(&fix.conns.lingering, (int[]){0}, 1);
+    loop_turn(&fix.loop);
+    check_fin(0);
+    check_open(0);
+    peer_sends(0, "to be thrown away");
+    peer_sends(0, "this, too");
+    check_open(0);
+    assert_int_equal(fix.conns.bytes_in, 0);
+    assert_int_equal(open_count(), 2);
+    peer_closes(0);
+    check_closed(0, -ETIME);
+    check_open(1);
+    check_order(&fix.conns.lingering, NULL, 0);
+}
+
+/* What the peer had sent before would make close(2) send a reset: it is read first. */
+static void test_shut_with_unread_input(void **state)
+{
+    (void)state;
+    open_waiting(1);
+    assert_int_equal(send(fix.seen[0].peer, "unread", 6, 0), 6);
+    conn_shut(fix.seen[0].conn, 0);
+    assert_int_equal(fix.closes, 0);
+    loop_turn(&fix.loop);
+    loop_turn(&fix.loop);
+    int unread = -1;
+    assert_int_equal(recv(fix.seen[0].fd, &unread, sizeof unread, MSG_PEEK), -1);
+    assert_int_equal(errno, EAGAIN);
+    check_open(0);
+    assert_int_equal(fix.seen[0].spoke, 0);
+    peer_closes(0);
+    check_closed(0, 0);
+}
+
+static void test_shut_a_queued_task(void **state)
+{
+    (void)state;
+    (void)open_one();
+    conn_shut(fix.seen[0].conn, -ETIME);
+    loop_turn(&fix.loop);
+    check_fin(0);
+    check_open(0);
+    assert_int_equal(probe_of(fix.seen[0].conn)->steps, 0);
+    peer_closes(0);
+    check_closed(0, -ETIME);
+}
+
+static void test_shut_a_sending_task(void **state)
+{
+    (void)state;
+    struct conn *conn = open_sending();
+    int steps = probe_of(conn)->steps;
+    conn_shut(conn, -ETIME);
+    loop_turn(&fix.loop);
+    assert_int_equal(probe_of(conn)->steps, steps);
+    assert_ptr_equal(conn->sock.recv_wait, &conn->task);
+    assert_null(conn->sock.send_wait);
+    peer_closes(0);
+    check_closed(0, -ETIME);
+}
+
+static void test_shut_twice(void **state)
+{
+    (void)state;
+    open_waiting(1);
+    conn_shut(fix.seen[0].conn, -ETIME);
+    loop_turn(&fix.loop);
+    fix.seen[0].conn->active_ms = 1;
+    conn_shut(fix.seen[0].conn, -ESHUTDOWN);
+    assert_int_equal(fix.fins, 1);
+    assert_int_equal(fix.seen[0].conn->active_ms, 1); /* the linger time is not prolonged */
+    peer_closes(0);
+    check_closed(0, -ETIME);
+}
+
+/* However the peer ends, the reason is why we ended. */
+static void test_shut_then_reset(void **state)
+{
+    (void)state;
+    open_waiting(1);
+    peer_sends(0, "x");
+    assert_int_equal(send(fix.seen[0].fd, "unread by the peer", 18, 0), 18);
+    conn_shut(fix.seen[0].conn, -ETIME);
+    loop_turn(&fix.loop);
+    peer_closes(0); /* with unread input: a reset */
+    check_closed(0, -ETIME);
+}
+
+static void test_abort(void **state)
+{
+    (void)state;
+    open_waiting(2);
+    conn_abort(fix.seen[0].conn, -ESHUTDOWN);
+    check_open(0); /* not inside the call: the caller may be amid a list */
+    check_order(&fix.conns.active, (int[]){1}, 1);
+    loop_turn(&fix.loop);
+    check_closed(0, -ESHUTDOWN);
+    check_open(1);
+    assert_int_equal(fix.fins, 0);
+    assert_int_equal(fix.closes, 1);
+    assert_int_equal(open_count(), 1);
+}
+
+static void test_abort_a_queued_task(void **state)
+{
+    (void)state;
+    (void)open_one();
+    conn_abort(fix.seen[0].conn, -ESHUTDOWN);
+    loop_turn(&fix.loop);
+    check_closed(0, -ESHUTDOWN);
+}
+
+static void test_abort_a_sending_task(void **state)
+{
+    (void)state;
+    conn_abort(open_sending(), -ETIME);
+    loop_turn(&fix.loop);
+    check_closed(0, -ETIME);
+}
+
+/* Also when both come in one turn, and the task has not heard of the first. */
+static void test_shut_then_abort(void **state)
+{
+    (void)state;
+    open_waiting(2);
+    conn_shut(fix.seen[0].conn, -ETIME);
+    loop_turn(&fix.loop);
+    conn_abort(fix.seen[0].conn, -ESHUTDOWN);
+    conn_shut(fix.seen[1].conn, -ETIME);
+    conn_abort(fix.seen[1].conn, -ESHUTDOWN);
+    loop_turn(&fix.loop);
+    check_closed(0, -ETIME);
+    check_closed(1, -ETIME);
+    check_order(&fix.conns.lingering, NULL, 0);
+}
+
+/* Bytes that came in the same turn do not revive it. */
+static void test_abort_with_input(void **state)
+{
+    (void)state;
+    open_waiting(1);
+    assert_int_equal(send(fix.seen[0].peer, "late", 4, 0), 4);
+    conn_abort(fix.seen[0].conn, -ESHUTDOWN);
+    loop_turn(&fix.loop);
+    check_closed(0, -ESHUTDOWN);
+    assert_int_equal(fix.conns.bytes_in, 0);
+}
+
+static void test_shut_all(void **state)
+{
+    (void)state;
+    open_waiting(3);
+    conn_shut(fix.seen[1].conn, -ETIME);
+    (void)open_one(); /* queued */
+    conns_shut_all(&fix.conns, -ESHUTDOWN);
+    check_order(&fix.conns.active, NULL, 0);
+    check_order(&fix.conns.lingering, (int[]){1, 0, 2, 3}, 4);
+    assert_int_equal(fix.fins, 4);
+    loop_turn(&fix.loop);
+    for (int i = 0; i < 4; i++) {
+        check_fin(i);
+        check_open(i);
+        peer_closes(i);
+        check_closed(i, i == 1 ? -ETIME : -ESHUTDOWN);
+    }
+    conns_shut_all(&fix.conns, 0);
+    assert_int_equal(fix.fins, 4);
+}
+
+static void test_abort_all(void **state)
+{
+    (void)state;
+    open_waiting(2);
+    conn_shut(fix.seen[1].conn, -ETIME);
+    (void)open_sending();
+    (void)open_one(); /* queued */
+    conns_abort_all(&fix.conns, -ESHUTDOWN);
+    check_order(&fix.conns.active, NULL, 0);
+    check_order(&fix.conns.lingering, NULL, 0);
+    conns_abort_all(&fix.conns, -EIO); /* finds nobody: they have their reason */
+    loop_turn(&fix.loop);
+    for (int i = 0; i < 4; i++)
+        check_closed(i, i == 1 ? -ETIME : -ESHUTDOWN);
+    assert_int_equal(open_count(), 0);
+}
+
+/* No frame, no event, no count; and the descriptor is gone, as promised. */
+static void check_open_fails(int fd, int error)
+{
+    const union net_peer peer = {.in.sin_family = AF_INET};
+    assert_int_equal(conn_open(&fix.conns, fd, &peer), error);
+    assert_false(fd_is_open(fd));
+    assert_int_equal(fix.count, 0);
+    assert_int_equal(open_count(), 0);
+    assert_int_equal(fix.conns.accepted, 0);
+    assert_int_equal(fix.sched.tasks, 0);
+    check_order(&fix.conns.active, NULL, 0);
+}
+
+static void test_open_without_memory(void **state)
+{
+    int fds[2];
+    (void)state;
+    make_socketpair(fds);
+    fix.calloc_fails = true;
+    check_open_fails(fds[0], -ENOMEM);
+    (void)close(fds[1]);
+}
+
+static void test_open_what_cannot_be_polled(void **state)
+{
+    (void)state;
+    check_open_fails(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), -EPERM);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_open),
+        FIXTURE_TEST(test_finish),
+        FIXTURE_TEST(test_spoke_is_told_once),
+        FIXTURE_TEST(test_sending_is_not_speaking),
+        FIXTURE_TEST(test_activity_order),
+        FIXTURE_TEST(test_activity_is_dated),
+        FIXTURE_TEST(test_shut),
+        FIXTURE_TEST(test_shut_with_unread_input),
+        FIXTURE_TEST(test_shut_a_queued_task),
+        FIXTURE_TEST(test_shut_a_sending_task),
+        FIXTURE_TEST(test_shut_twice),
+        FIXTURE_TEST(test_shut_then_reset),
+        FIXTURE_TEST(test_abort),
+        FIXTURE_TEST(test_abort_a_queued_task),
+        FIXTURE_TEST(test_abort_a_sending_task),
+        FIXTURE_TEST(test_shut_then_abort),
+        FIXTURE_TEST(test_abort_with_input),
+        FIXTURE_TEST(test_shut_all),
+        FIXTURE_TEST(test_abort_all),
+        FIXTURE_TEST(test_open_without_memory),
+        FIXTURE_TEST(test_open_what_cannot_be_polled),
+    };
+    return RUN_TESTS("conn", tests);
+}

@@ -1,0 +1,568 @@
+/*
+ * listener.c: the accepting task, its steps driven by hand as the scheduler would. net_accept() is
+ * wrapped and plays a backlog with an error behind it; sched_spawn() and sched_wake() are wrapped,
+ * so that there is no queue, and who takes the connections only counts them. The loop runs only to
+ * close.
+ */
+#include "stream/listener.h"
+
+#include "unit/support.h"
+
+#include <errno.h>
+#include <limits.h>
+
+enum { BURST = 64, PAUSE_MS = 100, FD_OF_CONN = 4711 };
+
+static struct {
+    uv_loop_t loop;
+    struct sched sched;
+    struct recorder recorder;
+    struct listener listener;
+    size_t open; /* connections taken */
+    size_t limit;
+    int peer;    /* the other end of what stands for the listening socket */
+    int backlog; /* connections that wait to be accepted */
+    int error;   /* what accept says when there are none */
+    int skipped; /* so often accept says skip_error before it looks */
+    int skip_error;
+    int accepts;                         /* calls */
+    int take_error;                      /* of who takes it */
+    int paused, resumed, refused, ended; /* events */
+    int event_error;                     /* of the last event */
+} fix;
+
+int __wrap_net_accept(int fd, union net_peer *peer);
+void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
+void __wrap_sched_wake(struct sched *sched, struct task *task);
+
+int __wrap_net_accept(int fd, union net_peer *peer)
+{
+    assert_int_equal(fd, fix.listener.sock.fd);
+    fix.accepts++;
+    if (fix.skipped > 0) {
+        fix.skipped--;
+        return fix.skip_error;
+    }
+    if (fix.backlog == 0)
+        return fix.error;
+    fix.backlog--;
+    *peer = (union net_peer){.in = {.sin_family = AF_INET, .sin_port = htons(25000)}};
+    return FD_OF_CONN;
+}
+
+static bool on_full(struct listener *listener)
+{
+    assert_ptr_equal(listener->owner, &fix);
+    return fix.open >= fix.limit;
+}
+
+static int on_take(struct listener *listener, int fd, const union net_peer *peer)
+{
+    assert_ptr_equal(listener->owner, &fix);
+    assert_int_equal(fd, FD_OF_CONN);
+    assert_int_equal(peer->sa.sa_family, AF_INET);
+    assert_int_equal(ntohs(peer->in.sin_port), 25000);
+    assert_true(fix.open < fix.limit);
+    if (fix.take_error == 0)
+        fix.open++;
+    return fix.take_error;
+}
+
+void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first)
+{
+    assert_ptr_equal(sched, &fix.sched);
+    *task = (struct task){.resume = first};
+}
+
+void __wrap_sched_wake(struct sched *sched, struct task *task)
+{
+    assert_ptr_equal(sched, &fix.sched);
+    fix.recorder.waker.wake(&fix.recorder.waker, task);
+}
+
+static void on_event(struct listener *listener, enum listener_event event, int error)
+{
+    int *const counts[] = {&fix.paused, &fix.resumed, &fix.refused, &fix.ended};
+    assert_ptr_equal(listener, &fix.listener);
+    ++*counts[event];
+    fix.event_error = error;
+}
+
+/* The waker of the sched that the listener knows: hands on to the recorder. */
+static void on_wake(struct waker *waker, struct task *task)
+{
+    assert_ptr_equal(waker, &fix.sched.waker);
+    fix.recorder.waker.wake(&fix.recorder.waker, task);
+}
+
+static int fixture_start(void **state)
+{
+    int fds[2];
+    (void)state;
+    memset(&fix, 0, sizeof fix);
+    assert_int_equal(uv_loop_init(&fix.loop), 0);
+    recorder_init(&fix.recorder);
+    fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
+    fix.limit = 100000;
+    fix.error = -EAGAIN;
+    make_socketpair(fds);
+    fix.peer = fds[1];
+    fix.listener = (struct listener){.sched = &fix.sched,
+                                     .owner = &fix,
+                                     .full = on_full,
+                                     .take = on_take,
+                                     .on_event = on_event,
+                                     .parked = true, /* that the start is to set up */
+                                     .paused = true,
+                                     .stopping = true};
+    assert_int_equal(listener_start(&fix.listener, fds[0]), 0);
+    return 0;
+}
+
+static struct yield step(void)
+{
+    return fix.listener.task.resume(&fix.listener.task);
+}
+
+/* The first step has been taken: it waits, and has not asked for a connection yet. */
+static int fixture_open(void **state)
+{
+    (void)fixture_start(state);
+    assert_int_equal(step().reason, YIELD_RECV);
+    assert_int_equal(fix.accepts, 0);
+    return 0;
+}
+
+/* The step waits for its socket, as the scheduler then makes it. */
+static void step_waits(void)
+{
+    struct yield why = step();
+    assert_int_equal(why.reason, YIELD_RECV);
+    assert_ptr_equal(why.sock, &fix.listener.sock);
+    assert_int_equal(sock_wait_recv(why.sock, &fix.listener.task), 0);
+}
+
+static void step_parks(void)
+{
+    assert_int_equal(step().reason, YIELD_PARK);
+    assert_true(fix.listener.parked);
+}
+
+static void step_sleeps(void)
+{
+    struct yield why = step();
+    assert_int_equal(why.reason, YIELD_SLEEP);
+    assert_ptr_equal(why.timer, &fix.listener.timer);
+    assert_int_equal(why.ms, PAUSE_MS);
+    assert_int_equal(timer_wait(why.timer, &fix.listener.task, why.ms), 0);
+}
+
+/* The listener has been woken once, and nobody else. */
+static void check_woken(void)
+{
+    recorder_expect(&fix.recorder, &fix.listener.task, NULL);
+}
+
+static void step_ends(void)
+{
+    int fd = fix.listener.sock.fd;
+    assert_int_equal(step().reason, YIELD_DONE);
+    assert_int_equal(fix.ended, 1);
+    assert_false(fd_is_open(fd));
+    assert_true(uv_is_closing((uv_handle_t *)&fix.listener.timer.uv));
+}
+
+/*
+ * As the scheduler, after a stop: goes on as long as something is to be waited for, and fails when
+ * the task waits for a connection that nobody makes.
+ */
+static void steps_end(void)
+{
+    for (;;) {
+        int fd = fix.listener.sock.fd;
+        struct yield why = step();
+        if (why.reason == YIELD_DONE) {
+            assert_false(fd_is_open(fd));
+            return;
+        }
+        if (why.reason == YIELD_RECV && fix.backlog == 0)
+            fail_msg("waits for a connection with an empty backlog instead of ending");
+        assert_int_not_equal(why.reason, YIELD_PARK);
+    }
+}
+
+static int fixture_close(void **state)
+{
+    (void)state;
+    if (fix.ended == 0) {
+        fix.backlog = 0;
+        fix.error = -EAGAIN;
+        fix.skipped = 0;
+        listener_stop(&fix.listener);
+        (void)step();
+    }
+    (void)close(fix.peer);
+    assert_int_equal(fix.ended, 1);
+    loop_close(&fix.loop);
+    return 0;
+}
+
+static void test_waits_for_connections(void **state)
+{
+    (void)state;
+    step_waits();
+    assert_int_equal(fix.accepts, 1);
+    assert_int_equal(fix.open, 0);
+    recorder_expect(&fix.recorder, NULL, NULL);
+}
+
+static void test_waits_before_it_accepts(void **state)
+{
+    (void)state;
+    fix.backlog = 1;
+    step_waits();
+    assert_int_equal(fix.accepts, 0);
+    (void)step();
+    assert_int_equal(fix.open, 1);
+}
+
+static void test_stop_before_the_first_step(void **state)
+{
+    (void)state;
+    fix.backlog = 2;
+    listener_stop(&fix.listener);
+    step_ends();
+    assert_int_equal(fix.open, 2);
+}
+
+static void test_accepts_what_waits(void **state)
+{
+    (void)state;
+    fix.backlog = 3;
+    assert_int_equal(step().reason, YIELD_RECV);
+    assert_int_equal(fix.open, 3);
+    assert_int_equal(fix.accepts, 4); /* until it says that there are no more */
+    fix.backlog = 1;
+    step_waits();
+    assert_int_equal(fix.open, 4);
+    assert_int_equal(fix.paused + fix.resumed + fix.refused, 0);
+}
+
+static void test_a_burst_is_bounded(void **state)
+{
+    (void)state;
+    fix.backlog = 2 * BURST + 2;
+    for (int turn = 1; turn <= 2; turn++) {
+        assert_int_equal(step().reason, YIELD_RECV);
+        assert_int_equal(fix.accepts, turn * BURST);
+        assert_int_equal(fix.open, turn * BURST);
+    }
+    step_waits();
+    assert_int_equal(fix.open, 2 * BURST + 2);
+}
+
+/* One connection's own errors: the next in the backlog is served in the same turn. */
+static void test_errors_that_are_skipped(void **state)
+{
+    static const int errors[] = {ECONNABORTED, EPERM,       EPROTO,   ENETDOWN,
+                                 ENOPROTOOPT,  EHOSTDOWN,   ENONET,   EHOSTUNREACH,
+                                 EOPNOTSUPP,   ENETUNREACH, ETIMEDOUT};
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        fix.skip_error = -errors[i];
+        fix.skipped = 2;
+        fix.backlog = 1;
+        fix.open = 0;
+        assert_int_equal(step().reason, YIELD_RECV);
+        assert_int_equal(fix.open, 1);
+        assert_int_equal(fix.paused, 0);
+    }
+}
+
+/* A flood of them is a burst, too: others get their turn. */
+static void test_skipping_is_bounded(void **state)
+{
+    (void)state;
+    fix.skip_error = -ECONNABORTED;
+    fix.skipped = 1000;
+    assert_int_equal(step().reason, YIELD_RECV);
+    assert_int_equal(fix.accepts, BURST);
+}
+
+/* The machine's errors, and what we have never heard of: no spin, and no end. */
+static void test_errors_that_pause(void **state)
+{
+    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EINVAL, EBADF, EIO};
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        fix.error = -errors[i];
+        fix.accepts = 0;
+        step_sleeps();
+        assert_int_equal(fix.accepts, 1);
+        assert_int_equal(fix.paused, (int)i + 1);
+        assert_int_equal(fix.event_error, -errors[i]);
+        timer_wake(&fix.listener.timer);
+        check_woken();
+        fix.backlog = 1; /* passes, so that the next is told again */
+        fix.error = -EAGAIN;
+        assert_int_equal(step().reason, YIELD_RECV);
+        assert_int_equal(fix.resumed, (int)i + 1);
+    }
+}
+
+static void test_what_came_before_an_error_is_served(void **state)
+{
+    (void)state;
+    fix.backlog = 2;
+    fix.error = -EMFILE;
+    step_sleeps();
+    assert_int_equal(fix.open, 2);
+}
+
+/* However long it takes, it is said once, and once that it is over. */
+static void test_a_streak_is_told_once(void **state)
+{
+    (void)state;
+    fix.error = -EMFILE;
+    for (int i = 0; i < 5; i++) {
+        step_sleeps();
+        timer_wake(&fix.listener.timer);
+        check_woken();
+        fix.error = i % 2 == 0 ? -ENFILE : -EMFILE;
+    }
+    assert_int_equal(fix.paused, 1);
+    assert_int_equal(fix.resumed, 0);
+    assert_int_equal(fix.event_error, -EMFILE);
+    fix.backlog = 2;
+    fix.error = -EAGAIN;
+    step_waits();
+    assert_int_equal(fix.resumed, 1);
+    assert_int_equal(fix.event_error, 0);
+    assert_int_equal(fix.paused, 1);
+}
+
+/* A connection now and then does not end a lack, and a backlog that is empty does. */
+static void test_a_lack_that_goes_on(void **state)
+{
+    (void)state;
+    fix.error = -EMFILE;
+    for (int i = 0; i < 5; i++) {
+        fix.backlog = 1;
+        step_sleeps();
+        timer_wake(&fix.listener.timer);
+        check_woken();
+    }
+    assert_int_equal(fix.open, 5);
+    assert_int_equal(fix.paused, 1);
+    assert_int_equal(fix.resumed, 0);
+    fix.error = -EAGAIN;
+    step_waits();
+    assert_int_equal(fix.resumed, 1);
+}
+
+static void test_parks_at_the_limit(void **state)
+{
+    (void)state;
+    fix.limit = 3;
+    fix.backlog = 5;
+    step_parks();
+    assert_int_equal(fix.accepts, 3); /* the others wait in the backlog */
+    assert_int_equal(fix.open, 3);
+    fix.open--;
+    listener_unpark(&fix.listener);
+    check_woken();
+    assert_false(fix.listener.parked);
+    step_parks();
+    assert_int_equal(fix.accepts, 4);
+    fix.open -= 2;
+    listener_unpark(&fix.listener);
+    listener_unpark(&fix.listener); /* the second to close in one turn */
+    check_woken();
+    step_waits();
+    assert_int_equal(fix.accepts, 6);
+}
+
+/* Woken, but somebody else has taken the place meanwhile: no accept. */
+static void test_parks_again(void **state)
+{
+    (void)state;
+    fix.limit = 1;
+    fix.open = 1;
+    fix.backlog = 1;
+    step_parks();
+    listener_unpark(&fix.listener);
+    check_woken();
+    step_parks();
+    assert_int_equal(fix.accepts, 0);
+}
+
+static void test_unpark_leaves_others_alone(void **state)
+{
+    (void)state;
+    listener_unpark(&fix.listener); /* queued */
+    step_waits();
+    listener_unpark(&fix.listener);
+    recorder_expect(&fix.recorder, NULL, NULL);
+    assert_ptr_equal(fix.listener.sock.recv_wait, &fix.listener.task);
+}
+
+/* Dropped with a word, and the next one is tried: the listener itself is well. */
+static void test_refused_connections(void **state)
+{
+    (void)state;
+    fix.backlog = 2;
+    fix.take_error = -ENOMEM;
+    step_waits();
+    assert_int_equal(fix.refused, 2);
+    assert_int_equal(fix.event_error, -ENOMEM);
+    assert_int_equal(fix.open, 0);
+    assert_int_equal(fix.paused, 0);
+}
+
+static void test_stop_while_waiting(void **state)
+{
+    (void)state;
+    step_waits();
+    listener_stop(&fix.listener);
+    check_woken();
+    step_ends();
+}
+
+static void test_stop_while_parked(void **state)
+{
+    (void)state;
+    fix.limit = 0;
+    step_parks();
+    listener_stop(&fix.listener);
+    check_woken();
+    fix.backlog = 1;
+    step_ends();
+    assert_int_equal(fix.accepts, 0); /* the limit holds to the end */
+}
+
+static void test_stop_while_sleeping(void **state)
+{
+    (void)state;
+    fix.error = -EMFILE;
+    step_sleeps();
+    listener_stop(&fix.listener);
+    check_woken();
+    step_ends(); /* although it is still so */
+    assert_int_equal(fix.paused, 1);
+}
+
+static void test_stop_while_queued(void **state)
+{
+    (void)state;
+    listener_stop(&fix.listener);
+    recorder_expect(&fix.recorder, NULL, NULL); /* not into the queue a second time */
+    step_ends();
+}
+
+static void test_stop_twice(void **state)
+{
+    (void)state;
+    step_waits();
+    listener_stop(&fix.listener);
+    listener_stop(&fix.listener);
+    check_woken();
+    step_ends();
+}
+
+/* Who connected before the stop is served, but not beyond the limit. */
+static void test_the_backlog_is_accepted_at_stop(void **state)
+{
+    (void)state;
+    step_waits();
+    fix.backlog = 3;
+    listener_stop(&fix.listener);
+    step_ends();
+    assert_int_equal(fix.open, 3);
+}
+
+static void test_the_limit_holds_at_stop(void **state)
+{
+    (void)state;
+    fix.limit = 2;
+    fix.backlog = 3;
+    listener_stop(&fix.listener);
+    step_ends();
+    assert_int_equal(fix.open, 2);
+}
+
+/* A backlog of any length, also of just so many as one turn accepts. */
+static void test_a_long_backlog_at_stop(void **state)
+{
+    (void)state;
+    fix.backlog = BURST;
+    listener_stop(&fix.listener);
+    steps_end();
+    assert_int_equal(fix.open, BURST);
+}
+
+static void test_a_longer_backlog_at_stop(void **state)
+{
+    (void)state;
+    fix.backlog = 2 * BURST + 1;
+    listener_stop(&fix.listener);
+    steps_end();
+    assert_int_equal(fix.open, 2 * BURST + 1);
+}
+
+/* Whoever goes on knocking while we stop does not keep us. */
+static void test_the_last_burst_is_bounded(void **state)
+{
+    (void)state;
+    fix.skip_error = -ECONNABORTED;
+    fix.skipped = INT_MAX;
+    listener_stop(&fix.listener);
+    step_ends();
+    assert_true(fix.skipped > 0);
+}
+
+/* The descriptor stays the caller's. */
+static void test_start_on_what_cannot_be_polled(void **state)
+{
+    struct listener other = {.sched = &fix.sched, .on_event = on_event};
+    (void)state;
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(listener_start(&other, fd), -EPERM);
+    assert_true(fd_is_open(fd));
+    (void)close(fd);
+}
+
+/* Before the first step. */
+#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_close)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_waits_for_connections),
+        START_TEST(test_waits_before_it_accepts),
+        START_TEST(test_stop_before_the_first_step),
+        FIXTURE_TEST(test_accepts_what_waits),
+        FIXTURE_TEST(test_a_burst_is_bounded),
+        FIXTURE_TEST(test_errors_that_are_skipped),
+        FIXTURE_TEST(test_skipping_is_bounded),
+        FIXTURE_TEST(test_errors_that_pause),
+        FIXTURE_TEST(test_what_came_before_an_error_is_served),
+        FIXTURE_TEST(test_a_streak_is_told_once),
+        FIXTURE_TEST(test_a_lack_that_goes_on),
+        FIXTURE_TEST(test_parks_at_the_limit),
+        FIXTURE_TEST(test_parks_again),
+        FIXTURE_TEST(test_unpark_leaves_others_alone),
+        FIXTURE_TEST(test_refused_connections),
+        FIXTURE_TEST(test_stop_while_waiting),
+        FIXTURE_TEST(test_stop_while_parked),
+        FIXTURE_TEST(test_stop_while_sleeping),
+        FIXTURE_TEST(test_stop_while_queued),
+        FIXTURE_TEST(test_stop_twice),
+        FIXTURE_TEST(test_the_backlog_is_accepted_at_stop),
+        FIXTURE_TEST(test_the_limit_holds_at_stop),
+        FIXTURE_TEST(test_a_long_backlog_at_stop),
+        FIXTURE_TEST(test_a_longer_backlog_at_stop),
+        FIXTURE_TEST(test_the_last_burst_is_bounded),
+        FIXTURE_TEST(test_start_on_what_cannot_be_polled),
+    };
+    return RUN_TESTS("listener", tests);
+}

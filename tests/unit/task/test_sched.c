@@ -1,0 +1,672 @@
+/*
+ * test_sched.c - the run queue and what becomes of each yield. Tasks note their names in a trace as
+ * they run, and a check handle notes a '|' whenever the loop has polled: "ab|a" is two turns.
+ */
+#include "unit/support.h"
+
+#include "os/net.h"
+#include "task/sched.h"
+#include "task/sock.h"
+#include "task/timer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+enum { HOUR_MS = 3600 * 1000, PING_PONGS = 1000 };
+
+struct fixture {
+    uv_loop_t loop;
+    struct sched sched;
+    uv_check_t check;
+    struct sock sock;
+    struct timer timer;
+    int peer;        /* the other end of sock */
+    char trace[256]; /* who ran; '|': the loop has polled */
+};
+
+/* A task of these tests. */
+struct frame {
+    struct task task;
+    struct fixture *in;
+    struct frame *child; /* spawned by step_spawn() */
+    int rounds;          /* left to step_rounds() */
+    char name;
+};
+
+static struct fixture fixture;
+
+static void note(struct fixture *f, char what)
+{
+    size_t len = strlen(f->trace);
+    if (len + 1 < sizeof f->trace)
+        f->trace[len] = what;
+}
+
+static void on_check(uv_check_t *check)
+{
+    note(container_of(check, struct fixture, check), '|');
+}
+
+static int fixture_open(void **state)
+{
+    int fds[2];
+    fixture = (struct fixture){.peer = -1};
+    assert_int_equal(uv_loop_init(&fixture.loop), 0);
+    memset(&fixture.sched, 1, sizeof fixture.sched); /* memory that was in use */
+    sched_init(&fixture.sched, &fixture.loop);
+    assert_int_equal(uv_check_init(&fixture.loop, &fixture.check), 0);
+    assert_int_equal(uv_check_start(&fixture.check, on_check), 0);
+    uv_unref((uv_handle_t *)&fixture.check);
+    make_socketpair(fds);
+    fixture.peer = fds[1];
+    assert_int_equal(sock_init(&fixture.sock, &fixture.loop, &fixture.sched.waker, fds[0]), 0);
+    timer_init(&fixture.timer, &fixture.loop, &fixture.sched.waker);
+    *state = &fixture;
+    return 0;
+}
+
+static int fixture_close(void **state)
+{
+    struct fixture *f = *state;
+    f->sock.recv_wait = NULL; /* tests of errors leave somebody waiting */
+    f->sock.send_wait = NULL;
+    sock_close(&f->sock, NULL);
+    timer_close(&f->timer, NULL);
+    uv_close((uv_handle_t *)&f->check, NULL);
+    sched_close(&f->sched);
+    assert_return_code(close(f->peer), errno);
+    loop_close(&f->loop);
+    return 0;
+}
+
+static struct frame *enter(struct task *task)
+{
+    struct frame *frame = container_of(task, struct frame, task);
+    note(frame->in, frame->name);
+    return frame;
+}
+
+static struct yield step_done(struct task *task)
+{
+    (void)enter(task);
+    return yield_done(task);
+}
+
+/* Runs rounds times, each in another turn. */
+static struct yield step_rounds(struct task *task)
+{
+    struct frame *frame = enter(task);
+    if (--frame->rounds == 0)
+        return yield_done(task);
+    sched_wake(&frame->in->sched, task);
+    return yield_park(task, step_rounds);
+}
+
+static struct yield step_spawn(struct task *task)
+{
+    struct frame *frame = enter(task);
+    sched_spawn(&frame->in->sched, &frame->child->task, step_done);
+    return yield_done(task);
+}
+
+static struct yield step_recv(struct task *task)
+{
+    return yield_recv(task, &enter(task)->in->sock, step_done);
+}
+
+static struct yield step_send(struct task *task)
+{
+    return yield_send(task, &enter(task)->in->sock, step_done);
+}
+
+static struct yield step_sleep_short(struct task *task)
+{
+    return yield_sleep(task, &enter(task)->in->timer, 1, step_done);
+}
+
+static struct yield step_sleep_long(struct task *task)
+{
+    return yield_sleep(task, &enter(task)->in->timer, HOUR_MS, step_done);
+}
+
+static struct yield step_park(struct task *task)
+{
+    (void)enter(task);
+    return yield_park(task, step_done);
+}
+
+static struct yield step_unknown(struct task *task)
+{
+    struct yield why = yield_park(task, step_done);
+    (void)enter(task);
+    why.reason = (enum yield_reason)42;
+    return why;
+}
+
+static void spawn(struct fixture *f, struct frame *frame, char name, task_step *first)
+{
+    frame->in = f;
+    frame->name = name;
+    memset(&frame->task, 1, sizeof frame->task);
+    sched_spawn(&f->sched, &frame->task, first);
+}
+
+static bool idle_is_active(const struct fixture *f)
+{
+    return uv_is_active((const uv_handle_t *)&f->sched.idle) != 0;
+}
+
+/* Exactly when the queue is empty, the loop may sleep. */
+static void expect_idle_stopped(const struct fixture *f)
+{
+    assert_null(f->sched.head);
+    assert_false(idle_is_active(f));
+}
+
+static void peer_send(const struct fixture *f)
+{
+    assert_int_equal(send(f->peer, "x", 1, 0), 1);
+}
+
+static void fill(struct sock *sock)
+{
+    static const char block[64 * 1024];
+    while (sock_send(sock, block, sizeof block) > 0)
+        ;
+}
+
+static void drain(int fd)
+{
+    char block[64 * 1024];
+    while (recv(fd, block, sizeof block, MSG_DONTWAIT) > 0)
+        ;
+}
+
+static void test_nothing_to_run(void **state)
+{
+    struct fixture *f = *state;
+    expect_idle_stopped(f);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+static void test_first_in_first_out(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b, c;
+    spawn(f, &a, 'a', step_done);
+    spawn(f, &b, 'b', step_done);
+    spawn(f, &c, 'c', step_done);
+    assert_string_equal(f->trace, ""); /* nothing runs before the loop does */
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "abc|");
+}
+
+static void test_order_lasts_over_turns(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a = {.rounds = 3}, b = {.rounds = 2}, c = {.rounds = 3};
+    spawn(f, &a, 'a', step_rounds);
+    spawn(f, &b, 'b', step_rounds);
+    spawn(f, &c, 'c', step_rounds);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "abc|abc|ac|");
+}
+
+/* The order of waking counts, not that of waiting. */
+static void test_woken_in_order_of_waking(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b;
+    spawn(f, &a, 'a', step_park);
+    spawn(f, &b, 'b', step_park);
+    loop_turn(&f->loop);
+    sched_wake(&f->sched, &b.task);
+    sched_wake(&f->sched, &a.task);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "ab|ba|");
+}
+
+static void test_idle_follows_the_queue(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a = {.rounds = 2}, b;
+    assert_false(idle_is_active(f));
+    spawn(f, &a, 'a', step_rounds);
+    assert_true(idle_is_active(f));
+    spawn(f, &b, 'b', step_park);
+    loop_turn(&f->loop);
+    assert_true(idle_is_active(f)); /* a is queued again */
+    loop_turn(&f->loop);
+    expect_idle_stopped(f); /* b waits, but not in the queue */
+    sched_wake(&f->sched, &b.task);
+    assert_true(idle_is_active(f));
+    loop_turn(&f->loop);
+    expect_idle_stopped(f);
+}
+
+/* With every task waiting the loop sleeps without limit. */
+static void test_waiting_uses_no_time(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a;
+    spawn(f, &a, 'a', step_recv);
+    assert_int_equal(uv_backend_timeout(&f->loop), 0);
+    loop_turn(&f->loop);
+    expect_idle_stopped(f);
+    assert_int_equal(uv_backend_timeout(&f->loop), -1);
+}
+
+static void test_recv(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a;
+    spawn(f, &a, 'a', step_recv);
+    loop_turn(&f->loop);
+    assert_ptr_equal(f->sock.recv_wait, &a.task);
+    peer_send(f);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "a||a|");
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+static void test_granted_send_goes_on_in_the_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b;
+    spawn(f, &a, 'a', step_send);
+    spawn(f, &b, 'b', step_done);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "aab|");
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+static void test_refused_send_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b;
+    fill(&f->sock);
+    spawn(f, &a, 'a', step_send);
+    spawn(f, &b, 'b', step_done);
+    loop_turn(&f->loop);
+    assert_ptr_equal(f->sock.send_wait, &a.task);
+    expect_idle_stopped(f);
+    drain(f->peer);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "ab||a|");
+}
+
+static void test_sleep(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b;
+    spawn(f, &a, 'a', step_sleep_short);
+    spawn(f, &b, 'b', step_done);
+    uint64_t begin_ms = uv_now(&f->loop);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_true(uv_now(&f->loop) > begin_ms);
+    assert_memory_equal(f->trace, "ab|", 3);
+    assert_string_equal(f->trace + strlen(f->trace) - 2, "a|");
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+static void test_sleep_ends_early(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a;
+    spawn(f, &a, 'a', step_sleep_long);
+    loop_turn(&f->loop);
+    assert_ptr_equal(f->timer.sleeper, &a.task);
+    timer_wake(&f->timer);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "a|a|");
+}
+
+/* A task that nobody will wake is no reason to stay: sched_run() returns. */
+static void test_parked_task_does_not_keep_it_running(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a;
+    spawn(f, &a, 'a', step_park);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_int_equal(f->sched.tasks, 1);
+    sched_wake(&f->sched, &a.task);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "a|a|");
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+static void test_tasks_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b, c;
+    spawn(f, &a, 'a', step_done);
+    spawn(f, &b, 'b', step_recv);
+    spawn(f, &c, 'c', step_park);
+    assert_int_equal(f->sched.tasks, 3);
+    loop_turn(&f->loop);
+    assert_int_equal(f->sched.tasks, 2);
+    sock_wake(&f->sock);
+    loop_turn(&f->loop);
+    assert_int_equal(f->sched.tasks, 1);
+    sched_wake(&f->sched, &c.task);
+    loop_turn(&f->loop);
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+static void test_spawn_and_finish_in_a_step(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b, c;
+    a.child = &c;
+    c.in = f;
+    c.name = 'c';
+    spawn(f, &a, 'a', step_spawn);
+    spawn(f, &b, 'b', step_done);
+    loop_turn(&f->loop);
+    assert_string_equal(f->trace, "ab|");
+    assert_int_equal(f->sched.tasks, 1);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "ab|c|"); /* the next turn, after a look at the sockets */
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+/* A task that never waits does not keep others from their sockets. */
+static void test_busy_task_starves_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct frame reader, busy = {.rounds = 5};
+    spawn(f, &reader, 'r', step_recv);
+    peer_send(f);
+    spawn(f, &busy, 'b', step_rounds);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_string_equal(f->trace, "rb|br|b|b|b|");
+}
+
+/* A finished frame can be used again at once, even by the step that finished. */
+static void test_frame_is_spawned_again(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a;
+    for (int i = 0; i < 3; i++) {
+        spawn(f, &a, 'a', step_done);
+        assert_int_equal(sched_run(&f->sched), 0);
+    }
+    assert_string_equal(f->trace, "a|a|a|");
+}
+
+static void test_unknown_reason(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b, c;
+    spawn(f, &a, 'a', step_done);
+    spawn(f, &b, 'b', step_unknown);
+    spawn(f, &c, 'c', step_done);
+    assert_int_equal(sched_run(&f->sched), -EINVAL);
+    assert_int_equal(f->sched.reason, 42);
+    assert_int_equal(f->sched.error, -EINVAL);
+    assert_string_equal(f->trace, "ab|"); /* c does not run any more */
+    assert_ptr_equal(f->sched.head, &c.task);
+}
+
+/* Both tasks take this first step; the second is a mistake, and the first one's wait is kept. */
+static void expect_busy(struct fixture *f, task_step *step, enum yield_reason reason,
+                        struct task *const *wait)
+{
+    struct frame a, b;
+    spawn(f, &a, 'a', step);
+    spawn(f, &b, 'b', step);
+    assert_int_equal(sched_run(&f->sched), -EBUSY);
+    assert_int_equal(f->sched.reason, reason);
+    assert_ptr_equal(*wait, &a.task);
+    assert_string_equal(f->trace, "ab|");
+}
+
+static void test_second_receiver(void **state)
+{
+    struct fixture *f = *state;
+    expect_busy(f, step_recv, YIELD_RECV, &f->sock.recv_wait);
+}
+
+static void test_second_sender(void **state)
+{
+    struct fixture *f = *state;
+    fill(&f->sock);
+    expect_busy(f, step_send, YIELD_SEND, &f->sock.send_wait);
+}
+
+static void test_second_sleeper(void **state)
+{
+    struct fixture *f = *state;
+    expect_busy(f, step_sleep_long, YIELD_SLEEP, &f->timer.sleeper);
+}
+
+/* An end of a socket pair that sends a byte, receives one, and so on. */
+struct player {
+    struct task task;
+    struct sock sock;
+    int left;
+};
+
+struct match {
+    struct player players[2];
+    int rc; /* 0, or what failed */
+};
+
+static struct yield player_recv(struct task *task);
+
+static struct yield player_send(struct task *task)
+{
+    struct player *player = container_of(task, struct player, task);
+    if (sock_send(&player->sock, "x", 1) != 1)
+        return yield_send(task, &player->sock, player_send);
+    return yield_recv(task, &player->sock, player_recv);
+}
+
+static struct yield player_recv(struct task *task)
+{
+    struct player *player = container_of(task, struct player, task);
+    char byte;
+    if (net_recv(player->sock.fd, &byte, 1) != 1)
+        return yield_recv(task, &player->sock, player_recv);
+    if (--player->left > 0)
+        return yield_send(task, &player->sock, player_send);
+    (void)sock_send(&player->sock, "x", 1); /* lets the other one finish */
+    sock_close(&player->sock, NULL);
+    return yield_done(task);
+}
+
+/* Sets up the match on the scheduler. No asserts here and below: cmocka's belong to one thread. */
+static int match_begin(struct match *match, struct sched *sched)
+{
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    for (int i = 0; i < 2; i++) {
+        struct player *player = &match->players[i];
+        player->left = PING_PONGS;
+        int rc = sock_init(&player->sock, sched->loop, &sched->waker, fds[i]);
+        if (rc < 0)
+            return rc;
+        sched_spawn(sched, &player->task, i == 0 ? player_send : player_recv);
+    }
+    return 0;
+}
+
+/* Whether both have played to the end. */
+static bool match_is_over(const struct match *match)
+{
+    return match->players[0].left == 0 && match->players[1].left == 0;
+}
+
+/* A whole life of a loop and its scheduler, for a thread. */
+static void on_match_thread(void *arg)
+{
+    struct match *match = arg;
+    uv_loop_t loop;
+    struct sched sched;
+    match->rc = uv_loop_init(&loop);
+    if (match->rc < 0)
+        return;
+    sched_init(&sched, &loop);
+    match->rc = match_begin(match, &sched);
+    if (match->rc == 0)
+        match->rc = sched_run(&sched);
+    sched_close(&sched);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    if (match->rc == 0)
+        match->rc = uv_loop_close(&loop);
+}
+
+static void test_two_threads(void **state)
+{
+    (void)state;
+    static struct match matches[2];
+    uv_thread_t threads[2];
+    int fds = count_fds();
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(uv_thread_create(&threads[i], on_match_thread, &matches[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(uv_thread_join(&threads[i]), 0);
+        assert_int_equal(matches[i].rc, 0);
+        assert_true(match_is_over(&matches[i]));
+    }
+    assert_int_equal(count_fds(), fds);
+}
+
+/* One thread, two loops: what happens in one is not seen in the other. */
+static void test_two_schedulers_in_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct frame here;
+    uv_loop_t loop;
+    struct sched sched;
+    static struct match match;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    sched_init(&sched, &loop);
+    assert_int_equal(match_begin(&match, &sched), 0);
+    spawn(f, &here, 'h', step_unknown);
+    assert_int_equal(f->sched.tasks, 1);
+    assert_int_equal(sched.tasks, 2);
+    for (int i = 0; i < 5; i++)
+        loop_turn(&loop);
+    assert_string_equal(f->trace, "");
+    assert_int_equal(sched_run(&f->sched), -EINVAL);
+    assert_int_equal(sched_run(&sched), 0); /* the other one's mistake is not its own */
+    assert_true(match_is_over(&match));
+    sched_close(&sched);
+    loop_close(&loop);
+}
+
+/* How often epoll has been told something. */
+static int poll_starts;
+static int poll_stops;
+
+int __wrap_uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb on_poll);
+int __real_uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb on_poll);
+int __wrap_uv_poll_stop(uv_poll_t *handle);
+int __real_uv_poll_stop(uv_poll_t *handle);
+
+int __wrap_uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb on_poll)
+{
+    poll_starts++;
+    return __real_uv_poll_start(handle, events, on_poll);
+}
+
+int __wrap_uv_poll_stop(uv_poll_t *handle)
+{
+    poll_stops++;
+    return __real_uv_poll_stop(handle);
+}
+
+/* More sockets than libuv looks at in one go, each with a task that receives a byte at a time. */
+enum { CROWD = 1500, CROWD_BYTES = 3 };
+
+struct member {
+    struct task task;
+    struct sock sock;
+    int peer;
+    int left; /* bytes that it is to receive yet */
+};
+
+static struct yield member_recv(struct task *task)
+{
+    struct member *member = container_of(task, struct member, task);
+    char byte;
+    if (recv(member->sock.fd, &byte, 1, 0) == 1)
+        member->left--;
+    if (member->left > 0)
+        return yield_recv(task, &member->sock, member_recv);
+    sock_close(&member->sock, NULL);
+    return yield_done(task);
+}
+
+static void member_start(struct fixture *f, struct member *member)
+{
+    int fds[2];
+    make_socketpair(fds);
+    member->peer = fds[1];
+    member->left = CROWD_BYTES;
+    assert_int_equal(sock_init(&member->sock, &f->loop, &f->sched.waker, fds[0]), 0);
+    assert_int_equal(send(member->peer, "xyz", CROWD_BYTES, 0), CROWD_BYTES);
+    sched_spawn(&f->sched, &member->task, member_recv);
+}
+
+/* All of them are ready all the time, and being reported together must not look like neglect. */
+static void test_a_crowd_costs_no_more_than_one(void **state)
+{
+    struct fixture *f = *state;
+    struct member *crowd = calloc(CROWD, sizeof *crowd);
+    struct rlimit limit;
+    assert_non_null(crowd);
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
+    limit.rlim_cur = limit.rlim_max;
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+    if (limit.rlim_cur < 2 * CROWD + 64) {
+        free(crowd);
+        skip();
+    }
+    poll_starts = 0;
+    poll_stops = 0;
+    for (int i = 0; i < CROWD; i++)
+        member_start(f, &crowd[i]);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_int_equal(poll_starts, CROWD);
+    assert_int_equal(poll_stops, 0);
+    for (int i = 0; i < CROWD; i++) {
+        assert_int_equal(crowd[i].left, 0);
+        (void)close(crowd[i].peer);
+    }
+    free(crowd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_nothing_to_run),
+        FIXTURE_TEST(test_first_in_first_out),
+        FIXTURE_TEST(test_order_lasts_over_turns),
+        FIXTURE_TEST(test_woken_in_order_of_waking),
+        FIXTURE_TEST(test_idle_follows_the_queue),
+        FIXTURE_TEST(test_waiting_uses_no_time),
+        FIXTURE_TEST(test_recv),
+        FIXTURE_TEST(test_granted_send_goes_on_in_the_turn),
+        FIXTURE_TEST(test_refused_send_waits),
+        FIXTURE_TEST(test_sleep),
+        FIXTURE_TEST(test_sleep_ends_early),
+        FIXTURE_TEST(test_parked_task_does_not_keep_it_running),
+        FIXTURE_TEST(test_tasks_are_counted),
+        FIXTURE_TEST(test_spawn_and_finish_in_a_step),
+        FIXTURE_TEST(test_busy_task_starves_nobody),
+        FIXTURE_TEST(test_frame_is_spawned_again),
+        FIXTURE_TEST(test_unknown_reason),
+        FIXTURE_TEST(test_second_receiver),
+        FIXTURE_TEST(test_second_sender),
+        FIXTURE_TEST(test_second_sleeper),
+        FIXTURE_TEST(test_two_schedulers_in_turn),
+        cmocka_unit_test(test_two_threads),
+        FIXTURE_TEST(test_a_crowd_costs_no_more_than_one),
+    };
+    return RUN_TESTS("sched", tests);
+}
