@@ -372,7 +372,7 @@ static void options_help(FILE *out)
     }
     (void)fputs(
         _("\nThe defaults are in parentheses. SIGTERM, SIGINT and SIGHUP stop the daemon once its\n"
-          "connections have ended, a second one at once; SIGUSR1 logs figures.\n"),
+          "connections have ended, a second one at once; SIGUSR1 logs statistics.\n"),
         out);
 }
 

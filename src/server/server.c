@@ -1,7 +1,7 @@
 #include "server/server.h"
 
 #include "os/descriptors.h"
-#include "stream/events.h"
+#include "stream/conn_log.h"
 #include "base/i18n.h"
 #include "stream/listener.h"
 #include "server/supervision.h"
@@ -55,15 +55,15 @@ static void on_freed(struct workers *workers)
         listener_unpark(&server->listeners[i]);
 }
 
-static void server_figures(const struct server *server, struct figures *figures)
+static void server_stats(const struct server *server, struct stats *stats)
 {
-    workers_figures(&server->workers, figures);
-    figures->refused += server->refused;
+    workers_stats(&server->workers, stats);
+    stats->refused += server->refused;
 }
 
-static void on_figures(struct supervision *supervision, struct figures *figures)
+static void on_stats(struct supervision *supervision, struct stats *stats)
 {
-    server_figures(container_of(supervision, struct server, supervision), figures);
+    server_stats(container_of(supervision, struct server, supervision), stats);
 }
 
 static bool on_alive(struct supervision *supervision)
@@ -104,7 +104,7 @@ static void on_listener_event(struct listener *listener, enum listener_event eve
         break;
     case LISTENER_REFUSED:
         server->refused++;
-        events_log_refused(server->log, error);
+        conn_log_refused(server->log, error);
         break;
     case LISTENER_ENDED:
         log_write(server->log, LOG_LEVEL_INFO, _("Task finished"));
@@ -166,17 +166,17 @@ static void server_stop(struct server *server)
     supervision_drain(&server->supervision);
 }
 
-static void server_log_figures(const struct server *server)
+static void server_log_stats(const struct server *server)
 {
-    struct figures figures;
-    server_figures(server, &figures);
+    struct stats stats;
+    server_stats(server, &stats);
     log_write(
         server->log, LOG_LEVEL_NOTICE,
-        _("Figures: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu refused; "
+        _("Statistics: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu refused; "
           "%llu accept pauses; up %llu s"),
-        (unsigned long)figures.open, (unsigned long long)figures.accepted,
-        (unsigned long long)figures.bytes_in, (unsigned long long)figures.bytes_out,
-        (unsigned long long)figures.refused, (unsigned long long)server->accept_pauses,
+        (unsigned long)stats.open, (unsigned long long)stats.accepted,
+        (unsigned long long)stats.bytes_in, (unsigned long long)stats.bytes_out,
+        (unsigned long long)stats.refused, (unsigned long long)server->accept_pauses,
         (unsigned long long)(uv_now(server->loop) - server->started_ms) / 1000);
 }
 
@@ -184,7 +184,7 @@ static void on_signal(uv_signal_t *signal, int signum)
 {
     struct server *server = signal->data;
     if (signum == SIGUSR1)
-        server_log_figures(server);
+        server_log_stats(server);
     else
         server_stop(server);
 }
@@ -332,7 +332,7 @@ static void server_start_tasks(struct server *server, const struct systemd *syst
 {
     struct sched *sched = server_sched(server);
     server->supervision.sched = sched;
-    server->supervision.figures = on_figures;
+    server->supervision.stats = on_stats;
     server->supervision.alive = on_alive;
     supervision_start(&server->supervision, systemd);
     timer_init(&server->drain_timer, server->loop, &sched->waker);

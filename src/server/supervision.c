@@ -27,9 +27,9 @@ static void supervision_extend(struct supervision *supervision)
                          4 * SUPERVISION_STATUS_MS * 1000);
 }
 
-static void supervision_tell(struct supervision *supervision, const struct figures *figures)
+static void supervision_tell(struct supervision *supervision, const struct stats *stats)
 {
-    unsigned long open = (unsigned long)figures->open;
+    unsigned long open = (unsigned long)stats->open;
     char connections[120];
     char bytes[120];
     (void)snprintf(connections, sizeof connections,
@@ -38,24 +38,23 @@ static void supervision_tell(struct supervision *supervision, const struct figur
                                          : P_("%lu connection", "%lu connections", open),
                    open);
     (void)snprintf(bytes, sizeof bytes, _("%llu bytes in, %llu bytes out"),
-                   (unsigned long long)figures->bytes_in, (unsigned long long)figures->bytes_out);
+                   (unsigned long long)stats->bytes_in, (unsigned long long)stats->bytes_out);
     (void)systemd_notify(&supervision->systemd, "STATUS=%s; %s", connections, bytes);
-    supervision->told_open = figures->open;
-    supervision->told_bytes = figures->bytes_in + figures->bytes_out;
+    supervision->told_open = stats->open;
+    supervision->told_bytes = stats->bytes_in + stats->bytes_out;
 }
 
 static void supervision_tell_now(struct supervision *supervision)
 {
-    struct figures figures;
-    supervision->figures(supervision, &figures);
-    supervision_tell(supervision, &figures);
+    struct stats stats;
+    supervision->stats(supervision, &stats);
+    supervision_tell(supervision, &stats);
 }
 
-static bool supervision_changed(const struct supervision *supervision,
-                                const struct figures *figures)
+static bool supervision_changed(const struct supervision *supervision, const struct stats *stats)
 {
-    return figures->open != supervision->told_open ||
-           figures->bytes_in + figures->bytes_out != supervision->told_bytes;
+    return stats->open != supervision->told_open ||
+           stats->bytes_in + stats->bytes_out != supervision->told_bytes;
 }
 
 /*
@@ -65,15 +64,15 @@ static bool supervision_changed(const struct supervision *supervision,
 static struct yield supervision_report(struct task *task)
 {
     struct supervision *supervision = container_of(task, struct supervision, status);
-    struct figures figures;
-    supervision->figures(supervision, &figures);
+    struct stats stats;
+    supervision->stats(supervision, &stats);
     if (supervision->untold) /* the manager would think that we hang */
         supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
     if (supervision->draining)
         supervision_extend(supervision);
-    if (supervision_changed(supervision, &figures)) {
-        supervision_tell(supervision, &figures);
-    } else if (figures.open == 0 && !supervision->draining && !supervision->untold) {
+    if (supervision_changed(supervision, &stats)) {
+        supervision_tell(supervision, &stats);
+    } else if (stats.open == 0 && !supervision->draining && !supervision->untold) {
         supervision->parked = true;
         return yield_park(task, supervision_report);
     }

@@ -8,7 +8,7 @@
 #ifndef UVECHOD_SUPERVISION_H
 #define UVECHOD_SUPERVISION_H
 
-#include "server/figures.h"
+#include "server/stats.h"
 #include "task/sched.h"
 #include "os/systemd.h"
 #include "task/task.h"
@@ -20,7 +20,7 @@
 struct supervision {
     struct sched *sched;
     /* What is to be told. */
-    void (*figures)(struct supervision *supervision, struct figures *figures);
+    void (*stats)(struct supervision *supervision, struct stats *stats);
     /* Whether everything has moved since the last call that returned true. */
     bool (*alive)(struct supervision *supervision);
     struct systemd systemd;
@@ -43,7 +43,7 @@ enum { SUPERVISION_IMPATIENCE = 8 };
 
 /*
  * Takes over systemd, and spawns the tasks that somebody wants on supervision->sched. The caller
- * has set sched, figures and alive. Cannot fail.
+ * has set sched, stats and alive. Cannot fail.
  */
 void supervision_start(struct supervision *supervision, const struct systemd *systemd);
 

@@ -1,7 +1,7 @@
 #include "server/worker.h"
 
 #include "os/descriptors.h"
-#include "stream/events.h"
+#include "stream/conn_log.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -11,7 +11,7 @@
 static void on_conn_event(struct conn *conn, enum conn_event event, int error)
 {
     struct worker *worker = container_of(conn_owner(conn), struct worker, conns);
-    events_log(worker->log, conn, event, error);
+    conn_log_event(worker->log, conn, event, error);
     if (event == CONN_OPENED)
         reaper_unpark(&worker->reaper);
     if (event == CONN_CLOSED) /* behind its lines, lest the next one's come amid them */
@@ -43,7 +43,7 @@ static void worker_serve(struct worker *worker, const struct handover *handover)
     if (rc == 0)
         return;
     counter_publish(&worker->refused, 1);
-    events_log_refused(worker->log, rc);
+    conn_log_refused(worker->log, rc);
     worker->on_freed(worker);
 }
 

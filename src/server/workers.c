@@ -166,15 +166,15 @@ bool workers_alive(struct workers *workers)
     return true;
 }
 
-void workers_figures(const struct workers *workers, struct figures *figures)
+void workers_stats(const struct workers *workers, struct stats *stats)
 {
-    *figures = (struct figures){.open = workers_load(workers)};
+    *stats = (struct stats){.open = workers_load(workers)};
     for (unsigned i = 0; i < workers->count; i++) {
         const struct worker *worker = &workers->list[i];
-        figures->accepted += counter_get(&worker->conns.accepted);
-        figures->refused += counter_get(&worker->refused);
-        figures->bytes_in += counter_get(&worker->conns.bytes_in);
-        figures->bytes_out += counter_get(&worker->conns.bytes_out);
+        stats->accepted += counter_get(&worker->conns.accepted);
+        stats->refused += counter_get(&worker->refused);
+        stats->bytes_in += counter_get(&worker->conns.bytes_in);
+        stats->bytes_out += counter_get(&worker->conns.bytes_out);
     }
 }
 

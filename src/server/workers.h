@@ -12,7 +12,7 @@
 #ifndef UVECHOD_WORKERS_H
 #define UVECHOD_WORKERS_H
 
-#include "server/figures.h"
+#include "server/stats.h"
 #include "server/worker.h"
 
 #include <stdatomic.h>
@@ -73,7 +73,7 @@ void workers_order(struct workers *workers, unsigned orders, int error);
 bool workers_alive(struct workers *workers);
 
 /* Sums up. With open == 0, all else is final until the next connection. */
-void workers_figures(const struct workers *workers, struct figures *figures);
+void workers_stats(const struct workers *workers, struct stats *stats);
 
 /* Closes the first worker's loop and all others', and frees the memory: worker_close(). */
 void workers_close(struct workers *workers);

@@ -611,7 +611,7 @@ void daemon_freeze(const struct daemon *daemon)
     assert_true(WIFSTOPPED(status));
 }
 
-/* ---- figures ---- */
+/* ---- statistics ---- */
 
 /* The start of one of its files in /proc, as a string. */
 static bool daemon_try_proc(const struct daemon *daemon, const char *name, char *buf, size_t size)
@@ -654,16 +654,16 @@ long daemon_fds(const struct daemon *daemon)
     return count - 2; /* . and .. */
 }
 
-void daemon_expect_figures(struct daemon *daemon, unsigned workers, const char *figures)
+void daemon_expect_stats(struct daemon *daemon, unsigned workers, const char *stats)
 {
     const char *line;
     int attempts = workers > 1 ? 1000 : 1;
     do {
         daemon_signal(daemon, SIGUSR1);
-        line = daemon_wait_line(daemon, "Figures: ");
-    } while (strstr(line, figures) == NULL && --attempts > 0);
+        line = daemon_wait_line(daemon, "Statistics: ");
+    } while (strstr(line, stats) == NULL && --attempts > 0);
     if (attempts == 0)
-        fail_msg("'%s' instead of '%s'", line, figures);
+        fail_msg("'%s' instead of '%s'", line, stats);
 }
 
 /* What a file of /proc for a thread, "stat", gives as its time on a CPU. Returns -1 for none. */

@@ -184,12 +184,12 @@ const char *daemon_wait_line(struct daemon *daemon, const char *text);
 unsigned daemon_count(struct daemon *daemon, const char *text);
 
 /*
- * Asks for the line of figures, which must have this part: at once, or with several workers a
+ * Asks for the line of statistics, which must have this part: at once, or with several workers a
  * little later, as a thread may have answered and not counted yet.
  */
-void daemon_expect_figures(struct daemon *daemon, unsigned workers, const char *figures);
+void daemon_expect_stats(struct daemon *daemon, unsigned workers, const char *stats);
 
-/* Figures of a running daemon. */
+/* Statistics of a running daemon. */
 long daemon_rss_kb(const struct daemon *daemon);
 long daemon_fds(const struct daemon *daemon);
 

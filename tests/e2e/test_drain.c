@@ -171,8 +171,8 @@ static void deadline_waits_for_goodbyes(struct daemon *daemon)
     daemon_signal(daemon, SIGTERM);
     (void)daemon_wait_line(daemon, "Drain deadline");
     daemon_signal(daemon, SIGUSR1);
-    const char *figures = daemon_wait_line(daemon, "Figures: ");
-    bool still_there = strstr(figures, "Figures: 1 connections now") != NULL;
+    const char *stats = daemon_wait_line(daemon, "Statistics: ");
+    bool still_there = strstr(stats, "Statistics: 1 connections now") != NULL;
     daemon_freeze(daemon); /* what comes now was sent before */
     if (!still_there && harness_now_ms() - begin_ms > 2800)
         harness_skip("this machine is too slow today");
@@ -283,12 +283,12 @@ static void broken_pipe_is_ignored(struct daemon *daemon)
     client_ping(client_connect(daemon), "GOT:", "hello");
 }
 
-static void figures_are_logged(struct daemon *daemon)
+static void stats_are_logged(struct daemon *daemon)
 {
     daemon_start(daemon, NULL);
-    daemon_expect_figures(daemon, harness_workers(),
-                          "0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; "
-                          "0 accept pauses; up ");
+    daemon_expect_stats(daemon, harness_workers(),
+                        "0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; "
+                        "0 accept pauses; up ");
     int first = client_connect(daemon);
     int second = client_connect(daemon);
     int third = client_connect(daemon);
@@ -297,9 +297,9 @@ static void figures_are_logged(struct daemon *daemon)
     client_ping(third, "GOT:", "1");
     client_close(third);
     (void)daemon_wait_line(daemon, "Connection closed");
-    daemon_expect_figures(daemon, harness_workers(),
-                          "2 connections now, 3 in total; 9 bytes in, 21 out; 0 refused; ");
-    client_ping(first, "GOT:", "figures stop nobody");
+    daemon_expect_stats(daemon, harness_workers(),
+                        "2 connections now, 3 in total; 9 bytes in, 21 out; 0 refused; ");
+    client_ping(first, "GOT:", "statistics stop nobody");
 }
 
 /* Both come while the daemon cannot look, and so before it has accepted who waits. */
@@ -340,7 +340,7 @@ int main(void)
         e2e_test(signals_until_it_has_ended),
         e2e_test(hangup_is_ignored_under_nohup),
         e2e_test(broken_pipe_is_ignored),
-        e2e_test(figures_are_logged),
+        e2e_test(stats_are_logged),
     };
     return cmocka_run_group_tests_name("e2e.drain", tests, NULL, NULL);
 }

@@ -55,7 +55,7 @@ static void check_priorities(struct daemon *daemon, struct launch launch)
     client_close(fd);
     expect_line(daemon, "^<6>", "Connection closed: ");
     daemon_signal(daemon, SIGUSR1);
-    expect_line(daemon, "^<5>", "Figures: ");
+    expect_line(daemon, "^<5>", "Statistics: ");
     fd = client_connect(daemon);
     client_ping(fd, "GOT:", "hello");
     daemon_signal(daemon, SIGTERM);

@@ -101,7 +101,7 @@ static void out_of_descriptors(struct daemon *daemon)
     client_expect(second, "GOT:two", 7);
     (void)daemon_wait_line(daemon, "Accepting again");
     daemon_signal(daemon, SIGUSR1);
-    assert_non_null(strstr(daemon_wait_line(daemon, "Figures:"), " 1 accept pauses"));
+    assert_non_null(strstr(daemon_wait_line(daemon, "Statistics:"), " 1 accept pauses"));
     assert_int_equal(daemon_count(daemon, "Accepting paused"), 1);
     assert_int_equal(daemon_count(daemon, "Accepting again"), 1);
 }

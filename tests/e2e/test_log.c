@@ -108,7 +108,7 @@ static void quiet_is_quiet(struct daemon *daemon)
     client_ping(fd, "GOT:", "hello");
     client_reset(fd);
     daemon_signal(daemon, SIGUSR1);
-    assert_non_null(strstr(daemon_wait_line(daemon, ""), "Figures: "));
+    assert_non_null(strstr(daemon_wait_line(daemon, ""), "Statistics: "));
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     assert_int_equal(daemon_count(daemon, "\n"), 1); /* what was asked for, and nothing else */
 }
@@ -166,7 +166,7 @@ static void check_loss(struct daemon *daemon)
     do {
         assert_true(harness_now_ms() - begin_ms < HARNESS_DEADLINE_MS);
         daemon_signal(daemon, SIGUSR1);
-        (void)daemon_wait_line(daemon, "Figures:");
+        (void)daemon_wait_line(daemon, "Statistics:");
     } while (told_lines(daemon) < 3 * (FILLERS + 1));
     assert_int_equal(told_lines(daemon), 3 * (FILLERS + 1));
     assert_true(lost_lines(daemon) > 0);

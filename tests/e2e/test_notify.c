@@ -198,7 +198,7 @@ static void sockets_that_cannot_be_served(struct daemon *daemon)
 
 /* ---- the status ---- */
 
-static void status_tells_figures(struct daemon *daemon)
+static void status_tells_stats(struct daemon *daemon)
 {
     struct manager manager;
     manager_open_any(&manager);
@@ -530,7 +530,7 @@ int main(void)
         e2e_test(ready_at_an_abstract_name),
         e2e_test(failure_to_start),
         e2e_test(sockets_that_cannot_be_served),
-        e2e_test(status_tells_figures),
+        e2e_test(status_tells_stats),
         e2e_test(status_is_told_seldom),
         e2e_test(status_is_told_on_change),
         e2e_test(idle_daemon_sleeps),

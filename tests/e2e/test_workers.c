@@ -177,7 +177,7 @@ static void limit_of_all_together(struct daemon *daemon)
     client_expect(fds[5], "GOT:me", 6);
 }
 
-static void figures_are_sums(struct daemon *daemon)
+static void stats_are_sums(struct daemon *daemon)
 {
     int fds[CLIENTS];
     daemon_start(daemon, "--workers=4");
@@ -186,12 +186,12 @@ static void figures_are_sums(struct daemon *daemon)
         for (int j = 0; j <= i; j++)
             client_ping(fds[i], "GOT:", "1234567");
     }
-    daemon_expect_figures(daemon, WORKERS,
-                          "8 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
+    daemon_expect_stats(daemon, WORKERS,
+                        "8 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
     for (int i = 0; i < CLIENTS; i += 2)
         client_close(fds[i]);
-    daemon_expect_figures(daemon, WORKERS,
-                          "4 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
+    daemon_expect_stats(daemon, WORKERS,
+                        "4 connections now, 8 in total; 252 bytes in, 396 out; 0 refused; ");
 }
 
 /* ---- the end ---- */
@@ -288,7 +288,7 @@ int main(void)
         e2e_test(queue_of_one_moves_up),
         e2e_test(queue_of_three_moves_up),
         e2e_test(limit_of_all_together),
-        e2e_test(figures_are_sums),
+        e2e_test(stats_are_sums),
         e2e_test(drain_waits_for_all),
         e2e_test(deadline_of_all),
         e2e_test(second_signal_ends_all),

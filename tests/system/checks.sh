@@ -299,12 +299,12 @@ check_status() {
 }
 
 # As the manual has it.
-check_figures() {
+check_stats() {
     echoes 127.0.0.1 25000
     systemctl kill --signal=SIGUSR1 "$service"
     journalctl --unit="$service" --follow >"$work/follow" &
     follow=$!
-    soon 20 grep -q 'Figures: 0 connections now, 1 in total' "$work/follow"
+    soon 20 grep -q 'Statistics: 0 connections now, 1 in total' "$work/follow"
     kill "$follow"
 }
 
@@ -608,7 +608,7 @@ process|The process runs as a dynamic user, with seccomp, no privileges and no n
 sandbox_lines|Each line of the sandbox is in force
 sandbox|The sandbox refuses sockets, files, processes and programs
 status|systemctl status shows what the daemon does
-figures|SIGUSR1 brings the figures to the journal
+stats|SIGUSR1 brings the statistics to the journal
 watchdog|A daemon that hangs is killed by the watchdog and restarted
 stop|systemctl stop lets an open connection finish
 restart|systemctl restart under load fails no connection

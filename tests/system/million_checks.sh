@@ -75,16 +75,16 @@ listening() { grep -q ': 0100007F:61A8 00000000:0000 0A ' /proc/net/tcp; }
 all_connected() { grep -q holding echoload.log; }
 
 # The daemon's own count, which it logs when asked.
-figures_of_daemon() {
-    lines=$(grep -c Figures uvechod.log)
+stats_of_daemon() {
+    lines=$(grep -c Statistics uvechod.log)
     kill -USR1 "$daemon"
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        [ "$(grep -c Figures uvechod.log)" -eq "$lines" ] || break
+        [ "$(grep -c Statistics uvechod.log)" -eq "$lines" ] || break
         sleep 1
     done
-    grep Figures uvechod.log | tail -n 1
+    grep Statistics uvechod.log | tail -n 1
 }
-counted() { figures_of_daemon | sed -n 's/.*Figures: \([0-9]*\) connections now.*/\1/p'; }
+counted() { stats_of_daemon | sed -n 's/.*Statistics: \([0-9]*\) connections now.*/\1/p'; }
 all_accepted() { [ "$(counted)" = "$connections" ]; }
 
 ip link set lo up
@@ -137,7 +137,7 @@ load=$!
 
 if ! { soon 1000000 all_connected && soon 60 all_accepted; }; then
     not_ok "$title" "uvechod has $(counted) connections
-$(cat echoload.log uvechod.log | grep -v Figures | tail -n 20)"
+$(cat echoload.log uvechod.log | grep -v Statistics | tail -n 20)"
     exit
 fi
 ok "$title"
@@ -174,7 +174,7 @@ load=
 ended=$(date +%s.%N)
 in=$((connections * message))
 out=$((connections * (message + prefix)))
-counts=$(figures_of_daemon)
+counts=$(stats_of_daemon)
 echo "$counts"
 case $status:$counts in
 0:*"$connections in total; $in bytes in, $out out;"*) ok "$title" ;;
@@ -193,7 +193,7 @@ title="the daemon stops, and had nothing to complain about"
 kill "$daemon"
 status=0
 wait "$daemon" || status=$?
-complaints=$(grep -v Figures uvechod.log)
+complaints=$(grep -v Statistics uvechod.log)
 if [ "$status" -eq 0 ] && [ -z "$complaints" ]; then
     ok "$title"
 else

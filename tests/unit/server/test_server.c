@@ -472,28 +472,28 @@ static void test_verbose_logs_all_once(void **state)
     server_down();
 }
 
-static void test_figures(void **state)
+static void test_stats(void **state)
 {
     (void)state;
     server_up();
     client_close(client_echoed());
     int fd = client_echoed();
     send_signal(SIGUSR1);
-    (void)expect_start("Figures: 1 connections now, 2 in total; 10 bytes in, 18 out; 0 refused; "
+    (void)expect_start("Statistics: 1 connections now, 2 in total; 10 bytes in, 18 out; 0 refused; "
                        "0 accept pauses; up ");
     client_close(fd);
     server_down();
 }
 
 /* Asked for, and so answered, even by a quiet one. */
-static void test_figures_when_quiet(void **state)
+static void test_stats_when_quiet(void **state)
 {
     (void)state;
     fix.level = LOG_LEVEL_NOTICE;
     server_start();
     uv_sem_wait(&fix.loop_runs);
     send_signal(SIGUSR1);
-    (void)expect_start("Figures: 0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; ");
+    (void)expect_start("Statistics: 0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; ");
     send_signal(SIGTERM);
     server_ends(0);
 }
@@ -631,7 +631,7 @@ static void check_limit_of_one(void)
     int two = client_open();
     client_send(two, "patience");
     send_signal(SIGUSR1);
-    (void)expect_start("Figures: 1 connections now, 1 in total; ");
+    (void)expect_start("Statistics: 1 connections now, 1 in total; ");
     client_close(one);
     client_expect(two, "GOT:patience");
     expect_line_of("Connection from ", two, "");
@@ -811,7 +811,7 @@ static void expect_told(const char *message)
     expect_message(fix.manager, message);
 }
 
-/* Whatever it is told next, but READY=1 and the figures from the start. */
+/* Whatever it is told next, but READY=1 and the stats from the start. */
 static void expect_ready(void)
 {
     expect_told("READY=1");
@@ -1048,7 +1048,7 @@ static void test_ready_comes_last(void **state)
 }
 
 /* At the start, at a connection, when it has spoken, and when it is gone. */
-static void test_the_manager_is_told_figures(void **state)
+static void test_the_manager_is_told_stats(void **state)
 {
     (void)state;
     need_systemd();
@@ -1179,7 +1179,7 @@ static void test_a_wrong_task_ends_the_daemon(void **state)
     check_wrong_task(-EBUSY, busy);
 }
 
-/* Clients on three threads: the limit, the figures and the stop are those of all. */
+/* Clients on three threads: the limit, the stats and the stop are those of all. */
 static void test_several_workers(void **state)
 {
     (void)state;
@@ -1191,7 +1191,7 @@ static void test_several_workers(void **state)
         int two = client_open();
         client_send(two, "patience");
         send_signal(SIGUSR1);
-        (void)expect_start("Figures: 1 connections now, ");
+        (void)expect_start("Statistics: 1 connections now, ");
         client_close(one);
         client_expect(two, "GOT:patience");
         expect_line_of("Connection from ", two, "");
@@ -1257,8 +1257,8 @@ int main(void)
         FIXTURE_TEST(test_echoes_with_its_config),
         FIXTURE_TEST(test_silent_connections_are_not_logged),
         FIXTURE_TEST(test_verbose_logs_all_once),
-        FIXTURE_TEST(test_figures),
-        FIXTURE_TEST(test_figures_when_quiet),
+        FIXTURE_TEST(test_stats),
+        FIXTURE_TEST(test_stats_when_quiet),
         FIXTURE_TEST(test_hangup_is_ignored_under_nohup),
         FIXTURE_TEST(test_sigpipe_is_ignored),
         FIXTURE_TEST(test_drain_until_the_client_goes),
@@ -1284,7 +1284,7 @@ int main(void)
         FIXTURE_TEST(test_malformed_passed_sockets),
         FIXTURE_TEST(test_sockets_passed_to_another_process),
         FIXTURE_TEST(test_ready_comes_last),
-        FIXTURE_TEST(test_the_manager_is_told_figures),
+        FIXTURE_TEST(test_the_manager_is_told_stats),
         FIXTURE_TEST(test_the_manager_is_told_of_the_stop),
         FIXTURE_TEST(test_the_watchdog_is_pinged),
         FIXTURE_TEST(test_a_malformed_watchdog),

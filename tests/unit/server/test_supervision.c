@@ -19,9 +19,9 @@ static struct {
     uv_loop_t loop;
     struct sched sched;
     struct recorder recorder;
-    struct figures figures; /* to be told */
-    bool stuck;             /* something does not move */
-    int asked;              /* so often whether it does */
+    struct stats stats; /* to be told */
+    bool stuck;         /* something does not move */
+    int asked;          /* so often whether it does */
     struct supervision supervision;
     int spawned;
     int manager;
@@ -44,10 +44,10 @@ void __wrap_sched_wake(struct sched *sched, struct task *task)
     fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
-static void on_figures(struct supervision *supervision, struct figures *figures)
+static void on_stats(struct supervision *supervision, struct stats *stats)
 {
     assert_ptr_equal(supervision, &fix.supervision);
-    *figures = fix.figures;
+    *stats = fix.stats;
 }
 
 static bool on_alive(struct supervision *supervision)
@@ -68,7 +68,7 @@ static int fixture_open(void **state)
     fix.sched = (struct sched){.waker = fix.recorder.waker, .loop = &fix.loop};
     memset(&fix.supervision, 0xa5, sizeof fix.supervision); /* that the start is to set up */
     fix.supervision.sched = &fix.sched;
-    fix.supervision.figures = on_figures;
+    fix.supervision.stats = on_stats;
     fix.supervision.alive = on_alive;
     return 0;
 }
@@ -124,7 +124,7 @@ static void report_parks(void)
 static void start_with_connection(void)
 {
     start(0);
-    fix.figures.open = 1;
+    fix.stats.open = 1;
     report_sleeps();
     expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
 }
@@ -243,7 +243,7 @@ static void test_ready_with_a_connection(void **state)
 {
     (void)state;
     start(0);
-    fix.figures.open = 1;
+    fix.stats.open = 1;
     supervision_ready(&fix.supervision);
     expect_message(fix.manager, "READY=1");
     expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
@@ -257,16 +257,16 @@ static void test_reports_changes_only(void **state)
     start_with_connection();
     report_sleeps();
     expect_no_message(fix.manager);
-    fix.figures.bytes_in = 5;
+    fix.stats.bytes_in = 5;
     report_sleeps();
     expect_told("STATUS=1 connection; 5 bytes in, 0 bytes out");
-    fix.figures.bytes_out = 9;
+    fix.stats.bytes_out = 9;
     report_sleeps();
     expect_told("STATUS=1 connection; 5 bytes in, 9 bytes out");
     report_sleeps();
     expect_no_message(fix.manager);
-    fix.figures.open = 2;
-    fix.figures.bytes_in = UINT64_MAX / 2;
+    fix.stats.open = 2;
+    fix.stats.bytes_in = UINT64_MAX / 2;
     report_sleeps();
     expect_told("STATUS=2 connections; 9223372036854775807 bytes in, 9 bytes out");
 }
@@ -275,12 +275,12 @@ static void test_parks_when_nothing_can_change(void **state)
 {
     (void)state;
     start_with_connection();
-    fix.figures.open = 0;
+    fix.stats.open = 0;
     report_sleeps(); /* between this report and the next */
     expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
     report_parks();
     expect_no_message(fix.manager);
-    fix.figures.open = 1;
+    fix.stats.open = 1;
     supervision_wake(&fix.supervision);
     recorder_expect(&fix.recorder, &fix.supervision.status, NULL);
     supervision_wake(&fix.supervision); /* the second of a burst: it is queued already */
@@ -309,7 +309,7 @@ static void test_a_connection_does_not_end_the_sleep(void **state)
     start_with_connection();
     struct timer *timer = &fix.supervision.status_timer;
     assert_int_equal(timer_wait(timer, &fix.supervision.status, SUPERVISION_STATUS_MS), 0);
-    fix.figures.open = 2;
+    fix.stats.open = 2;
     supervision_wake(&fix.supervision);
     recorder_expect(&fix.recorder, NULL, NULL);
     assert_ptr_equal(timer->sleeper, &fix.supervision.status);
@@ -320,7 +320,7 @@ static void test_drain(void **state)
 {
     (void)state;
     start_with_connection();
-    fix.figures.open = 2;
+    fix.stats.open = 2;
     supervision_drain(&fix.supervision);
     expect_message(fix.manager, "STOPPING=1");
     expect_message(fix.manager, EXTEND);
@@ -330,7 +330,7 @@ static void test_drain(void **state)
         report_sleeps();
         expect_told(EXTEND);
     }
-    fix.figures.open = 1;
+    fix.stats.open = 1;
     report_sleeps();
     expect_message(fix.manager, EXTEND);
     expect_told("STATUS=Stopping: waiting for 1 connection; 0 bytes in, 0 bytes out");

@@ -196,9 +196,9 @@ static void test_the_limit(void **state)
 }
 
 /* Each on its own thread; the sums are final when nothing is open. */
-static void test_figures(void **state)
+static void test_stats(void **state)
 {
-    struct figures figures;
+    struct stats stats;
     char answer[16];
     (void)state;
     assert_int_equal(try_open(COUNT), 0);
@@ -212,12 +212,12 @@ static void test_figures(void **state)
     assert_int_equal(workers_start(&fix.workers), 0);
     workers_order(&fix.workers, WORKER_DRAIN, 0);
     assert_null(workers_run(&fix.workers));
-    workers_figures(&fix.workers, &figures);
-    assert_int_equal(figures.open, 0);
-    assert_int_equal(figures.accepted, 6);
-    assert_int_equal(figures.refused, 1);
-    assert_int_equal(figures.bytes_in, 30);
-    assert_int_equal(figures.bytes_out, 54);
+    workers_stats(&fix.workers, &stats);
+    assert_int_equal(stats.open, 0);
+    assert_int_equal(stats.accepted, 6);
+    assert_int_equal(stats.refused, 1);
+    assert_int_equal(stats.bytes_in, 30);
+    assert_int_equal(stats.bytes_out, 54);
     for (int i = 1; i <= 6; i++)
         assert_int_equal(recv(fix.peer[i], answer, sizeof answer, 0), 9);
     workers_close(&fix.workers);
@@ -312,10 +312,14 @@ static void test_a_wrong_task(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_ties_go_round),   FIXTURE_TEST(test_the_least_loaded_is_next),
-        FIXTURE_TEST(test_the_limit),       FIXTURE_TEST(test_alive),
-        START_TEST(test_figures),           START_TEST(test_failures_to_open),
-        START_TEST(test_failures_to_start), START_TEST(test_one_alone),
+        FIXTURE_TEST(test_ties_go_round),
+        FIXTURE_TEST(test_the_least_loaded_is_next),
+        FIXTURE_TEST(test_the_limit),
+        FIXTURE_TEST(test_alive),
+        START_TEST(test_stats),
+        START_TEST(test_failures_to_open),
+        START_TEST(test_failures_to_start),
+        START_TEST(test_one_alone),
         START_TEST(test_a_wrong_task),
     };
     /* libuv opens a pipe for signals once per process: before descriptors are counted. */

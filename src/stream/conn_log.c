@@ -1,4 +1,4 @@
-#include "stream/events.h"
+#include "stream/conn_log.h"
 
 #include "base/i18n.h"
 
@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* What ended a connection. */
-static const char *events_reason(int error)
+static const char *conn_log_reason(int error)
 {
     switch (-error) {
     case ETIME:
@@ -18,16 +18,16 @@ static const char *events_reason(int error)
     }
 }
 
-static void events_log_closed(struct log *log, enum log_level level, const char *peer, int error)
+static void conn_log_closed(struct log *log, enum log_level level, const char *peer, int error)
 {
     if (error == 0)
         log_write(log, level, _("Connection closed: %s"), peer);
     else
-        log_write(log, level, _("Connection closed: %s (%s)"), peer, events_reason(error));
+        log_write(log, level, _("Connection closed: %s (%s)"), peer, conn_log_reason(error));
     log_write(log, level, _("Task finished"));
 }
 
-void events_log(struct log *log, const struct conn *conn, enum conn_event event, int error)
+void conn_log_event(struct log *log, const struct conn *conn, enum conn_event event, int error)
 {
     enum log_level level = conn->spoke ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
     char peer[NET_ADDR_STRLEN];
@@ -43,12 +43,12 @@ void events_log(struct log *log, const struct conn *conn, enum conn_event event,
             log_write(log, level, _("Connection from %s"), peer);
         break;
     case CONN_CLOSED:
-        events_log_closed(log, level, peer, error);
+        conn_log_closed(log, level, peer, error);
         break;
     }
 }
 
-void events_log_refused(struct log *log, int error)
+void conn_log_refused(struct log *log, int error)
 {
     log_write(log, LOG_LEVEL_WARNING, _("Connection refused: %s"), strerror(-error));
 }
