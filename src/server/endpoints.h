@@ -20,6 +20,7 @@ struct endpoints_config {
     uint16_t port;               /* of the IPv4 and IPv6 addresses; 0: a free one */
     int backlog;                 /* of connections that wait to be accepted */
     mode_t socket_mode;          /* permissions of the files of Unix sockets */
+    unsigned keepalive_s; /* how long a TCP peer may be silent before it is probed; 0: never */
 };
 
 struct endpoint {
