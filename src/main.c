@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "options.h"
 #include "server/server.h"
+#include "service/echo.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -27,6 +28,8 @@ int main(int argc, char **argv)
     case OPTIONS_RUN:
         break;
     }
+    const struct service services[] = {{.handler = &echo_handler, .config = &options.echo}};
+    options.server.services = (struct services){services, sizeof services / sizeof *services};
     struct log log;
     log_init(&log, STDERR_FILENO, options.log_level);
     int rc = server_run(&options.server, &log);

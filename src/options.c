@@ -1,6 +1,5 @@
 #include "options.h"
 
-#include "service/chunks.h"
 #include "base/i18n.h"
 #include "os/systemd.h"
 #include "server/workers.h"
@@ -271,14 +270,13 @@ static bool options_add_address(const struct parser *parser, const char *name)
 
 static bool options_prefix(const struct parser *parser, const char *prefix)
 {
-    struct server_config *server = &parser->options->server;
-    server->prefix = prefix;
-    server->prefix_len = strlen(prefix);
-    if (server->prefix_len <= CHUNKS_PREFIX_MAX)
+    struct echo_config *echo = &parser->options->echo;
+    echo->prefix = prefix;
+    echo->prefix_len = strlen(prefix);
+    if (echo->prefix_len <= CHUNKS_PREFIX_MAX)
         return true;
     return options_complain(parser->err, _("--%s: %lu bytes are given, at most %d are possible"),
-                            parser->spec->name, (unsigned long)server->prefix_len,
-                            CHUNKS_PREFIX_MAX);
+                            parser->spec->name, (unsigned long)echo->prefix_len, CHUNKS_PREFIX_MAX);
 }
 
 /* As many as the CPUs that we may run on, if it is left to us. */
@@ -316,10 +314,10 @@ static bool options_set(const struct parser *parser, const char *value)
         good = options_prefix(parser, value);
         break;
     case OPTION_RFC862:
-        server->prefix_len = 0;
+        parser->options->echo.prefix_len = 0;
         break;
     case OPTION_CHUNK:
-        good = options_chunk(parser, value, &server->chunk);
+        good = options_chunk(parser, value, &parser->options->echo.chunk);
         break;
     case OPTION_BACKLOG:
         good = options_number(parser, value, 1, INT_MAX, &number);
@@ -461,11 +459,9 @@ static void options_defaults(struct options *options)
 {
     *options = (struct options){
         .server = {.endpoints = {.port = 25000, .backlog = SOMAXCONN, .socket_mode = 0666},
-                   .prefix = "GOT:",
-                   .prefix_len = 4,
-                   .chunk = 1000,
                    .workers = 1,
                    .drain_ms = 10000},
+        .echo = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000},
         .log_level = LOG_LEVEL_INFO,
     };
 }

@@ -8,11 +8,13 @@
 
 #include "base/log.h"
 #include "server/server.h"
+#include "service/echo.h"
 
 #include <stdio.h>
 
 struct options {
-    struct server_config server;
+    struct server_config server; /* but for its services */
+    struct echo_config echo;
     enum log_level log_level;
     union net_addr *addrs;      /* what server.endpoints.addrs points to */
     const char *address_option; /* the last option that says where to listen; NULL: none has */

@@ -32,6 +32,7 @@ static void endpoint_close(const struct endpoint *endpoint)
         (void)unlink(net_unix_path(&endpoint->bound));
     if (endpoint->fd >= 0)
         net_close(endpoint->fd);
+    free(endpoint->task);
     free(endpoint->name);
 }
 
@@ -45,7 +46,7 @@ static void endpoints_close_all(struct endpoints *endpoints)
 static void endpoints_add(struct endpoints *endpoints, int fd)
 {
     struct endpoint *endpoint = &endpoints->list[endpoints->count++];
-    *endpoint = (struct endpoint){.fd = fd};
+    *endpoint = (struct endpoint){.fd = fd, .kind = &endpoint_listening};
     struct stat file;
     if (net_local(fd, &endpoint->bound) == 0 && endpoint_stat(endpoint, &file)) {
         endpoint->made = file.st_mtim;
@@ -123,12 +124,35 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
             continue; /* only to be closed */
         *bad = i;
         rc = net_inspect(endpoint->fd);
-        endpoint->connected = rc == NET_CONNECTED;
+        endpoint->kind = rc == NET_CONNECTED ? &endpoint_connected : &endpoint_listening;
         if (rc >= 0)
             rc = net_local(endpoint->fd, &endpoint->bound);
     }
     free(names);
     return rc < 0 ? rc : 0;
+}
+
+int endpoints_start(struct endpoints *endpoints, const struct endpoint_context *context)
+{
+    int rc = 0;
+    for (size_t i = 0; i < endpoints->count && rc == 0; i++)
+        rc = endpoints->list[i].kind->start(&endpoints->list[i], context);
+    return rc;
+}
+
+bool endpoints_stay(const struct endpoints *endpoints)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (endpoints->list[i].kind->stop != NULL)
+            return true;
+    return false;
+}
+
+void endpoints_stop(struct endpoints *endpoints)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (endpoints->list[i].task != NULL)
+            endpoints->list[i].kind->stop(&endpoints->list[i]);
 }
 
 void endpoints_close(struct endpoints *endpoints)

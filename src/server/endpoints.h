@@ -6,6 +6,7 @@
 #define UVECHOD_ENDPOINTS_H
 
 #include "os/net.h"
+#include "server/kinds.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,8 +25,10 @@ struct endpoints_config {
 };
 
 struct endpoint {
-    int fd;               /* -1 once somebody has taken the descriptor over */
-    bool connected;       /* one connection to serve, instead of a socket that listens */
+    int fd;          /* -1 once a task has taken the descriptor over */
+    uint8_t service; /* which of the services is spoken here: its number */
+    const struct endpoint_kind *kind;
+    void *task;           /* what serves it, the kind's own; NULL: nothing does */
     union net_addr bound; /* what fd is bound to */
     char *name;           /* what systemd calls it; NULL if we have made it */
     struct timespec made; /* when the Unix socket's file was, and its number: a successor's */
@@ -55,8 +58,20 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
                     size_t *bad);
 
 /*
- * Closes what has not been taken over, removes the files of Unix sockets that we have made and
- * that are still the same, and frees the list.
+ * Starts to serve all of them, each as its kind does. Returns 0 or the first failure's negative
+ * errno: those before it are served then.
+ */
+int endpoints_start(struct endpoints *endpoints, const struct endpoint_context *context);
+
+/* Whether any of them is served by a task that stays until it is stopped. */
+bool endpoints_stay(const struct endpoints *endpoints);
+
+/* Ends the tasks that stay. To be called once. */
+void endpoints_stop(struct endpoints *endpoints);
+
+/*
+ * Closes what has not been taken over, frees what served the rest, removes the files of Unix
+ * sockets that we have made and that are still the same, and frees the list.
  */
 void endpoints_close(struct endpoints *endpoints);
 

@@ -8,14 +8,14 @@ enum { MAILBOX_ROOM = 64 }; /* at first: a listener's burst */
 
 int mailbox_init(struct mailbox *mailbox)
 {
-    mailbox->mail = (struct mail){.handovers = NULL};
+    mailbox->mail = (struct mail){.accepted = NULL};
     return uv_mutex_init(&mailbox->lock);
 }
 
 void mailbox_free(struct mailbox *mailbox)
 {
     assert(mailbox->mail.count == 0);
-    free(mailbox->mail.handovers);
+    free(mailbox->mail.accepted);
     uv_mutex_destroy(&mailbox->lock);
 }
 
@@ -25,21 +25,21 @@ static int mail_grow(struct mail *mail)
     if (mail->count < mail->room)
         return 0;
     size_t room = mail->room > 0 ? 2 * mail->room : MAILBOX_ROOM;
-    struct handover *handovers = realloc(mail->handovers, room * sizeof *handovers);
-    if (handovers == NULL)
+    struct accepted *accepted = realloc(mail->accepted, room * sizeof *accepted);
+    if (accepted == NULL)
         return -ENOMEM;
-    mail->handovers = handovers;
+    mail->accepted = accepted;
     mail->room = room;
     return 0;
 }
 
-int mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer)
+int mailbox_put(struct mailbox *mailbox, const struct accepted *accepted)
 {
     struct mail *mail = &mailbox->mail;
     uv_mutex_lock(&mailbox->lock);
     int rc = mail_grow(mail);
     if (rc == 0)
-        mail->handovers[mail->count++] = (struct handover){.fd = fd, .peer = *peer};
+        mail->accepted[mail->count++] = *accepted;
     uv_mutex_unlock(&mailbox->lock);
     return rc;
 }
@@ -55,7 +55,7 @@ void mailbox_order(struct mailbox *mailbox, unsigned orders, int error)
 
 void mailbox_take(struct mailbox *mailbox, struct mail *mail)
 {
-    struct mail empty = {.handovers = mail->handovers, .room = mail->room};
+    struct mail empty = {.accepted = mail->accepted, .room = mail->room};
     uv_mutex_lock(&mailbox->lock);
     *mail = mailbox->mail;
     mailbox->mail = empty;

@@ -8,20 +8,14 @@
 #ifndef UVECHOD_MAILBOX_H
 #define UVECHOD_MAILBOX_H
 
-#include "os/net.h"
+#include "stream/conn.h"
 
 #include <stddef.h>
 #include <uv.h>
 
-/* An accepted connection on its way. */
-struct handover {
-    int fd;
-    union net_peer peer;
-};
-
 /* What is in a mailbox; all zero is empty. */
 struct mail {
-    struct handover *handovers; /* count of them, in the order of their coming */
+    struct accepted *accepted; /* connections, count of them, in the order of their coming */
     size_t count;
     size_t room;     /* for how many there is memory */
     unsigned orders; /* a set of bits, the receiver's business */
@@ -39,8 +33,11 @@ int mailbox_init(struct mailbox *mailbox);
 /* Nobody may use it any more, and no connection may be left in it. */
 void mailbox_free(struct mailbox *mailbox);
 
-/* Puts a connection in. Returns 0, or -ENOMEM: fd is the caller's then. From any thread. */
-int mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer);
+/*
+ * Puts a connection in. Returns 0, or -ENOMEM: its descriptor is still the caller's then. From any
+ * thread.
+ */
+int mailbox_put(struct mailbox *mailbox, const struct accepted *accepted);
 
 /*
  * Adds these orders to those that have not been taken yet. error: why, or 0 for those that need no
@@ -50,7 +47,7 @@ void mailbox_order(struct mailbox *mailbox, unsigned orders, int error);
 
 /*
  * Takes everything. What mail contained before must have been dealt with: its memory becomes the
- * mailbox's. In the end the caller frees mail->handovers. From any thread.
+ * mailbox's. In the end the caller frees mail->accepted. From any thread.
  */
 void mailbox_take(struct mailbox *mailbox, struct mail *mail);
 

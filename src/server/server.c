@@ -1,16 +1,16 @@
 #include "server/server.h"
 
-#include "os/descriptors.h"
-#include "stream/conn_log.h"
 #include "base/i18n.h"
-#include "stream/listener.h"
-#include "server/supervision.h"
+#include "os/descriptors.h"
 #include "os/systemd.h"
+#include "server/drain.h"
+#include "server/signals.h"
+#include "server/supervision.h"
 #include "server/workers.h"
+#include "stream/conn_log.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -19,82 +19,38 @@
  */
 enum { SERVER_CONNECTIONS_DEFAULT_MAX = (1 << 20) - 1024 };
 
-static const int server_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-
-enum { SERVER_SIGNALS = sizeof server_signals / sizeof *server_signals };
-
 struct server {
     const struct server_config *config;
     struct log *log;
+    struct systemd systemd;
     struct endpoints endpoints;
+    size_t limit; /* of connections */
     struct workers workers;
-    uv_loop_t *loop;            /* the first worker's */
-    struct listener *listeners; /* endpoints.count of them */
     struct supervision supervision;
-    uv_signal_t signals[SERVER_SIGNALS];
-    int signals_count; /* of them set up */
-    struct task drain;
-    struct timer drain_timer; /* does not keep the loop running */
-    bool draining;
-    bool at_once; /* a second signal has come */
+    struct drain drain;
+    struct signals signals;
+    struct listener_watcher watcher;
+    struct supervised supervised;
+    struct signals_actor actor;
     uint64_t started_ms;
-    uint64_t refused;       /* connections accepted and dropped before a worker had them */
+    uint64_t refused;       /* connections accepted and closed before a worker had them */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
 };
 
-/* The loop of everything here. */
-static struct sched *server_sched(struct server *server)
-{
-    return &server->workers.list[0].sched;
-}
+/* ---- what the daemon is told, and asked, while it runs ---- */
 
-static void on_freed(struct workers *workers)
+static void on_listener_event(struct listener_watcher *watcher, enum listener_event event,
+                              int error)
 {
-    struct server *server = workers->owner;
-    for (size_t i = 0; i < server->endpoints.count; i++)
-        listener_unpark(&server->listeners[i]);
-}
-
-static void server_stats(const struct server *server, struct stats *stats)
-{
-    workers_stats(&server->workers, stats);
-    stats->refused += server->refused;
-}
-
-static void on_stats(struct supervision *supervision, struct stats *stats)
-{
-    server_stats(container_of(supervision, struct server, supervision), stats);
-}
-
-static bool on_alive(struct supervision *supervision)
-{
-    return workers_alive(&container_of(supervision, struct server, supervision)->workers);
-}
-
-static bool on_listener_full(struct listener *listener)
-{
-    struct server *server = listener->owner;
-    return workers_full(&server->workers);
-}
-
-/* Takes over fd in any case: workers_take(). */
-static int server_take(struct server *server, int fd, const union net_peer *peer)
-{
-    int rc = workers_take(&server->workers, fd, peer);
-    if (rc == 0)
-        supervision_wake(&server->supervision);
-    return rc;
-}
-
-static int on_listener_take(struct listener *listener, int fd, const union net_peer *peer)
-{
-    return server_take(listener->owner, fd, peer);
-}
-
-static void on_listener_event(struct listener *listener, enum listener_event event, int error)
-{
-    struct server *server = listener->owner;
+    struct server *server = container_of(watcher, struct server, watcher);
     switch (event) {
+    case LISTENER_TOOK:
+        supervision_wake(&server->supervision);
+        break;
+    case LISTENER_REFUSED:
+        server->refused++;
+        conn_log_refused(server->log, error);
+        break;
     case LISTENER_PAUSED:
         server->accept_pauses++;
         log_write(server->log, LOG_LEVEL_WARNING, _("Accepting paused: %s"), strerror(-error));
@@ -102,74 +58,29 @@ static void on_listener_event(struct listener *listener, enum listener_event eve
     case LISTENER_RESUMED:
         log_write(server->log, LOG_LEVEL_WARNING, _("Accepting again"));
         break;
-    case LISTENER_REFUSED:
-        server->refused++;
-        conn_log_refused(server->log, error);
-        break;
     case LISTENER_ENDED:
         log_write(server->log, LOG_LEVEL_INFO, _("Task finished"));
         break;
     }
 }
 
-/* The two steps of the task that ends the daemon. */
-static struct yield server_drain_deadline(struct task *task)
+static void server_stats(struct supervised *supervised, struct stats *stats)
 {
-    struct server *server = container_of(task, struct server, drain);
-    unsigned long open = (unsigned long)workers_load(&server->workers);
-    if (open == 0) /* and the last thread is about to say so */
-        return yield_done(task);
-    log_write(
-        server->log, LOG_LEVEL_WARNING,
-        P_("Drain deadline: ending %lu connection", "Drain deadline: ending %lu connections", open),
-        open);
-    workers_order(&server->workers, WORKER_SHUT, -ESHUTDOWN);
-    return yield_done(task);
+    const struct server *server = container_of(supervised, struct server, supervised);
+    workers_stats(&server->workers, stats);
+    stats->refused += server->refused;
 }
 
-static struct yield server_drain(struct task *task)
+static bool server_alive(struct supervised *supervised)
 {
-    struct server *server = container_of(task, struct server, drain);
-    workers_order(&server->workers, WORKER_DRAIN, 0);
-    if (server->at_once) /* before the listeners had taken what was in their backlogs */
-        workers_order(&server->workers, WORKER_ABORT, -ESHUTDOWN);
-    unsigned long open = (unsigned long)workers_load(&server->workers);
-    if (server->at_once || open == 0)
-        return yield_done(task);
-    unsigned drain_ms = server->config->drain_ms;
-    log_write(
-        server->log, LOG_LEVEL_INFO,
-        P_("Stopping: waiting for %lu connection, %u s at most; a second signal ends it at once",
-           "Stopping: waiting for %lu connections, %u s at most; a second signal ends them at once",
-           open),
-        open, drain_ms / 1000);
-    return yield_sleep(task, &server->drain_timer, drain_ms, server_drain_deadline);
+    return workers_alive(&container_of(supervised, struct server, supervised)->workers);
 }
 
-static void server_stop(struct server *server)
+static void server_log_stats(struct signals_actor *actor)
 {
-    if (server->draining) {
-        unsigned long open = (unsigned long)workers_load(&server->workers);
-        log_write(server->log, LOG_LEVEL_WARNING,
-                  P_("Stopping at once: ending %lu connection",
-                     "Stopping at once: ending %lu connections", open),
-                  open);
-        server->at_once = true;
-        workers_order(&server->workers, WORKER_ABORT, -ESHUTDOWN);
-        return;
-    }
-    server->draining = true;
-    for (size_t i = 0; i < server->endpoints.count; i++)
-        listener_stop(&server->listeners[i]);
-    /* Queued behind the listeners, it counts what they still take out of their backlogs. */
-    sched_spawn(server_sched(server), &server->drain, server_drain);
-    supervision_drain(&server->supervision);
-}
-
-static void server_log_stats(const struct server *server)
-{
+    struct server *server = container_of(actor, struct server, actor);
     struct stats stats;
-    server_stats(server, &stats);
+    server_stats(&server->supervised, &stats);
     log_write(
         server->log, LOG_LEVEL_NOTICE,
         _("Statistics: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu refused; "
@@ -177,71 +88,27 @@ static void server_log_stats(const struct server *server)
         (unsigned long)stats.open, (unsigned long long)stats.accepted,
         (unsigned long long)stats.bytes_in, (unsigned long long)stats.bytes_out,
         (unsigned long long)stats.refused, (unsigned long long)server->accept_pauses,
-        (unsigned long long)(uv_now(server->loop) - server->started_ms) / 1000);
+        (unsigned long long)(uv_now(&server->workers.list[0].loop) - server->started_ms) / 1000);
 }
 
-static void on_signal(uv_signal_t *signal, int signum)
+/* The first signal to stop, or a failed start. */
+static void server_drain(struct server *server)
 {
-    struct server *server = signal->data;
-    if (signum == SIGUSR1)
-        server_log_stats(server);
+    endpoints_stop(&server->endpoints);
+    drain_begin(&server->drain);
+    supervision_drain(&server->supervision);
+}
+
+static void server_stop(struct signals_actor *actor)
+{
+    struct server *server = container_of(actor, struct server, actor);
+    if (server->drain.begun)
+        drain_at_once(&server->drain);
     else
-        server_stop(server);
+        server_drain(server);
 }
 
-/* nohup(1) asks us to outlive the terminal by ignoring the signal that says it is gone. */
-static bool server_ignores(int signum)
-{
-    struct sigaction action;
-    return signum == SIGHUP && sigaction(signum, NULL, &action) == 0 &&
-           action.sa_handler == SIG_IGN;
-}
-
-static int server_start_signals(struct server *server)
-{
-    int rc = 0;
-    while (server->signals_count < SERVER_SIGNALS && rc == 0) {
-        int signum = server_signals[server->signals_count];
-        uv_signal_t *signal = &server->signals[server->signals_count];
-        rc = uv_signal_init(server->loop, signal);
-        if (rc < 0)
-            return rc;
-        server->signals_count++;
-        signal->data = server;
-        uv_unref((uv_handle_t *)signal);
-        if (!server_ignores(signum))
-            rc = uv_signal_start(signal, on_signal, signum);
-    }
-    return rc;
-}
-
-/* What the process needs beside its connections. */
-static long server_reserve(const struct server *server)
-{
-    long workers = (long)server->config->workers;
-    long reserve = DESCRIPTORS_RESERVE + (workers - 1) * DESCRIPTORS_LOOP;
-    if (server->config->prefix_len == 0) /* bulk data is spliced */
-        reserve += workers * 2 * PIPES_MAX;
-    return reserve + (long)server->endpoints.count;
-}
-
-/* The limit of connections that the config asks for and the descriptors allow, or -EMFILE. */
-static int server_set_limit(struct server *server, long descriptors)
-{
-    long reserve = server_reserve(server);
-    if (descriptors <= reserve)
-        return -EMFILE;
-    size_t allowed = (size_t)(descriptors - reserve);
-    size_t wanted = server->config->max_connections;
-    if (wanted > allowed)
-        log_write(server->log, LOG_LEVEL_WARNING,
-                  _("--max-connections=%lu: RLIMIT_NOFILE allows %lu"), (unsigned long)wanted,
-                  (unsigned long)allowed);
-    if (wanted == 0)
-        wanted = SERVER_CONNECTIONS_DEFAULT_MAX;
-    server->workers.limit = wanted < allowed ? wanted : allowed;
-    return 0;
-}
+/* ---- the steps of the start ---- */
 
 static int server_cannot_listen(const struct server *server, const union net_addr *addr, int error)
 {
@@ -265,8 +132,15 @@ static int server_adopt(struct server *server, int first, int count, char **name
     return rc;
 }
 
+static void server_open_systemd(struct server *server)
+{
+    int rc = systemd_open(&server->systemd);
+    if (rc < 0)
+        log_write(server->log, LOG_LEVEL_WARNING, _("WATCHDOG_USEC is ignored: %s"), strerror(-rc));
+}
+
 /* The sockets to serve: those that systemd has passed or, without any, those of our own. */
-static int server_get_endpoints(struct server *server)
+static int server_open_endpoints(struct server *server)
 {
     int first;
     char **names;
@@ -280,46 +154,69 @@ static int server_get_endpoints(struct server *server)
     return rc < 0 ? server_cannot_listen(server, &server->endpoints.failed, rc) : 0;
 }
 
-static int server_open_workers(struct server *server)
+/* How many descriptors the process needs beside those of its connections. */
+static long server_reserve(const struct server *server)
 {
-    const struct server_config *config = server->config;
-    const struct worker_config worker = {.prefix = config->prefix,
-                                         .prefix_len = config->prefix_len,
-                                         .chunk = config->chunk,
-                                         .idle_ms = config->idle_ms};
-    struct workers *workers = &server->workers;
-    int highest = (int)((long)workers->limit + server_reserve(server) - 1);
-    workers->owner = server;
-    workers->on_freed = on_freed;
-    int rc = workers_open(workers, config->workers, &worker, server->log,
-                          server->endpoints.list[0].fd, highest);
-    if (rc < 0)
-        return rc;
-    server->loop = &workers->list[0].loop;
-    server->started_ms = uv_now(server->loop);
+    const struct services *services = &server->config->services;
+    long workers = (long)server->config->workers;
+    long reserve = DESCRIPTORS_RESERVE + (workers - 1) * DESCRIPTORS_LOOP;
+    for (unsigned i = 0; i < services->count; i++)
+        if (services->list[i].handler->descriptors != NULL)
+            reserve +=
+                workers * (long)services->list[i].handler->descriptors(services->list[i].config);
+    return reserve + (long)server->endpoints.count;
+}
+
+/* The limit of connections that the config asks for and the descriptors allow, or -EMFILE. */
+static int server_set_limit(struct server *server)
+{
+    long descriptors = descriptors_raise();
+    long reserve = server_reserve(server);
+    if (descriptors <= reserve)
+        return descriptors < 0 ? (int)descriptors : -EMFILE;
+    size_t allowed = (size_t)(descriptors - reserve);
+    size_t wanted = server->config->max_connections;
+    if (wanted > allowed)
+        log_write(server->log, LOG_LEVEL_WARNING,
+                  _("--max-connections=%lu: RLIMIT_NOFILE allows %lu"), (unsigned long)wanted,
+                  (unsigned long)allowed);
+    if (wanted == 0)
+        wanted = SERVER_CONNECTIONS_DEFAULT_MAX;
+    server->limit = wanted < allowed ? wanted : allowed;
     return 0;
 }
 
-/* Gets all that the loops will need, or they would abort. */
-static int server_prepare(struct server *server)
+/* The loops, with all that they will need: libuv aborts when it cannot get that later. */
+static int server_open_workers(struct server *server)
 {
-    long descriptors = descriptors_raise();
-    int rc = server_get_endpoints(server);
-    if (rc < 0)
-        return rc;
-    rc = descriptors < 0 ? (int)descriptors : server_set_limit(server, descriptors);
+    const struct server_config *config = server->config;
+    int rc = server_set_limit(server);
     if (rc == 0) {
-        server->listeners = calloc(server->endpoints.count, sizeof *server->listeners);
-        rc = server->listeners == NULL ? -ENOMEM : server_open_workers(server);
+        const struct worker_config worker = {
+            .services = config->services,
+            .idle_ms = config->idle_ms,
+            .log = server->log,
+            .fd = server->endpoints.list[0].fd,
+            .highest_fd = (int)((long)server->limit + server_reserve(server) - 1)};
+        rc = workers_open(&server->workers, config->workers, server->limit, &worker);
     }
     return rc < 0 ? server_cannot_listen(server, &server->endpoints.list[0].bound, rc) : 0;
+}
+
+/* What works for the daemon itself on the first worker's loop. Cannot fail. */
+static void server_start_tasks(struct server *server)
+{
+    supervision_start(&server->supervision, workers_sched(&server->workers), &server->supervised,
+                      &server->systemd);
+    drain_init(&server->drain, &server->workers, server->log, server->config->drain_ms);
+    server->started_ms = uv_now(&server->workers.list[0].loop);
 }
 
 static void server_log_endpoint(const struct server *server, const struct endpoint *endpoint)
 {
     char addr[NET_ADDR_STRLEN];
-    if (endpoint->connected)
-        return; /* it is logged as a connection */
+    if (endpoint->kind->stop == NULL)
+        return; /* nothing stays that listens */
     (void)net_format(&endpoint->bound, addr);
     if (endpoint->name == NULL)
         log_write(server->log, LOG_LEVEL_INFO, _("Listening on %s"), addr);
@@ -327,92 +224,31 @@ static void server_log_endpoint(const struct server *server, const struct endpoi
         log_write(server->log, LOG_LEVEL_INFO, _("Listening on %s (%s)"), addr, endpoint->name);
 }
 
-/* The tasks that are there from the start. Cannot fail. */
-static void server_start_tasks(struct server *server, const struct systemd *systemd)
+static int server_start_endpoints(struct server *server)
 {
-    struct sched *sched = server_sched(server);
-    server->supervision.sched = sched;
-    server->supervision.stats = on_stats;
-    server->supervision.alive = on_alive;
-    supervision_start(&server->supervision, systemd);
-    timer_init(&server->drain_timer, server->loop, &sched->waker);
-    uv_unref((uv_handle_t *)&server->drain_timer.uv);
-}
-
-/* Serves a connection that was passed to us. One that has broken meanwhile is no failure of ours.
- */
-static int server_start_connection(struct server *server, int fd)
-{
-    union net_peer peer;
-    int rc = net_remote(fd, &peer);
-    if (rc == 0)
-        return server_take(server, fd, &peer);
-    server->refused++;
-    log_write(server->log, LOG_LEVEL_INFO, _("Connection refused: %s"), strerror(-rc));
-    net_close(fd);
+    const struct endpoint_context context = {.sched = workers_sched(&server->workers),
+                                             .acceptor = &server->workers.acceptor,
+                                             .watcher = &server->watcher};
+    int rc = endpoints_start(&server->endpoints, &context);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < server->endpoints.count; i++)
+        server_log_endpoint(server, &server->endpoints.list[i]);
+    if (!endpoints_stay(&server->endpoints)) /* as by inetd: it ends with the connections it has */
+        workers_order(&server->workers, WORKER_DRAIN, 0);
     return 0;
 }
 
-static int server_start_listener(struct server *server, struct listener *listener, int fd)
+/* Ends what runs already, such as connections that were passed and are served. */
+static void server_cannot_start(struct server *server, int error)
 {
-    listener->sched = server_sched(server);
-    listener->owner = server;
-    listener->full = on_listener_full;
-    listener->take = on_listener_take;
-    listener->on_event = on_listener_event;
-    return listener_start(listener, fd);
+    log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-error));
+    (void)systemd_notify(&server->supervision.systemd, "ERRNO=%d", -error);
+    server_drain(server);
+    workers_order(&server->workers, WORKER_ABORT, error);
 }
 
-/* Hands the descriptor over to the task that serves it. */
-static int server_start_endpoint(struct server *server, size_t i)
-{
-    struct endpoint *endpoint = &server->endpoints.list[i];
-    int rc = endpoint->connected
-                 ? server_start_connection(server, endpoint->fd)
-                 : server_start_listener(server, &server->listeners[i], endpoint->fd);
-    if (rc == 0 || endpoint->connected)
-        endpoint->fd = -1; /* a connection is closed in any case */
-    return rc;
-}
-
-static int server_start_endpoints(struct server *server)
-{
-    bool listening = false;
-    int rc = 0;
-    for (size_t i = 0; i < server->endpoints.count && rc == 0; i++) {
-        listening |= !server->endpoints.list[i].connected;
-        rc = server_start_endpoint(server, i);
-    }
-    for (size_t i = 0; i < server->endpoints.count && rc == 0; i++)
-        server_log_endpoint(server, &server->endpoints.list[i]);
-    if (!listening) /* as by inetd: it ends with the connections that it has */
-        workers_order(&server->workers, WORKER_DRAIN, 0);
-    return rc;
-}
-
-/*
- * A signal that still comes has nothing left to stop. libuv would give it its default action back,
- * which kills, and so turn a stop that went well into one that did not.
- */
-static void server_block_signals(void)
-{
-    sigset_t set;
-    (void)sigemptyset(&set);
-    for (int i = 0; i < SERVER_SIGNALS; i++)
-        (void)sigaddset(&set, server_signals[i]);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-/* All tasks have ended: closes what served them. */
-static void server_close(struct server *server)
-{
-    server_block_signals();
-    for (int i = 0; i < server->signals_count; i++)
-        uv_close((uv_handle_t *)&server->signals[i], NULL);
-    timer_close(&server->drain_timer, NULL);
-    supervision_close(&server->supervision);
-    workers_close(&server->workers);
-}
+/* ---- the end ---- */
 
 /* A task is wrong, and what it holds cannot be told: the kernel cleans up after us. */
 static int server_stopped(const struct server *server, const struct worker *worker)
@@ -426,52 +262,56 @@ static int server_stopped(const struct server *server, const struct worker *work
     return error;
 }
 
-/* Starts everything. Nothing says that it listens before all else stands, so that comes last. */
-static int server_start(struct server *server, const struct systemd *systemd)
+/* All tasks have ended: closes what served them. */
+static void server_close(struct server *server)
 {
-    server_start_tasks(server, systemd);
-    int rc = server_start_signals(server);
-    if (rc == 0)
-        rc = workers_start(&server->workers);
-    return rc < 0 ? rc : server_start_endpoints(server);
+    signals_close(&server->signals);
+    drain_close(&server->drain);
+    supervision_close(&server->supervision);
+    workers_close(&server->workers);
 }
 
-/* Runs the loops until the last task has ended; after a failed start that is at once. */
-static int server_loop(struct server *server, const struct systemd *systemd)
+/* Nothing runs yet. */
+static void server_give_up(struct server *server, int error)
 {
-    int rc = server_start(server, systemd);
-    if (rc == 0) {
-        supervision_ready(&server->supervision);
-    } else {
-        log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-rc));
-        (void)systemd_notify(&server->supervision.systemd, "ERRNO=%d", -rc);
-        server_stop(server);
-        /* Those that have been passed and are served already. */
-        workers_order(&server->workers, WORKER_ABORT, rc);
-    }
-    const struct worker *wrong = workers_run(&server->workers);
-    if (wrong != NULL)
-        return server_stopped(server, wrong);
-    server_close(server);
-    return rc;
+    (void)systemd_notify(&server->systemd, "ERRNO=%d", -error);
+    systemd_close(&server->systemd);
+    endpoints_close(&server->endpoints);
 }
 
 int server_run(const struct server_config *config, struct log *log)
 {
-    struct server server = {.config = config, .log = log};
-    struct systemd systemd;
+    struct server server = {.config = config,
+                            .log = log,
+                            .watcher = {.on_event = on_listener_event},
+                            .supervised = {.stats = server_stats, .alive = server_alive},
+                            .actor = {.stop = server_stop, .stats = server_log_stats}};
     (void)signal(SIGPIPE, SIG_IGN);
-    int rc = systemd_open(&systemd);
-    if (rc < 0)
-        log_write(log, LOG_LEVEL_WARNING, _("WATCHDOG_USEC is ignored: %s"), strerror(-rc));
-    rc = server_prepare(&server);
-    if (rc == 0) {
-        rc = server_loop(&server, &systemd);
-    } else {
-        (void)systemd_notify(&systemd, "ERRNO=%d", -rc);
-        systemd_close(&systemd);
+    server_open_systemd(&server); /* whom to tell; cannot fail */
+
+    int rc = server_open_endpoints(&server); /* the sockets */
+    if (rc == 0)
+        rc = server_open_workers(&server); /* the loops, with their services */
+    if (rc < 0) {
+        server_give_up(&server, rc);
+        return rc;
     }
+    server_start_tasks(&server); /* supervision and drain; cannot fail */
+    rc = signals_start(&server.signals, workers_sched(&server.workers)->loop, &server.actor);
+    if (rc == 0)
+        rc = workers_start(&server.workers); /* the threads */
+    if (rc == 0)
+        rc = server_start_endpoints(&server); /* last, because it says that the daemon listens */
+    if (rc == 0)
+        supervision_ready(&server.supervision);
+    else
+        server_cannot_start(&server, rc);
+
+    const struct worker *wrong = workers_run(&server.workers); /* until the last task has ended */
+    if (wrong != NULL)
+        rc = server_stopped(&server, wrong);
+    else
+        server_close(&server);
     endpoints_close(&server.endpoints);
-    free(server.listeners);
     return rc;
 }

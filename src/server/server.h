@@ -12,6 +12,7 @@
 #define UVECHOD_SERVER_H
 
 #include "server/endpoints.h"
+#include "stream/conn.h"
 #include "base/log.h"
 
 #include <stddef.h>
@@ -19,9 +20,7 @@
 
 struct server_config {
     struct endpoints_config endpoints; /* to listen on, unless systemd has passed sockets */
-    const char *prefix;                /* put before each chunk, prefix_len bytes */
-    size_t prefix_len;                 /* 0 to CHUNKS_PREFIX_MAX */
-    size_t chunk;                      /* the largest, 1 to CHUNKS_CHUNK_MAX bytes */
+    struct services services;          /* the first one is spoken at these endpoints */
     size_t max_connections;            /* of all workers; 0: as many as the descriptors allow */
     unsigned workers;                  /* threads that serve, 1 to WORKERS_MAX */
     unsigned idle_ms;                  /* without a byte in either direction; 0: for ever */

@@ -10,7 +10,7 @@ static struct yield supervision_ping(struct task *task)
     struct supervision *supervision = container_of(task, struct supervision, watchdog);
     /* Half of the time that is given, as sd_watchdog_enabled(3) recommends. */
     uint64_t ms = supervision->systemd.watchdog_us / 2000;
-    if (supervision->alive(supervision))
+    if (supervision->supervised->alive(supervision->supervised))
         (void)systemd_notify(&supervision->systemd, "WATCHDOG=1");
     else
         ms /= SUPERVISION_IMPATIENCE;
@@ -47,7 +47,7 @@ static void supervision_tell(struct supervision *supervision, const struct stats
 static void supervision_tell_now(struct supervision *supervision)
 {
     struct stats stats;
-    supervision->stats(supervision, &stats);
+    supervision->supervised->stats(supervision->supervised, &stats);
     supervision_tell(supervision, &stats);
 }
 
@@ -65,14 +65,14 @@ static struct yield supervision_report(struct task *task)
 {
     struct supervision *supervision = container_of(task, struct supervision, status);
     struct stats stats;
-    supervision->stats(supervision, &stats);
-    if (supervision->untold) /* the manager would think that we hang */
-        supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
+    supervision->supervised->stats(supervision->supervised, &stats);
+    if (supervision->ready_unsent) /* the manager would think that we hang */
+        supervision->ready_unsent = !systemd_notify(&supervision->systemd, "READY=1");
     if (supervision->draining)
         supervision_extend(supervision);
     if (supervision_changed(supervision, &stats)) {
         supervision_tell(supervision, &stats);
-    } else if (stats.open == 0 && !supervision->draining && !supervision->untold) {
+    } else if (stats.open == 0 && !supervision->draining && !supervision->ready_unsent) {
         supervision->parked = true;
         return yield_park(task, supervision_report);
     }
@@ -92,15 +92,11 @@ static void supervision_timer_init(struct sched *sched, struct timer *timer)
     uv_unref((uv_handle_t *)&timer->uv);
 }
 
-void supervision_start(struct supervision *supervision, const struct systemd *systemd)
+void supervision_start(struct supervision *supervision, struct sched *sched,
+                       struct supervised *supervised, const struct systemd *systemd)
 {
-    struct sched *sched = supervision->sched;
-    supervision->systemd = *systemd;
-    supervision->untold = false;
-    supervision->parked = false;
-    supervision->draining = false;
-    supervision->told_open = 0;
-    supervision->told_bytes = 0;
+    *supervision =
+        (struct supervision){.sched = sched, .supervised = supervised, .systemd = *systemd};
     supervision_timer_init(sched, &supervision->watchdog_timer);
     supervision_timer_init(sched, &supervision->status_timer);
     if (systemd->notify_fd < 0)
@@ -112,7 +108,7 @@ void supervision_start(struct supervision *supervision, const struct systemd *sy
 
 void supervision_ready(struct supervision *supervision)
 {
-    supervision->untold = !systemd_notify(&supervision->systemd, "READY=1");
+    supervision->ready_unsent = !systemd_notify(&supervision->systemd, "READY=1");
     supervision_tell_now(supervision);
 }
 

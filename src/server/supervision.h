@@ -17,20 +17,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What the supervision asks. Whoever is supervised embeds it. */
+struct supervised {
+    /* What is to be told. */
+    void (*stats)(struct supervised *supervised, struct stats *stats);
+    /* Whether everything has moved since the last call that returned true. */
+    bool (*alive)(struct supervised *supervised);
+};
+
 struct supervision {
     struct sched *sched;
-    /* What is to be told. */
-    void (*stats)(struct supervision *supervision, struct stats *stats);
-    /* Whether everything has moved since the last call that returned true. */
-    bool (*alive)(struct supervision *supervision);
+    struct supervised *supervised;
     struct systemd systemd;
     struct task watchdog;
     struct task status;
     struct timer watchdog_timer; /* neither keeps the loop running */
     struct timer status_timer;
-    bool untold;   /* that everything listens: there was no room for it */
-    bool parked;   /* nothing has changed, and nothing can before a connection comes */
-    bool draining; /* each report asks for more time, too */
+    bool ready_unsent; /* READY=1 did not fit into the queue of the manager */
+    bool parked;       /* nothing has changed, and nothing can before a connection comes */
+    bool draining;     /* each report asks for more time, too */
     size_t told_open;
     uint64_t told_bytes;
 };
@@ -42,10 +47,11 @@ enum { SUPERVISION_STATUS_MS = 5000 };
 enum { SUPERVISION_IMPATIENCE = 8 };
 
 /*
- * Takes over systemd, and spawns the tasks that somebody wants on supervision->sched. The caller
- * has set sched, stats and alive. Cannot fail.
+ * Takes over systemd, and spawns the tasks that somebody wants on the scheduler. It and supervised
+ * must outlive the supervision. Cannot fail.
  */
-void supervision_start(struct supervision *supervision, const struct systemd *systemd);
+void supervision_start(struct supervision *supervision, struct sched *sched,
+                       struct supervised *supervised, const struct systemd *systemd);
 
 /* Everything listens. */
 void supervision_ready(struct supervision *supervision);

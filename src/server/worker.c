@@ -14,8 +14,8 @@ static void on_conn_event(struct conn *conn, enum conn_event event, int error)
     conn_log_event(worker->log, conn, event, error);
     if (event == CONN_OPENED)
         reaper_unpark(&worker->reaper);
-    if (event == CONN_CLOSED) /* behind its lines, lest the next one's come amid them */
-        worker->on_freed(worker);
+    if (event == CONN_CLOSED) /* after its lines, so that the next one's do not come between them */
+        worker->parent->on_room(worker->parent, worker);
 }
 
 static void worker_obey(struct worker *worker, unsigned orders, int error)
@@ -37,14 +37,14 @@ static void worker_obey(struct worker *worker, unsigned orders, int error)
 }
 
 /* Nobody waits for the result: who has handed it over goes on accepting. */
-static void worker_serve(struct worker *worker, const struct handover *handover)
+static void worker_serve(struct worker *worker, const struct accepted *accepted)
 {
-    int rc = conn_open(&worker->conns, handover->fd, &handover->peer);
+    int rc = conn_open(&worker->conns, accepted);
     if (rc == 0)
         return;
     counter_publish(&worker->refused, 1);
     conn_log_refused(worker->log, rc);
-    worker->on_freed(worker);
+    worker->parent->on_room(worker->parent, worker);
 }
 
 static struct yield worker_read(struct task *task)
@@ -53,7 +53,7 @@ static struct yield worker_read(struct task *task)
     struct mail *mail = &worker->mail;
     mailbox_take(&worker->mailbox, mail);
     for (size_t i = 0; i < mail->count; i++)
-        worker_serve(worker, &mail->handovers[i]);
+        worker_serve(worker, &mail->accepted[i]);
     worker_obey(worker, mail->orders, mail->error);
     worker->reading = false;
     return yield_park(task, worker_read);
@@ -68,14 +68,14 @@ static void on_bell(uv_async_t *bell)
     sched_wake(&worker->sched, &worker->reader);
 }
 
-static int worker_open_loop(struct worker *worker, int fd, int highest_fd)
+static int worker_open_loop(struct worker *worker, const struct worker_config *config)
 {
-    int rc = descriptors_probe(fd);
+    int rc = descriptors_probe(config->fd);
     if (rc == 0)
         rc = uv_loop_init(&worker->loop);
     if (rc < 0)
         return rc;
-    rc = sock_reserve(&worker->loop, fd, highest_fd);
+    rc = sock_reserve(&worker->loop, config->fd, config->highest_fd);
     if (rc < 0)
         (void)uv_loop_close(&worker->loop);
     return rc;
@@ -93,45 +93,55 @@ static int worker_open_mail(struct worker *worker)
     return rc;
 }
 
-/* The tasks that are there from the start, and what they need. Cannot fail. */
-static void worker_start_tasks(struct worker *worker, const struct worker_config *config)
+/* The set of connections, with the services. */
+static int worker_open_conns(struct worker *worker, const struct services *services)
 {
     sched_init(&worker->sched, &worker->loop);
-    chunks_init(&worker->echo.chunks, config->prefix, config->prefix_len, config->chunk);
-    pipes_init(&worker->echo.pipes);
-    worker->conns.sched = &worker->sched;
-    worker->conns.handler = &echo_handler;
-    worker->conns.service = &worker->echo;
-    worker->conns.on_event = on_conn_event;
-    conns_init(&worker->conns);
-    worker->reaper.conns = &worker->conns;
-    worker->reaper.idle_ms = config->idle_ms;
-    reaper_start(&worker->reaper);
-    worker->reading = true;
-    if (worker->threaded)
-        sched_spawn(&worker->sched, &worker->reader, worker_read);
+    int rc = conns_open(&worker->conns, &worker->sched, services, on_conn_event);
+    if (rc < 0)
+        sched_close(&worker->sched);
+    return rc;
 }
 
-int worker_open(struct worker *worker, const struct worker_config *config, struct log *log,
-                bool threaded, int fd, int highest_fd)
+/* Undoes worker_open_mail() and worker_open_loop(). */
+static void worker_close_loop(struct worker *worker)
 {
-    worker->log = log;
-    worker->error = 0;
-    worker->threaded = threaded;
-    worker->mail = (struct mail){.handovers = NULL};
-    worker->refused = 0;
-    worker->awaited = false;
-    worker->ended = false;
-    worker->handed = 0;
-    int rc = worker_open_loop(worker, fd, highest_fd);
-    if (rc == 0 && threaded) {
+    if (worker->threaded)
+        uv_close((uv_handle_t *)&worker->bell, NULL);
+    (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&worker->loop);
+    assert(rc == 0); /* a handle was left open */
+    (void)rc;
+    if (!worker->threaded)
+        return;
+    mailbox_free(&worker->mailbox);
+    free(worker->mail.accepted);
+}
+
+int worker_open(struct worker *worker, const struct worker_config *config,
+                struct worker_parent *parent, bool threaded)
+{
+    *worker = (struct worker){.log = config->log, .parent = parent, .threaded = threaded};
+    int rc = worker_open_loop(worker, config);
+    if (rc < 0)
+        return rc;
+    if (threaded) {
         rc = worker_open_mail(worker);
-        if (rc < 0)
+        if (rc < 0) {
             (void)uv_loop_close(&worker->loop);
+            return rc;
+        }
     }
-    if (rc == 0)
-        worker_start_tasks(worker, config);
-    return rc;
+    rc = worker_open_conns(worker, &config->services);
+    if (rc < 0) {
+        worker_close_loop(worker);
+        return rc;
+    }
+    reaper_start(&worker->reaper, &worker->conns, config->idle_ms);
+    worker->reading = true;
+    if (threaded)
+        sched_spawn(&worker->sched, &worker->reader, worker_read);
+    return 0;
 }
 
 void worker_run(struct worker *worker)
@@ -149,7 +159,7 @@ static void on_thread(void *arg)
     (void)pthread_setname_np(pthread_self(), "uvechod worker"); /* 15 characters at most */
     worker_run(worker);
     worker->ended = true;
-    worker->on_freed(worker);
+    worker->parent->on_room(worker->parent, worker);
 }
 
 int worker_start(struct worker *worker)
@@ -162,15 +172,15 @@ void worker_join(struct worker *worker)
     (void)uv_thread_join(&worker->thread); /* fails for what is no thread to be joined only */
 }
 
-int worker_take(struct worker *worker, int fd, const union net_peer *peer)
+int worker_take(struct worker *worker, const struct accepted *accepted)
 {
     int rc;
     if (!worker->threaded) {
-        rc = conn_open(&worker->conns, fd, peer);
+        rc = conn_open(&worker->conns, accepted);
     } else {
-        rc = mailbox_put(&worker->mailbox, fd, peer);
+        rc = mailbox_put(&worker->mailbox, accepted);
         if (rc < 0)
-            net_close(fd);
+            net_close(accepted->fd);
         else
             (void)uv_async_send(&worker->bell);
     }
@@ -204,18 +214,8 @@ bool worker_alive(const struct worker *worker)
 
 void worker_close(struct worker *worker)
 {
-    if (worker->threaded)
-        uv_close((uv_handle_t *)&worker->bell, NULL);
     reaper_close(&worker->reaper);
     sched_close(&worker->sched);
-    (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
-    int rc = uv_loop_close(&worker->loop);
-    assert(rc == 0); /* a handle was left open */
-    (void)rc;
-    chunks_free(&worker->echo.chunks);
-    pipes_free(&worker->echo.pipes);
-    if (worker->threaded) {
-        mailbox_free(&worker->mailbox);
-        free(worker->mail.handovers);
-    }
+    worker_close_loop(worker);
+    conns_close(&worker->conns);
 }

@@ -1,5 +1,5 @@
 /*
- * worker.h - one loop and all that lives on it: scheduler, connections, buffers, reaper.
+ * worker.h - one loop and all that lives on it: scheduler, connections with their services, reaper.
  *
  * The first worker runs on the thread that starts the daemon, together with the listeners and all
  * that decides. Every other one has a thread and a mailbox: what is accepted for it, and what it
@@ -13,7 +13,6 @@
 #define UVECHOD_WORKER_H
 
 #include "stream/conn.h"
-#include "service/echo.h"
 #include "base/log.h"
 #include "server/mailbox.h"
 #include "stream/reaper.h"
@@ -24,14 +23,15 @@
 
 /* How each of them serves; the same for all. */
 struct worker_config {
-    const char *prefix; /* prefix_len bytes, 0 to CHUNKS_PREFIX_MAX */
-    size_t prefix_len;
-    size_t chunk;     /* 1 to CHUNKS_CHUNK_MAX bytes */
+    struct services services;
     unsigned idle_ms; /* without a byte in either direction; 0: for ever */
+    struct log *log;
+    int fd;         /* any open one, whose duplicates show what libuv may have */
+    int highest_fd; /* up to which descriptors are to be watched: sock_reserve() */
 };
 
 /* Bits, to be carried out in this order behind all connections that were handed over before. */
-enum worker_order {
+enum worker_command {
     WORKER_SHUT = 1,  /* every connection says goodbye, for the reason that is given */
     WORKER_ABORT = 2, /* every connection ends at once, for the reason that is given */
     WORKER_DRAIN = 4, /* nobody comes any more: ends with the last connection */
@@ -39,18 +39,23 @@ enum worker_order {
     WORKER_QUIT = 16, /* ends at once and leaves everything as it is */
 };
 
+struct worker;
+
+/* Whom a worker tells. Whoever owns workers embeds it. */
+struct worker_parent {
+    /* A connection has closed or was refused, or the thread has ended. On the worker's thread. */
+    void (*on_room)(struct worker_parent *parent, const struct worker *worker);
+};
+
 /* What is read and written by other threads stands at the end, away from what messages touch. */
 struct worker {
     uv_loop_t loop;
     struct sched sched;
-    struct echo_service echo;
     struct conns conns;
     struct reaper reaper;
     struct log *log;
+    struct worker_parent *parent;
     int error; /* what sched_run() has returned */
-    void *owner;
-    /* A connection of its has closed or was refused, or its thread has ended. On its thread. */
-    void (*on_freed)(struct worker *worker);
 
     bool threaded; /* has what follows, but for handed, which the first has, too */
     bool reading;  /* the task that reads the mail is queued, not parked */
@@ -66,19 +71,20 @@ struct worker {
 };
 
 /*
- * Opens a loop for descriptors up to highest_fd (sock_reserve()) with everything on it; threaded
- * for one that will have a thread. fd is any open descriptor. config is read, log used until the
- * end; the caller has set owner and on_freed. Returns 0 or a negative errno, with nothing open.
+ * Opens a loop with everything on it; threaded for one that will have a thread. The parent, the log
+ * and the services with their configurations must outlive the worker. Returns 0 or a negative
+ * errno, with nothing open.
  */
-int worker_open(struct worker *worker, const struct worker_config *config, struct log *log,
-                bool threaded, int fd, int highest_fd);
+int worker_open(struct worker *worker, const struct worker_config *config,
+                struct worker_parent *parent, bool threaded);
 
 /* Runs the loop until nothing is left to do, on the calling thread, and sets worker->error. */
 void worker_run(struct worker *worker);
 
 /*
  * Starts the thread of a threaded worker: it does worker_run(), and says that it has by ended and
- * on_freed. Returns 0 or a negative errno of uv_thread_create(); else worker_join() is due.
+ * on_room. Returns 0, and worker_join() must be called then, or a negative errno of
+ * uv_thread_create().
  */
 int worker_start(struct worker *worker);
 
@@ -86,16 +92,16 @@ int worker_start(struct worker *worker);
 void worker_join(struct worker *worker);
 
 /*
- * Serves a connection, fd, which this call takes over in any case. A threaded worker is handed it,
- * and counts and logs it as refused if it has no memory for it. Returns 0 or a negative errno: fd
- * is closed then, and the caller is the one to count it.
+ * Serves a connection, whose descriptor this call takes over in any case. A threaded worker is
+ * handed the connection, and counts and logs it as refused if there is no memory for it. Returns 0
+ * or a negative errno: the descriptor is closed then, and the caller must count the refusal.
  */
-int worker_take(struct worker *worker, int fd, const union net_peer *peer);
+int worker_take(struct worker *worker, const struct accepted *accepted);
 
 /* How many connections it has, with those on their way to it. */
 size_t worker_load(const struct worker *worker);
 
-/* Gives orders (enum worker_order), with the negative errno that is the reason, or 0. */
+/* Gives orders (a set of enum worker_command), with the negative errno that is the reason, or 0. */
 void worker_order(struct worker *worker, unsigned orders, int error);
 
 /* Whether the last WORKER_PULSE that it was ordered has been carried out, or it has ended. */

@@ -3,21 +3,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* The first worker's. */
-static void on_own_freed(struct worker *worker)
-{
-    struct workers *workers = worker->owner;
-    workers->on_freed(workers);
-}
-
 /*
- * On the thread of another one. Both sides exchange the flag, and one of them is the first: either
- * we find it set, or workers_full(), which counts again behind it, finds our connection closed.
+ * The first worker's listeners can be told at once. Another worker's thread rings, if somebody
+ * waits: both sides exchange the flag, and one of them is the first. Either we find it set, or
+ * workers_full(), which counts again after it has set the flag, finds our connection closed.
  */
-static void on_freed(struct worker *worker)
+static void on_room(struct worker_parent *parent, const struct worker *worker)
 {
-    struct workers *workers = worker->owner;
-    if (atomic_exchange(&workers->waiting, false) || worker->ended)
+    struct workers *workers = container_of(parent, struct workers, parent);
+    if (!worker->threaded)
+        acceptor_room(&workers->acceptor);
+    else if (atomic_exchange(&workers->waiting, false) || worker->ended)
         (void)uv_async_send(&workers->bell);
 }
 
@@ -38,7 +34,7 @@ static void on_bell(uv_async_t *bell)
             uv_stop(bell->loop);
     if (workers_have_ended(workers))
         uv_unref((uv_handle_t *)bell);
-    workers->on_freed(workers);
+    acceptor_room(&workers->acceptor);
 }
 
 static void workers_close_some(struct workers *workers, unsigned count)
@@ -50,32 +46,62 @@ static void workers_close_some(struct workers *workers, unsigned count)
 }
 
 /* All loops, and nothing that runs on them yet. */
-static int workers_open_each(struct workers *workers, const struct worker_config *config,
-                             struct log *log, int fd, int highest_fd)
+static int workers_open_each(struct workers *workers, const struct worker_config *config)
 {
     int rc = 0;
     for (unsigned i = 0; i < workers->count && rc == 0; i++) {
-        struct worker *worker = &workers->list[i];
-        worker->owner = workers;
-        worker->on_freed = i == 0 ? on_own_freed : on_freed;
-        rc = worker_open(worker, config, log, i > 0, fd, highest_fd);
+        rc = worker_open(&workers->list[i], config, &workers->parent, i > 0);
         if (rc < 0)
             workers_close_some(workers, i);
     }
     return rc;
 }
 
-int workers_open(struct workers *workers, unsigned count, const struct worker_config *config,
-                 struct log *log, int fd, int highest_fd)
+static bool workers_full(struct acceptor *acceptor)
 {
-    workers->count = count;
-    workers->started = 0;
-    workers->last = count - 1;
-    workers->waiting = false;
-    workers->list = calloc(count, sizeof *workers->list);
+    struct workers *workers = container_of(acceptor, struct workers, acceptor);
+    if (workers_load(workers) < workers->limit)
+        return false;
+    (void)atomic_exchange(&workers->waiting, true);
+    return workers_load(workers) >= workers->limit;
+}
+
+/* Which worker has the fewest; of several, the first after the one that had its turn last. */
+static unsigned workers_choose(const struct workers *workers)
+{
+    unsigned best = 0;
+    size_t least = SIZE_MAX;
+    for (unsigned i = 1; i <= workers->count; i++) {
+        unsigned candidate = (workers->last + i) % workers->count;
+        size_t load = worker_load(&workers->list[candidate]);
+        if (load < least) {
+            best = candidate;
+            least = load;
+        }
+    }
+    return best;
+}
+
+static int workers_take(struct acceptor *acceptor, const struct accepted *accepted)
+{
+    struct workers *workers = container_of(acceptor, struct workers, acceptor);
+    workers->last = workers_choose(workers);
+    return worker_take(&workers->list[workers->last], accepted);
+}
+
+int workers_open(struct workers *workers, unsigned count, size_t limit,
+                 const struct worker_config *config)
+{
+    *workers = (struct workers){.acceptor = {.full = workers_full, .take = workers_take},
+                                .parent = {.on_room = on_room},
+                                .list = calloc(count, sizeof *workers->list),
+                                .count = count,
+                                .last = count - 1,
+                                .limit = limit};
     if (workers->list == NULL)
         return -ENOMEM;
-    int rc = workers_open_each(workers, config, log, fd, highest_fd);
+    acceptor_init(&workers->acceptor);
+    int rc = workers_open_each(workers, config);
     if (rc < 0 || count == 1)
         return rc;
     rc = uv_async_init(&workers->list->loop, &workers->bell, on_bell);
@@ -103,7 +129,7 @@ const struct worker *workers_run(struct workers *workers)
 {
     const struct worker *wrong = NULL;
     worker_run(&workers->list[0]);
-    workers_order(workers, WORKER_QUIT, 0); /* for whoever has not ended by itself */
+    workers_order(workers, WORKER_QUIT, 0); /* for those that have not ended by themselves */
     for (unsigned i = workers->started + 1; i-- > 0;) {
         if (i > 0)
             worker_join(&workers->list[i]);
@@ -119,36 +145,6 @@ size_t workers_load(const struct workers *workers)
     for (unsigned i = 0; i < workers->count; i++)
         load += worker_load(&workers->list[i]);
     return load;
-}
-
-bool workers_full(struct workers *workers)
-{
-    if (workers_load(workers) < workers->limit)
-        return false;
-    (void)atomic_exchange(&workers->waiting, true);
-    return workers_load(workers) >= workers->limit;
-}
-
-/* Who has the fewest; of several, the first behind the one that had its turn last. */
-static unsigned workers_choose(const struct workers *workers)
-{
-    unsigned best = 0;
-    size_t least = SIZE_MAX;
-    for (unsigned i = 1; i <= workers->count; i++) {
-        unsigned candidate = (workers->last + i) % workers->count;
-        size_t load = worker_load(&workers->list[candidate]);
-        if (load < least) {
-            best = candidate;
-            least = load;
-        }
-    }
-    return best;
-}
-
-int workers_take(struct workers *workers, int fd, const union net_peer *peer)
-{
-    workers->last = workers_choose(workers);
-    return worker_take(&workers->list[workers->last], fd, peer);
 }
 
 void workers_order(struct workers *workers, unsigned orders, int error)

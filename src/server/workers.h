@@ -14,6 +14,7 @@
 
 #include "server/stats.h"
 #include "server/worker.h"
+#include "stream/listener.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -21,25 +22,30 @@
 enum { WORKERS_MAX = 64 };
 
 struct workers {
+    struct acceptor acceptor; /* what listeners hand their connections to */
+    struct worker_parent parent;
     struct worker *list; /* count of them; the first is the starting thread's */
     unsigned count;
-    unsigned started; /* how many threads */
-    unsigned last;    /* who got a connection last */
-    size_t limit;     /* of open connections */
-    void *owner;
-    /* Connections may have closed, or a thread ended: on the starting thread, as all callbacks. */
-    void (*on_freed)(struct workers *workers);
-    uv_async_t bell;     /* by which the other threads say so; keeps the loop running meanwhile */
-    atomic_bool waiting; /* for a connection to close: rung for then */
+    unsigned started;    /* how many threads */
+    unsigned last;       /* which worker got a connection last */
+    size_t limit;        /* of open connections */
+    uv_async_t bell;     /* the other threads ring it when there may be room, or they have ended;
+                            keeps the loop running meanwhile */
+    atomic_bool waiting; /* the bell must be rung when a connection closes */
 };
 
 /*
- * Opens count workers, 1 to WORKERS_MAX, with loops for descriptors up to highest_fd, and starts
- * none. The caller has set limit, owner and on_freed; fd, config and log are as for worker_open().
- * Returns 0 or a negative errno, with nothing open.
+ * Opens count workers, 1 to WORKERS_MAX, for at most limit connections in all, and starts none.
+ * The config is as for worker_open(). Returns 0 or a negative errno, with nothing open.
  */
-int workers_open(struct workers *workers, unsigned count, const struct worker_config *config,
-                 struct log *log, int fd, int highest_fd);
+int workers_open(struct workers *workers, unsigned count, size_t limit,
+                 const struct worker_config *config);
+
+/* The scheduler of the starting thread: the first worker's. */
+static inline struct sched *workers_sched(const struct workers *workers)
+{
+    return &workers->list[0].sched;
+}
 
 /*
  * Starts the threads. Returns 0 or a negative errno; those that run already then wait for an
@@ -56,12 +62,6 @@ const struct worker *workers_run(struct workers *workers);
 
 /* How many connections are open or on their way to a worker. */
 size_t workers_load(const struct workers *workers);
-
-/* Whether that is the limit. on_freed is due when it no longer is. */
-bool workers_full(struct workers *workers);
-
-/* Serves a connection, as worker_take() does, by the worker that has the fewest. */
-int workers_take(struct workers *workers, int fd, const union net_peer *peer);
 
 /* Gives all of them the same orders: worker_order(). */
 void workers_order(struct workers *workers, unsigned orders, int error);

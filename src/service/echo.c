@@ -16,6 +16,7 @@
 #include "service/echo.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 /*
  * When a read fills every slot it was offered, the next one is offered this many times more. That
@@ -57,14 +58,14 @@ static struct echo *echo_of(struct task *task)
 
 static struct chunks *echo_chunks(const struct echo *echo)
 {
-    struct echo_service *service = conn_owner(&echo->conn)->service;
-    return &service->chunks;
+    struct echo_state *state = conn_state(&echo->conn);
+    return &state->chunks;
 }
 
 static struct pipes *echo_pipes(const struct echo *echo)
 {
-    struct echo_service *service = conn_owner(&echo->conn)->service;
-    return &service->pipes;
+    struct echo_state *state = conn_state(&echo->conn);
+    return &state->pipes;
 }
 
 static void echo_release(struct conn *conn)
@@ -210,5 +211,35 @@ static struct yield echo_splice_send(struct task *task)
     return yield_recv(task, sock, echo->len >= ECHO_SPLICE_MIN ? echo_splice_recv : echo_recv);
 }
 
-const struct handler echo_handler = {
-    .frame_size = sizeof(struct echo), .start = echo_recv, .release = echo_release};
+static void *echo_open(const void *config)
+{
+    const struct echo_config *echo = config;
+    struct echo_state *state = malloc(sizeof *state);
+    if (state == NULL)
+        return NULL;
+    chunks_init(&state->chunks, echo->prefix, echo->prefix_len, echo->chunk);
+    pipes_init(&state->pipes);
+    return state;
+}
+
+static void echo_close(void *own)
+{
+    struct echo_state *state = own;
+    chunks_free(&state->chunks);
+    pipes_free(&state->pipes);
+    free(state);
+}
+
+/* Two for each pipe; only a verbatim echo is spliced. */
+static unsigned echo_descriptors(const void *config)
+{
+    const struct echo_config *echo = config;
+    return echo->prefix_len == 0 ? 2 * PIPES_MAX : 0;
+}
+
+const struct handler echo_handler = {.frame_size = sizeof(struct echo),
+                                     .start = echo_recv,
+                                     .release = echo_release,
+                                     .open = echo_open,
+                                     .close = echo_close,
+                                     .descriptors = echo_descriptors};

@@ -11,8 +11,17 @@
 #include "stream/conn.h"
 #include "service/pipes.h"
 
-/* The service that goes with it (struct conns): what the echoes of a loop share. */
-struct echo_service {
+#include <stddef.h>
+
+/* How to echo; the config of the service. */
+struct echo_config {
+    const char *prefix; /* put before each chunk, prefix_len bytes */
+    size_t prefix_len;  /* 0 to CHUNKS_PREFIX_MAX */
+    size_t chunk;       /* the largest, 1 to CHUNKS_CHUNK_MAX bytes */
+};
+
+/* What the echoes of one loop share; the state of the service. */
+struct echo_state {
     struct chunks chunks;
     struct pipes pipes;
 };

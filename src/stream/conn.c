@@ -1,17 +1,45 @@
 #include "stream/conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
-void conns_init(struct conns *conns)
+static const struct handler *conns_handler(const struct conns *conns, unsigned service)
 {
+    return conns->services.list[service].handler;
+}
+
+static void conns_close_services(struct conns *conns, unsigned count)
+{
+    while (count-- > 0)
+        if (conns->states[count] != NULL)
+            conns_handler(conns, count)->close(conns->states[count]);
+}
+
+int conns_open(struct conns *conns, struct sched *sched, const struct services *services,
+               void (*on_event)(struct conn *conn, enum conn_event event, int error))
+{
+    assert(services->count >= 1 && services->count <= SERVICES_MAX);
+    *conns = (struct conns){.sched = sched, .services = *services, .on_event = on_event};
     list_init(&conns->active);
     list_init(&conns->lingering);
-    conns->sched->loop->data = conns;
-    conns->accepted = 0;
-    conns->closed = 0;
-    conns->bytes_in = 0;
-    conns->bytes_out = 0;
+    sched->loop->data = conns;
+    for (unsigned i = 0; i < services->count; i++) {
+        const struct handler *handler = conns_handler(conns, i);
+        if (handler->open == NULL)
+            continue;
+        conns->states[i] = handler->open(services->list[i].config);
+        if (conns->states[i] == NULL) {
+            conns_close_services(conns, i);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+void conns_close(struct conns *conns)
+{
+    conns_close_services(conns, conns->services.count);
 }
 
 static uint32_t conn_now(const struct conn *conn)
@@ -24,21 +52,24 @@ uint32_t conn_silent_ms(const struct conn *conn)
     return conn_now(conn) - conn->active_ms;
 }
 
-int conn_open(struct conns *conns, int fd, const union net_peer *peer)
+int conn_open(struct conns *conns, const struct accepted *accepted)
 {
-    struct conn *conn = calloc(1, conns->handler->frame_size);
-    int rc = conn == NULL ? -ENOMEM
-                          : sock_init(&conn->sock, conns->sched->loop, &conns->sched->waker, fd);
+    const struct handler *handler = conns_handler(conns, accepted->service);
+    struct sched *sched = conns->sched;
+    struct conn *conn = calloc(1, handler->frame_size);
+    int rc =
+        conn == NULL ? -ENOMEM : sock_init(&conn->sock, sched->loop, &sched->waker, accepted->fd);
     if (rc < 0) {
         free(conn);
-        net_close(fd);
+        net_close(accepted->fd);
         return rc;
     }
-    conn->peer = *peer;
+    conn->service = accepted->service;
+    conn->peer = accepted->peer;
     conn->active_ms = conn_now(conn);
     list_append(&conns->active, &conn->link);
     counter_add(&conns->accepted, 1);
-    sched_spawn(conns->sched, &conn->task, conns->handler->start);
+    sched_spawn(sched, &conn->task, handler->start);
     conns->on_event(conn, CONN_OPENED, 0);
     return 0;
 }
@@ -96,7 +127,7 @@ static void on_closed(uv_handle_t *poll)
 struct yield conn_finish(struct conn *conn, int error)
 {
     struct conns *conns = conn_owner(conn);
-    conns->handler->release(conn);
+    conns_handler(conns, conn->service)->release(conn);
     list_remove(&conn->link);
     sock_close(&conn->sock, on_closed);
     counter_publish(&conns->closed, 1);

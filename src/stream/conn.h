@@ -3,7 +3,8 @@
  *
  * A connection is a task and its socket, with what the server must know of it whatever protocol
  * it speaks: its peer, when it last moved a byte, why it ends. A protocol is a struct handler;
- * its frame starts with a struct conn and adds its own locals.
+ * its frame starts with a struct conn and adds its own locals. A service is a protocol with its
+ * configuration; a daemon has a table of them, and a connection knows the number of its own.
  *
  * A connection ends in one of two ways. Its own step says `return conn_finish(conn, error)`; or
  * somebody else says conn_shut(), which is generator.close() here: the task goes on in another
@@ -33,6 +34,7 @@ struct conn {
     struct sock sock;
     uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
     bool spoke;         /* it has sent a byte */
+    uint8_t service;    /* its number among those of its set */
 };
 
 /* A protocol. */
@@ -40,6 +42,33 @@ struct handler {
     size_t frame_size;              /* of the struct that starts with a struct conn */
     task_step *start;               /* its first step; the frame is zero but for its conn */
     void (*release)(struct conn *); /* gives back what the frame holds; called once, at the end */
+    /* Makes what all frames on one loop share. Returns it, or NULL without memory. */
+    void *(*open)(const void *config);
+    void (*close)(void *state); /* frees what open has made */
+    /* How many descriptors one such state may hold at the same time. */
+    unsigned (*descriptors)(const void *config);
+    /* These three are NULL where frames share nothing. */
+};
+
+/* A protocol as this daemon speaks it. */
+struct service {
+    const struct handler *handler;
+    const void *config; /* the handler's own */
+};
+
+/* All services; the number of one is its place in the list. */
+struct services {
+    const struct service *list;
+    unsigned count; /* 1 to SERVICES_MAX */
+};
+
+enum { SERVICES_MAX = 4 };
+
+/* A connection that has been accepted, and that no task serves yet. */
+struct accepted {
+    int fd;              /* non-blocking */
+    uint8_t service;     /* its number */
+    union net_peer peer; /* who has connected */
 };
 
 enum conn_event {
@@ -53,8 +82,8 @@ enum { CONNS_PERIOD_MS = 256 };
 
 struct conns {
     struct sched *sched;
-    const struct handler *handler;
-    void *service; /* what all frames of the handler share; the handler's own business */
+    struct services services;
+    void *states[SERVICES_MAX]; /* of each service, what its handler's open has made */
     void (*on_event)(struct conn *conn, enum conn_event event, int error);
     struct list active;    /* the longest silent first, within CONNS_PERIOD_MS */
     struct list lingering; /* the longest lingering first */
@@ -66,10 +95,15 @@ struct conns {
 };
 
 /*
- * Makes an empty set on conns->sched, whose loop it becomes the data of. The caller has set sched,
- * handler, service and on_event, all of which outlive the set; the rest is set up here.
+ * Makes an empty set on the scheduler, whose loop's data it becomes, and opens the services. The
+ * scheduler, the list of services and their configurations must outlive the set. on_event is
+ * called for every connection. Returns 0, or -ENOMEM with nothing open.
  */
-void conns_init(struct conns *conns);
+int conns_open(struct conns *conns, struct sched *sched, const struct services *services,
+               void (*on_event)(struct conn *conn, enum conn_event event, int error));
+
+/* Closes the services. Every connection must have been closed, and its memory freed. */
+void conns_close(struct conns *conns);
 
 /* The set that a connection belongs to: a loop has one, so no frame need say which. */
 static inline struct conns *conn_owner(const struct conn *conn)
@@ -77,15 +111,21 @@ static inline struct conns *conn_owner(const struct conn *conn)
     return conn->sock.poll.loop->data;
 }
 
+/* What the frames of the connection's service share on its loop. */
+static inline void *conn_state(const struct conn *conn)
+{
+    return conn_owner(conn)->states[conn->service];
+}
+
 /* Every connection that is open says goodbye (conn_shut) or ends at once (conn_abort). */
 void conns_shut_all(struct conns *conns, int error);
 void conns_abort_all(struct conns *conns, int error);
 
 /*
- * Spawns the handler on fd, which is non-blocking and which this call takes over in any case.
- * Returns 0, or -ENOMEM or another negative errno of sock_init(): fd is closed then.
+ * Spawns the handler of the connection's service. Takes over the descriptor in any case. Returns 0,
+ * or -ENOMEM or another negative errno of sock_init(): the descriptor is closed then.
  */
-int conn_open(struct conns *conns, int fd, const union net_peer *peer);
+int conn_open(struct conns *conns, const struct accepted *accepted);
 
 /* The handler has received or sent this many bytes: counts them, and notes that it lives. */
 void conn_received(struct conn *conn, size_t bytes);

@@ -5,7 +5,7 @@
  *         while True:
  *             yield 'recv', sock                   listener_wait
  *             client, addr = sock.accept()         net_accept
- *             tasks.append(handler(client, addr))  listener->take: conn_open in the end
+ *             tasks.append(handler(client, addr))  acceptor->take: conn_open in the end
  */
 #include "stream/listener.h"
 
@@ -41,24 +41,33 @@ static bool listener_may_skip(int error)
     }
 }
 
+static void listener_tell(struct listener *listener, enum listener_event event, int error)
+{
+    listener->watcher->on_event(listener->watcher, event, error);
+}
+
+static bool listener_full(struct listener *listener)
+{
+    return listener->acceptor->full(listener->acceptor);
+}
+
 static void listener_set_paused(struct listener *listener, bool paused, int error)
 {
     if (listener->paused == paused)
         return;
     listener->paused = paused;
-    listener->on_event(listener, paused ? LISTENER_PAUSED : LISTENER_RESUMED, error);
+    listener_tell(listener, paused ? LISTENER_PAUSED : LISTENER_RESUMED, error);
 }
 
 /* Accepts one connection. Returns 0 when there may be more, or the errno that says why not. */
 static int listener_accept_one(struct listener *listener)
 {
-    union net_peer peer;
-    int fd = net_accept(listener->sock.fd, &peer);
-    if (fd < 0)
-        return listener_may_skip(fd) ? 0 : fd;
-    int rc = listener->take(listener, fd, &peer);
-    if (rc < 0)
-        listener->on_event(listener, LISTENER_REFUSED, rc);
+    struct accepted accepted = {.service = listener->service};
+    accepted.fd = net_accept(listener->sock.fd, &accepted.peer);
+    if (accepted.fd < 0)
+        return listener_may_skip(accepted.fd) ? 0 : accepted.fd;
+    int rc = listener->acceptor->take(listener->acceptor, &accepted);
+    listener_tell(listener, rc == 0 ? LISTENER_TOOK : LISTENER_REFUSED, rc);
     return 0;
 }
 
@@ -66,8 +75,26 @@ static struct yield listener_end(struct listener *listener)
 {
     timer_close(&listener->timer, NULL);
     sock_close(&listener->sock, NULL);
-    listener->on_event(listener, LISTENER_ENDED, 0);
+    listener_tell(listener, LISTENER_ENDED, 0);
     return yield_done(&listener->task);
+}
+
+static struct yield listener_accept(struct task *task);
+
+static struct yield listener_park(struct listener *listener)
+{
+    listener->parked = true;
+    list_append(&listener->acceptor->parked, &listener->link);
+    return yield_park(&listener->task, listener_accept);
+}
+
+static void listener_unpark(struct listener *listener)
+{
+    if (!listener->parked)
+        return;
+    listener->parked = false;
+    list_remove(&listener->link);
+    sched_wake(listener->sched, &listener->task);
 }
 
 static struct yield listener_accept(struct task *task)
@@ -75,7 +102,7 @@ static struct yield listener_accept(struct task *task)
     struct listener *listener = container_of(task, struct listener, task);
     int burst = listener->stopping ? LISTENER_LAST_BURST : LISTENER_BURST;
     int rc = 0;
-    for (int i = 0; i < burst && rc == 0 && !listener->full(listener); i++)
+    for (int i = 0; i < burst && rc == 0 && !listener_full(listener); i++)
         rc = listener_accept_one(listener);
     if (listener->stopping)
         return listener_end(listener);
@@ -83,11 +110,8 @@ static struct yield listener_accept(struct task *task)
     listener_set_paused(listener, lacking, lacking ? rc : 0);
     if (lacking)
         return yield_sleep(task, &listener->timer, LISTENER_PAUSE_MS, listener_accept);
-    if (listener->full(listener)) {
-        listener->parked = true;
-        return yield_park(task, listener_accept);
-    }
-    return yield_recv(task, &listener->sock, listener_accept);
+    return listener_full(listener) ? listener_park(listener)
+                                   : yield_recv(task, &listener->sock, listener_accept);
 }
 
 static struct yield listener_wait(struct task *task)
@@ -98,26 +122,28 @@ static struct yield listener_wait(struct task *task)
     return yield_recv(task, &listener->sock, listener_accept);
 }
 
-int listener_start(struct listener *listener, int fd)
+int listener_start(struct listener *listener, struct sched *sched, struct acceptor *acceptor,
+                   struct listener_watcher *watcher, int fd, uint8_t service)
 {
-    struct sched *sched = listener->sched;
+    *listener = (struct listener){
+        .sched = sched, .acceptor = acceptor, .watcher = watcher, .service = service};
     int rc = sock_init(&listener->sock, sched->loop, &sched->waker, fd);
     if (rc < 0)
         return rc;
     timer_init(&listener->timer, sched->loop, &sched->waker);
-    listener->parked = false;
-    listener->paused = false;
-    listener->stopping = false;
     sched_spawn(sched, &listener->task, listener_wait);
     return 0;
 }
 
-void listener_unpark(struct listener *listener)
+void acceptor_init(struct acceptor *acceptor)
 {
-    if (!listener->parked)
-        return;
-    listener->parked = false;
-    sched_wake(listener->sched, &listener->task);
+    list_init(&acceptor->parked);
+}
+
+void acceptor_room(struct acceptor *acceptor)
+{
+    while (!list_empty(&acceptor->parked))
+        listener_unpark(container_of(acceptor->parked.next, struct listener, link));
 }
 
 void listener_stop(struct listener *listener)

@@ -8,7 +8,8 @@
 #ifndef UVECHOD_LISTENER_H
 #define UVECHOD_LISTENER_H
 
-#include "os/net.h"
+#include "base/list.h"
+#include "stream/conn.h"
 #include "task/sched.h"
 #include "task/sock.h"
 #include "task/task.h"
@@ -16,11 +17,34 @@
 
 #include <stdbool.h>
 
+/*
+ * Where listeners bring the connections that they accept. Whoever serves these embeds it and fills
+ * in the two functions.
+ */
+struct acceptor {
+    /* Whether no connection may be taken now; acceptor_room() must be called when one may be. */
+    bool (*full)(struct acceptor *acceptor);
+    /* Takes over the descriptor in any case. Returns 0, or a negative errno: it is closed then. */
+    int (*take)(struct acceptor *acceptor, const struct accepted *accepted);
+    struct list parked; /* the listeners that wait for room */
+};
+
+void acceptor_init(struct acceptor *acceptor);
+
+/* A connection may be taken again: wakes the listeners that wait for that. */
+void acceptor_room(struct acceptor *acceptor);
+
 enum listener_event {
+    LISTENER_TOOK,    /* a connection was accepted and handed to the acceptor */
+    LISTENER_REFUSED, /* a connection was accepted and closed: error says what was missing */
     LISTENER_PAUSED,  /* accept failed with error; it will be tried again for as long as it takes */
     LISTENER_RESUMED, /* accept succeeds again */
-    LISTENER_REFUSED, /* a connection was accepted and dropped: error says what was missing */
     LISTENER_ENDED,   /* the socket is closed and the task is done */
+};
+
+/* Whom listeners tell what happens. Whoever wants to know embeds it. */
+struct listener_watcher {
+    void (*on_event)(struct listener_watcher *watcher, enum listener_event event, int error);
 };
 
 struct listener {
@@ -28,31 +52,27 @@ struct listener {
     struct sock sock;
     struct timer timer; /* for the pauses */
     struct sched *sched;
-    void *owner;
-    /* Whether no connection may be taken now; then listener_unpark() is due when one may be. */
-    bool (*full)(struct listener *listener);
-    /* Takes over fd in any case. Returns 0, or a negative errno when it has been dropped. */
-    int (*take)(struct listener *listener, int fd, const union net_peer *peer);
-    void (*on_event)(struct listener *listener, enum listener_event event, int error);
-    bool parked;   /* until a connection closes */
-    bool paused;   /* the last accept failed for lack of something */
-    bool stopping; /* to end once what is in the backlog has been accepted */
+    struct acceptor *acceptor;
+    struct listener_watcher *watcher;
+    struct list link; /* among the acceptor's parked listeners */
+    uint8_t service;  /* of the connections that come here */
+    bool parked;      /* until the acceptor has room */
+    bool paused;      /* the last accept failed for lack of something */
+    bool stopping;    /* to end once what is in the backlog has been accepted */
 };
 
 /*
- * Takes over fd, a listening and non-blocking socket, and spawns the task on listener->sched. The
- * caller has set sched, owner and the three calls. Returns 0 or a negative errno of sock_init(); fd
- * is the caller's then.
+ * Takes over fd, a listening and non-blocking socket, and spawns the task that accepts from there
+ * for the service with this number. sched, acceptor and watcher must outlive the listener. Returns
+ * 0 or a negative errno of sock_init(): fd is still the caller's then.
  */
-int listener_start(struct listener *listener, int fd);
-
-/* A connection has closed: if the listener is parked, it looks again. */
-void listener_unpark(struct listener *listener);
+int listener_start(struct listener *listener, struct sched *sched, struct acceptor *acceptor,
+                   struct listener_watcher *watcher, int fd, uint8_t service);
 
 /*
  * Ends the task: what is in the backlog already is still accepted (as far as the limit lets it),
  * then the socket is closed. The memory is the owner's when the loop has run once more after
- * LISTENER_ENDED.
+ * LISTENER_ENDED. To be called once.
  */
 void listener_stop(struct listener *listener);
 

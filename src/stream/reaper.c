@@ -36,9 +36,11 @@ static struct yield reaper_sweep(struct task *task)
     return yield_sleep(task, &reaper->timer, sleep_ms, reaper_sweep);
 }
 
-void reaper_start(struct reaper *reaper)
+void reaper_start(struct reaper *reaper, struct conns *conns, unsigned idle_ms)
 {
-    struct sched *sched = reaper->conns->sched;
+    struct sched *sched = conns->sched;
+    reaper->conns = conns;
+    reaper->idle_ms = idle_ms;
     timer_init(&reaper->timer, sched->loop, &sched->waker);
     uv_unref((uv_handle_t *)&reaper->timer.uv);
     reaper->parked = false;

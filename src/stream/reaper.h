@@ -24,8 +24,11 @@ struct reaper {
 /* How long a peer has to answer our FIN with its own before the connection is cut. */
 enum { REAPER_LINGER_MS = 2000 };
 
-/* Spawns the task on conns->sched. The caller has set conns and idle_ms. Cannot fail. */
-void reaper_start(struct reaper *reaper);
+/*
+ * Spawns the task on the scheduler of conns, to end what has been silent for idle_ms milliseconds
+ * (0: for ever). conns must outlive the reaper. Cannot fail.
+ */
+void reaper_start(struct reaper *reaper, struct conns *conns, unsigned idle_ms);
 
 /* To be called when somebody else has made connections linger: it then minds them as well. */
 void reaper_wake(struct reaper *reaper);

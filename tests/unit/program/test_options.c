@@ -134,11 +134,18 @@ static void parse_bad(const char *line, const char *word, const char *other)
     assert_null(run.options.addrs);
 }
 
+/* The same, for the options of the echo. */
+static const struct echo_config *parse_echo(const char *line)
+{
+    (void)parse_good(line);
+    return &run.options.echo;
+}
+
 static void check_prefix(const char *line, const char *prefix)
 {
-    const struct server_config *server = parse_good(line);
-    assert_int_equal(server->prefix_len, strlen(prefix));
-    assert_memory_equal(server->prefix, prefix, strlen(prefix));
+    const struct echo_config *echo = parse_echo(line);
+    assert_int_equal(echo->prefix_len, strlen(prefix));
+    assert_memory_equal(echo->prefix, prefix, strlen(prefix));
 }
 
 static void test_defaults(void **state)
@@ -150,9 +157,9 @@ static void test_defaults(void **state)
     assert_null(server->endpoints.addrs);
     assert_int_equal(server->endpoints.backlog, SOMAXCONN);
     assert_int_equal(server->endpoints.socket_mode, 0666);
-    assert_int_equal(server->prefix_len, 4);
-    assert_memory_equal(server->prefix, "GOT:", 4);
-    assert_int_equal(server->chunk, 1000);
+    assert_int_equal(run.options.echo.prefix_len, 4);
+    assert_memory_equal(run.options.echo.prefix, "GOT:", 4);
+    assert_int_equal(run.options.echo.chunk, 1000);
     assert_int_equal(server->max_connections, 0);
     assert_int_equal(server->idle_ms, 0);
     assert_int_equal(server->drain_ms, 10000);
@@ -176,12 +183,12 @@ static void test_port(void **state)
 static void test_chunk(void **state)
 {
     (void)state;
-    assert_int_equal(parse_good("--chunk=1")->chunk, 1);
-    assert_int_equal(parse_good("--chunk=65536")->chunk, 65536);
-    assert_int_equal(parse_good("--chunk 999")->chunk, 999);
-    assert_int_equal(parse_good("--ch=2")->chunk, 2);
-    assert_int_equal(parse_good("--chunk=64k")->chunk, 65536);
-    assert_int_equal(parse_good("--chunk=1k")->chunk, 1024);
+    assert_int_equal(parse_echo("--chunk=1")->chunk, 1);
+    assert_int_equal(parse_echo("--chunk=65536")->chunk, 65536);
+    assert_int_equal(parse_echo("--chunk 999")->chunk, 999);
+    assert_int_equal(parse_echo("--ch=2")->chunk, 2);
+    assert_int_equal(parse_echo("--chunk=64k")->chunk, 65536);
+    assert_int_equal(parse_echo("--chunk=1k")->chunk, 1024);
     parse_bad("--chunk=65k", "--chunk: '65k'", "from 1 to 65536 bytes");
     parse_bad("--chunk=1M", "--chunk: '1M'", "such as 1000 or 64k");
     parse_bad("--chunk=1K", "--chunk: '1K'", NULL);
@@ -282,7 +289,7 @@ static void test_prefix_length(void **state)
     char line[768];
     (void)state;
     memset(longest + strlen(longest), 'x', 255);
-    assert_int_equal(parse_good(longest)->prefix_len, 255);
+    assert_int_equal(parse_echo(longest)->prefix_len, 255);
     (void)snprintf(line, sizeof line, "%sy", longest);
     parse_bad(line, "--prefix", "255");
     assert_non_null(strstr(run.err, "256"));

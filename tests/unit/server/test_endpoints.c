@@ -412,7 +412,7 @@ static void test_real_kinds_together(void **state)
     assert_int_equal(file.st_mode & 07777, MODE);
     assert_int_equal(list[0].inode, file.st_ino);
     for (int i = 0; i < 4; i++) {
-        assert_false(list[i].connected);
+        assert_ptr_equal(list[i].kind, &endpoint_listening);
         assert_null(list[i].name);
         assert_int_equal(net_inspect(list[i].fd), NET_LISTENING);
         assert_true(i == 0 || list[i].inode == 0);
@@ -538,7 +538,7 @@ static void test_adopt(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(list[i].fd, PASSED_FD + i);
         assert_string_equal(list[i].name, passed_names[i]);
-        assert_int_equal(list[i].connected, i == 1);
+        assert_ptr_equal(list[i].kind, i == 1 ? &endpoint_connected : &endpoint_listening);
         assert_int_equal(list[i].inode, 0);
     }
     assert_int_equal(list[0].bound.sa.sa_family, AF_INET);

@@ -37,14 +37,15 @@ static int fixture_close(void **state)
 {
     (void)state;
     mailbox_free(&fix.mailbox);
-    free(fix.mail.handovers);
+    free(fix.mail.accepted);
     return 0;
 }
 
 static int put(int fd)
 {
-    union net_peer peer = {.in = {.sin_family = AF_INET, .sin_port = (in_port_t)(fd % 60000)}};
-    return mailbox_put(&fix.mailbox, fd, &peer);
+    const struct accepted accepted = {
+        .fd = fd, .peer.in = {.sin_family = AF_INET, .sin_port = (in_port_t)(fd % 60000)}};
+    return mailbox_put(&fix.mailbox, &accepted);
 }
 
 /* Takes what is there: count connections from first on, in order. */
@@ -53,8 +54,8 @@ static void expect_taken(int first, size_t count)
     mailbox_take(&fix.mailbox, &fix.mail);
     assert_int_equal(fix.mail.count, count);
     for (size_t i = 0; i < count; i++) {
-        assert_int_equal(fix.mail.handovers[i].fd, first + (int)i);
-        assert_int_equal(fix.mail.handovers[i].peer.in.sin_port, (first + (int)i) % 60000);
+        assert_int_equal(fix.mail.accepted[i].fd, first + (int)i);
+        assert_int_equal(fix.mail.accepted[i].peer.in.sin_port, (first + (int)i) % 60000);
     }
 }
 
@@ -140,7 +141,7 @@ static void test_two_threads(void **state)
     while (next < MANY) {
         mailbox_take(&fix.mailbox, &fix.mail);
         for (size_t i = 0; i < fix.mail.count; i++)
-            assert_int_equal(fix.mail.handovers[i].fd, next++);
+            assert_int_equal(fix.mail.accepted[i].fd, next++);
     }
     assert_int_equal(uv_thread_join(&thread), 0);
     expect_taken(0, 0);

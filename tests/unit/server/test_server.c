@@ -7,6 +7,7 @@
  */
 #include "server/server.h"
 
+#include "unit/server/services.h"
 #include "unit/support.h"
 
 #include "service/chunks.h"
@@ -40,6 +41,8 @@ static struct {
 
 static struct {
     struct server_config config;
+    struct service service; /* when it is not the one of services.h */
+    struct echo_config echo;
     union net_addr addrs[2];
     enum log_level level;
     uv_thread_t thread;
@@ -72,14 +75,16 @@ long __real_descriptors_raise(void);
 long __wrap_descriptors_raise(void);
 int __real_descriptors_probe(int fd);
 int __wrap_descriptors_probe(int fd);
-int __real_listener_start(struct listener *listener, int fd);
-int __wrap_listener_start(struct listener *listener, int fd);
+int __real_listener_start(struct listener *listener, struct sched *sched, struct acceptor *acceptor,
+                          struct listener_watcher *watcher, int fd, uint8_t service);
+int __wrap_listener_start(struct listener *listener, struct sched *sched, struct acceptor *acceptor,
+                          struct listener_watcher *watcher, int fd, uint8_t service);
 int __real_net_accept(int fd, union net_peer *peer);
 int __wrap_net_accept(int fd, union net_peer *peer);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
-int __real_conn_open(struct conns *conns, int fd, const union net_peer *peer);
-int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer);
+int __real_conn_open(struct conns *conns, const struct accepted *accepted);
+int __wrap_conn_open(struct conns *conns, const struct accepted *accepted);
 int __real_sched_run(struct sched *sched);
 int __wrap_sched_run(struct sched *sched);
 void *__real_calloc(size_t count, size_t size);
@@ -122,13 +127,14 @@ int __wrap_descriptors_probe(int fd)
     return fault.probe < 0 ? fault.probe : __real_descriptors_probe(fd);
 }
 
-int __wrap_listener_start(struct listener *listener, int fd)
+int __wrap_listener_start(struct listener *listener, struct sched *sched, struct acceptor *acceptor,
+                          struct listener_watcher *watcher, int fd, uint8_t service)
 {
     struct pollfd told = {.fd = fix.manager, .events = POLLIN};
     fix.early += poll(&told, 1, 0);
     if (fault.listener_start < 0 && --fault.listener_start_at == 0)
         return fault.listener_start;
-    return __real_listener_start(listener, fd);
+    return __real_listener_start(listener, sched, acceptor, watcher, fd, service);
 }
 
 int __wrap_net_accept(int fd, union net_peer *peer)
@@ -144,12 +150,12 @@ void __wrap_net_close(int fd)
     __real_net_close(fd);
 }
 
-int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
+int __wrap_conn_open(struct conns *conns, const struct accepted *accepted)
 {
     int rc = atomic_exchange(&fault.conn_open, 0);
     if (rc < 0)
-        net_close(fd);
-    return rc < 0 ? rc : __real_conn_open(conns, fd, peer);
+        net_close(accepted->fd);
+    return rc < 0 ? rc : __real_conn_open(conns, accepted);
 }
 
 int __wrap_sched_run(struct sched *sched)
@@ -193,12 +199,18 @@ static int fixture_open(void **state)
     fix.addrs[1].in.sin_addr.s_addr = htonl(0x7f000002);
     fix.config =
         (struct server_config){.endpoints = {.addrs = fix.addrs, .count = 1, .backlog = 10},
-                               .prefix = "GOT:",
-                               .prefix_len = 4,
-                               .chunk = 1000,
+                               .services = echo_services(),
                                .workers = 1,
                                .drain_ms = HOUR_MS};
     return uv_sem_init(&fix.loop_runs, 0);
+}
+
+/* Set before the server starts. */
+static void serve_echo(const struct echo_config *echo)
+{
+    fix.echo = *echo;
+    fix.service = (struct service){.handler = &echo_handler, .config = &fix.echo};
+    fix.config.services = (struct services){.list = &fix.service, .count = 1};
 }
 
 static void on_thread(void *arg)
@@ -431,9 +443,7 @@ static void test_listens_on_all_addresses(void **state)
 static void test_echoes_with_its_config(void **state)
 {
     (void)state;
-    fix.config.prefix = "=";
-    fix.config.prefix_len = 1;
-    fix.config.chunk = 2;
+    serve_echo(&(struct echo_config){.prefix = "=", .prefix_len = 1, .chunk = 2});
     server_up();
     int fd = client_open();
     client_send(fd, "abcde");
@@ -666,7 +676,8 @@ static void test_what_workers_need_is_reserved(void **state)
     fix.config.workers = 3;
     fix.config.max_connections = 100;
     for (int verbatim = 0; verbatim <= 1; verbatim++) {
-        fix.config.prefix_len = verbatim ? 0 : 4;
+        serve_echo(
+            &(struct echo_config){.prefix_len = verbatim ? 0 : 4, .prefix = "GOT:", .chunk = 1000});
         fault.descriptors = DESCRIPTORS_RESERVE + 2 * DESCRIPTORS_LOOP +
                             verbatim * 3 * 2 * PIPES_MAX + 1 /* an address */ + 7;
         server_start();
@@ -762,7 +773,7 @@ static void test_starts_that_fail_before_the_loop(void **state)
     check_cannot_listen(-EMFILE, true);
     fault.calloc_at = 1; /* for the endpoints */
     check_cannot_listen(-ENOMEM, false);
-    fault.calloc_at = 2; /* for the listeners */
+    fault.calloc_at = 2; /* for the workers */
     check_cannot_listen(-ENOMEM, true);
     fault.descriptors = DESCRIPTORS_RESERVE + 1; /* not one for a connection */
     check_cannot_listen(-EMFILE, true);
@@ -792,6 +803,8 @@ static void test_starts_that_fail_within_the_loop(void **state)
     check_cannot_start(-ENOMEM, 0);
     fault.listener_start = -ENOMEM;
     fault.listener_start_at = 2;
+    check_cannot_start(-ENOMEM, 1);
+    fault.calloc_at = 4; /* endpoints, workers, the first listener, the second */
     check_cannot_start(-ENOMEM, 1);
     fault.signal_start = -EINVAL;
     check_cannot_start(-EINVAL, 0);

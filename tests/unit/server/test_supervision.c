@@ -23,6 +23,7 @@ static struct {
     bool stuck;         /* something does not move */
     int asked;          /* so often whether it does */
     struct supervision supervision;
+    struct supervised supervised;
     int spawned;
     int manager;
     int fds; /* open before the test */
@@ -44,15 +45,15 @@ void __wrap_sched_wake(struct sched *sched, struct task *task)
     fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
-static void on_stats(struct supervision *supervision, struct stats *stats)
+static void get_stats(struct supervised *supervised, struct stats *stats)
 {
-    assert_ptr_equal(supervision, &fix.supervision);
+    assert_ptr_equal(supervised, &fix.supervised);
     *stats = fix.stats;
 }
 
-static bool on_alive(struct supervision *supervision)
+static bool is_alive(struct supervised *supervised)
 {
-    assert_ptr_equal(supervision, &fix.supervision);
+    assert_ptr_equal(supervised, &fix.supervised);
     fix.asked++;
     return !fix.stuck;
 }
@@ -67,9 +68,7 @@ static int fixture_open(void **state)
     recorder_init(&fix.recorder);
     fix.sched = (struct sched){.waker = fix.recorder.waker, .loop = &fix.loop};
     memset(&fix.supervision, 0xa5, sizeof fix.supervision); /* that the start is to set up */
-    fix.supervision.sched = &fix.sched;
-    fix.supervision.stats = on_stats;
-    fix.supervision.alive = on_alive;
+    fix.supervised = (struct supervised){.stats = get_stats, .alive = is_alive};
     return 0;
 }
 
@@ -109,7 +108,7 @@ static void start(uint64_t watchdog_us)
     assert_int_equal(socketpair(AF_UNIX, type, 0, fds), 0);
     fix.manager = fds[1];
     const struct systemd systemd = {.notify_fd = fds[0], .watchdog_us = watchdog_us};
-    supervision_start(&fix.supervision, &systemd);
+    supervision_start(&fix.supervision, &fix.sched, &fix.supervised, &systemd);
     report_sleeps(); /* the start was a report */
     expect_no_message(fix.manager);
 }
@@ -158,7 +157,7 @@ static void test_nobody_to_tell(void **state)
 {
     const struct systemd systemd = {.notify_fd = -1, .watchdog_us = WATCHDOG_US};
     (void)state;
-    supervision_start(&fix.supervision, &systemd);
+    supervision_start(&fix.supervision, &fix.sched, &fix.supervised, &systemd);
     assert_int_equal(fix.spawned, 0);
     supervision_ready(&fix.supervision);
     supervision_wake(&fix.supervision);

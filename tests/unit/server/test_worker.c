@@ -5,6 +5,7 @@
  */
 #include "server/worker.h"
 
+#include "unit/server/services.h"
 #include "unit/support.h"
 
 #include "os/descriptors.h"
@@ -17,7 +18,8 @@ static struct {
     int log_pipe[2];
     int peer[4]; /* the clients' ends */
     int count;
-    int freed; /* calls of on_freed */
+    struct worker_parent parent;
+    int rooms; /* calls of on_room */
     int fds;   /* open before the test */
     struct {
         int probe, loop, reserve, mutex, async; /* errnos */
@@ -35,10 +37,10 @@ int __real_uv_mutex_init(uv_mutex_t *mutex);
 int __wrap_uv_mutex_init(uv_mutex_t *mutex);
 int __real_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb callback);
 int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb callback);
-int __real_mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer);
-int __wrap_mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer);
-int __real_conn_open(struct conns *conns, int fd, const union net_peer *peer);
-int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer);
+int __real_mailbox_put(struct mailbox *mailbox, const struct accepted *accepted);
+int __wrap_mailbox_put(struct mailbox *mailbox, const struct accepted *accepted);
+int __real_conn_open(struct conns *conns, const struct accepted *accepted);
+int __wrap_conn_open(struct conns *conns, const struct accepted *accepted);
 
 int __wrap_descriptors_probe(int fd)
 {
@@ -65,31 +67,32 @@ int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb callbac
     return fix.fault.async < 0 ? fix.fault.async : __real_uv_async_init(loop, async, callback);
 }
 
-int __wrap_mailbox_put(struct mailbox *mailbox, int fd, const union net_peer *peer)
+int __wrap_mailbox_put(struct mailbox *mailbox, const struct accepted *accepted)
 {
-    return fix.fault.put ? -ENOMEM : __real_mailbox_put(mailbox, fd, peer);
+    return fix.fault.put ? -ENOMEM : __real_mailbox_put(mailbox, accepted);
 }
 
-int __wrap_conn_open(struct conns *conns, int fd, const union net_peer *peer)
+int __wrap_conn_open(struct conns *conns, const struct accepted *accepted)
 {
     if (!fix.fault.conn)
-        return __real_conn_open(conns, fd, peer);
-    net_close(fd);
+        return __real_conn_open(conns, accepted);
+    net_close(accepted->fd);
     return -ENOMEM;
 }
 
-static void on_freed(struct worker *worker)
+static void on_room(struct worker_parent *parent, const struct worker *worker)
 {
-    assert_ptr_equal(worker->owner, &fix);
-    fix.freed++;
+    assert_ptr_equal(parent, &fix.parent);
+    assert_ptr_equal(worker, &fix.worker);
+    fix.rooms++;
 }
 
 static int try_open(bool threaded)
 {
-    static const struct worker_config config = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000};
-    fix.worker.owner = &fix;
-    fix.worker.on_freed = on_freed;
-    return worker_open(&fix.worker, &config, &fix.log, threaded, fix.log_pipe[0], 100);
+    const struct worker_config config = {
+        .services = echo_services(), .log = &fix.log, .fd = fix.log_pipe[0], .highest_fd = 100};
+    fix.parent.on_room = on_room;
+    return worker_open(&fix.worker, &config, &fix.parent, threaded);
 }
 
 static int fixture_start(void **state)
@@ -130,10 +133,10 @@ static int fixture_close(void **state)
 static int take(int expected)
 {
     int fds[2];
-    const union net_peer peer = {.in = {.sin_family = AF_INET}};
     make_socketpair(fds);
     fix.peer[fix.count++] = fds[1];
-    assert_int_equal(worker_take(&fix.worker, fds[0], &peer), expected);
+    const struct accepted accepted = {.fd = fds[0], .peer.in.sin_family = AF_INET};
+    assert_int_equal(worker_take(&fix.worker, &accepted), expected);
     if (expected < 0)
         assert_false(fd_is_open(fds[0]));
     return fds[1];
@@ -168,7 +171,7 @@ static void test_drains(void **state)
     worker_run(&fix.worker);
     assert_int_equal(fix.worker.error, 0);
     assert_int_equal(worker_load(&fix.worker), 0);
-    assert_int_equal(fix.freed, 3);
+    assert_int_equal(fix.rooms, 3);
     assert_int_equal(counter_get(&fix.worker.conns.accepted), 3);
     assert_int_equal(counter_get(&fix.worker.conns.bytes_in), 15);
     assert_int_equal(counter_get(&fix.worker.conns.bytes_out), 27);
@@ -184,7 +187,7 @@ static void test_aborts(void **state)
     worker_order(&fix.worker, WORKER_ABORT, -ESHUTDOWN);
     worker_run(&fix.worker);
     expect_end(fd);
-    assert_int_equal(fix.freed, 1);
+    assert_int_equal(fix.rooms, 1);
 }
 
 /* A goodbye first: the connection is still there until the peer has said its own. */
@@ -242,7 +245,7 @@ static void test_no_memory_for_a_connection(void **state)
     expect_end(fd);
     assert_int_equal(counter_get(&fix.worker.refused), 1);
     assert_int_equal(worker_load(&fix.worker), 0);
-    assert_int_equal(fix.freed, 1);
+    assert_int_equal(fix.rooms, 1);
     char line[128];
     (void)snprintf(line, sizeof line, "Connection refused: %s\n", strerror(ENOMEM));
     expect_log(line);

@@ -5,6 +5,7 @@
  */
 #include "server/workers.h"
 
+#include "unit/server/services.h"
 #include "unit/support.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@ static struct {
     int null;
     int peer[CONNS];
     int count;
-    int freed;
+    struct listener listener; /* that waits for room */
+    int rooms;                /* so often it was told that there is some */
     int fds;
     int calloc_at, loop_at, thread_at; /* the call that fails; counts down */
     int wrong;                         /* the worker with a wrong task; 0: none */
@@ -57,17 +59,32 @@ int __wrap_sched_run(struct sched *sched)
     return __real_sched_run(sched);
 }
 
-static void on_freed(struct workers *workers)
-{
-    assert_ptr_equal(workers->owner, &fix);
-    fix.freed++;
-}
-
 static int try_open(unsigned count)
 {
-    static const struct worker_config config = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000};
-    fix.workers = (struct workers){.limit = CONNS, .owner = &fix, .on_freed = on_freed};
-    return workers_open(&fix.workers, count, &config, &fix.log, fix.null, 100);
+    const struct worker_config config = {
+        .services = echo_services(), .log = &fix.log, .fd = fix.null, .highest_fd = 100};
+    return workers_open(&fix.workers, count, CONNS, &config);
+}
+
+static bool is_full(void)
+{
+    return fix.workers.acceptor.full(&fix.workers.acceptor);
+}
+
+static struct yield room_step(struct task *task)
+{
+    fix.rooms++;
+    return yield_park(task, room_step);
+}
+
+/* As a listener does that has found no room. */
+static void wait_for_room(void)
+{
+    fix.listener = (struct listener){.sched = workers_sched(&fix.workers),
+                                     .acceptor = &fix.workers.acceptor,
+                                     .parked = true,
+                                     .task = {.resume = room_step}};
+    list_append(&fix.workers.acceptor.parked, &fix.listener.link);
 }
 
 static int fixture_start(void **state)
@@ -125,10 +142,10 @@ static int fixture_close(void **state)
 static int take(void)
 {
     int fds[2];
-    const union net_peer peer = {.in = {.sin_family = AF_INET}};
     make_socketpair(fds);
     fix.peer[fix.count++] = fds[1];
-    assert_int_equal(workers_take(&fix.workers, fds[0], &peer), 0);
+    const struct accepted accepted = {.fd = fds[0], .peer.in.sin_family = AF_INET};
+    assert_int_equal(fix.workers.acceptor.take(&fix.workers.acceptor, &accepted), 0);
     return fds[1];
 }
 
@@ -179,19 +196,20 @@ static void test_the_limit(void **state)
 {
     (void)state;
     fix.workers.limit = 2;
-    assert_false(workers_full(&fix.workers));
+    assert_false(is_full());
     (void)take();
-    assert_false(workers_full(&fix.workers));
+    assert_false(is_full());
     int second = take();
     assert_false(fix.workers.waiting);
-    assert_true(workers_full(&fix.workers));
+    assert_true(is_full());
     assert_true(fix.workers.waiting);
     assert_int_equal(workers_start(&fix.workers), 0);
     assert_int_equal(shutdown(second, SHUT_RDWR), 0);
-    while (fix.freed == 0) /* the bell, from the other thread */
+    wait_for_room();
+    while (fix.rooms == 0) /* the bell, from the other thread */
         (void)uv_run(&fix.workers.list[0].loop, UV_RUN_ONCE);
     assert_false(fix.workers.waiting);
-    assert_false(workers_full(&fix.workers));
+    assert_false(is_full());
     assert_int_equal(workers_load(&fix.workers), 1);
 }
 
@@ -276,13 +294,14 @@ static void test_one_alone(void **state)
     assert_int_equal(fix.workers.started, 0);
     fix.workers.limit = 1;
     (void)take();
-    assert_true(workers_full(&fix.workers));
+    assert_true(is_full());
+    wait_for_room();
     assert_true(workers_alive(&fix.workers));
     assert_true(workers_alive(&fix.workers));
     workers_order(&fix.workers, WORKER_ABORT, -ESHUTDOWN);
     assert_null(workers_run(&fix.workers));
-    assert_int_equal(fix.freed, 1);
-    assert_false(workers_full(&fix.workers));
+    assert_int_equal(fix.rooms, 1);
+    assert_false(is_full());
     workers_close(&fix.workers);
 }
 

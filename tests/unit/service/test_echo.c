@@ -61,7 +61,8 @@ static unsigned buffers; /* that were ever allocated */
 static struct {
     uv_loop_t loop;
     struct sched sched;
-    struct echo_service echo;
+    struct echo_config config;
+    struct echo_state *echo;
     struct conns conns;
     struct conn *conn; /* NULL once it is closed */
     int error;         /* that it was closed with */
@@ -114,11 +115,11 @@ void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first
 /* The naive reference: what the peer is due for these bytes, received at once. */
 static void wire_expect(const char *bytes, size_t len)
 {
-    size_t most = fix.echo.chunks.prefix_len == 0 ? len : fix.echo.chunks.chunk;
+    size_t most = fix.echo->chunks.prefix_len == 0 ? len : fix.echo->chunks.chunk;
     for (size_t at = 0; at < len; at += most) {
         size_t piece = len - at < most ? len - at : most;
-        memcpy(wire.answer + wire.answer_len, fix.echo.chunks.prefix, fix.echo.chunks.prefix_len);
-        wire.answer_len += fix.echo.chunks.prefix_len;
+        memcpy(wire.answer + wire.answer_len, fix.echo->chunks.prefix, fix.echo->chunks.prefix_len);
+        wire.answer_len += fix.echo->chunks.prefix_len;
         memcpy(wire.answer + wire.answer_len, bytes + at, piece);
         wire.answer_len += piece;
     }
@@ -225,24 +226,23 @@ static void on_wake(struct waker *waker, struct task *task)
 /* A new connection, whose peer has sent nothing. */
 static void open_conn(const char *prefix, size_t prefix_len, size_t chunk)
 {
-    static const union net_peer nobody;
+    static const struct service service = {.handler = &echo_handler, .config = &fix.config};
+    static const struct services services = {.list = &service, .count = 1};
     int fds[2];
     memset(&wire, 0, sizeof wire);
     wire.in_end = -EAGAIN;
     wire.recv_max = wire.send_max = NO_LIMIT;
-    buffers = 0;
     fix.error = 1;
-    chunks_init(&fix.echo.chunks, prefix, prefix_len, chunk);
-    pipes_init(&fix.echo.pipes);
+    fix.config = (struct echo_config){.prefix = prefix, .prefix_len = prefix_len, .chunk = chunk};
     memset(&pipeline, 0, sizeof pipeline);
     assert_int_equal(uv_loop_init(&fix.loop), 0);
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
-    fix.conns = (struct conns){
-        .sched = &fix.sched, .handler = &echo_handler, .service = &fix.echo, .on_event = on_event};
-    conns_init(&fix.conns);
+    assert_int_equal(conns_open(&fix.conns, &fix.sched, &services, on_event), 0);
+    fix.echo = fix.conns.states[0];
+    buffers = 0;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     fix.peer = fds[1];
-    assert_int_equal(conn_open(&fix.conns, fds[0], &nobody), 0);
+    assert_int_equal(conn_open(&fix.conns, &(struct accepted){.fd = fds[0]}), 0);
 }
 
 /* The peer sends some more, which stands in the receive buffer now. */
@@ -288,7 +288,7 @@ static void step_yields(enum yield_reason reason)
 
 static unsigned buffers_held(void)
 {
-    return buffers - fix.echo.chunks.spares;
+    return buffers - fix.echo->chunks.spares;
 }
 
 static void check_answer(void)
@@ -316,9 +316,8 @@ static void close_conn(enum yield_reason last, int error)
     (void)close(fix.peer);
     assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&fix.loop), 0);
-    chunks_free(&fix.echo.chunks);
     assert_int_equal(pipeline.at, pipeline.len);
-    pipes_free(&fix.echo.pipes);
+    conns_close(&fix.conns);
     assert_int_equal(pipeline.closed % 2, 0);
 }
 
@@ -575,7 +574,7 @@ static void test_reads_grow_and_shrink(void **state)
     unsigned seed = 7;
     (void)state;
     open_conn("GOT:", 4, 1000);
-    assert_int_equal(fix.echo.chunks.slots, 65);
+    assert_int_equal(fix.echo->chunks.slots, 65);
     peer_sends_random(1000 + 8000 + 64000 + 65000 + 2500, &seed);
     assert_int_equal(drive(), YIELD_RECV);
     static const unsigned grown[] = {1, 8, 64, 65, 65, 3};
@@ -638,8 +637,8 @@ static void test_bulk_is_spliced(void **state)
     peer_sends_random(PIPES_BYTES / 2, &seed);
     assert_int_equal(drive(), YIELD_RECV);
     assert_int_equal(pipeline.filled, 2);
-    assert_int_equal(fix.echo.pipes.made, 1);
-    assert_non_null(fix.echo.pipes.spare);
+    assert_int_equal(fix.echo->pipes.made, 1);
+    assert_non_null(fix.echo->pipes.spare);
     check_answer();
     assert_int_equal(fix.conns.bytes_in, wire.in_len);
     assert_int_equal(fix.conns.bytes_out, wire.out_len);
@@ -686,10 +685,10 @@ static void test_a_pipe_is_emptied_bit_by_bit(void **state)
     assert_true(fix.conn->sock.send_refused);
     wire.send_max = 0;
     step_yields(YIELD_SEND);
-    assert_null(fix.echo.pipes.spare);
+    assert_null(fix.echo->pipes.spare);
     wire.send_max = NO_LIMIT;
     step_yields(YIELD_RECV);
-    assert_non_null(fix.echo.pipes.spare);
+    assert_non_null(fix.echo->pipes.spare);
     check_answer();
     end_of_file();
 }
@@ -755,7 +754,7 @@ static void test_a_pipe_with_bytes_left_is_not_lent_again(void **state)
     wire.send_error = -ECONNRESET;
     close_conn(step().reason, -ECONNRESET);
     assert_int_equal(pipeline.closed, 2);
-    assert_int_equal(fix.echo.pipes.made, 0);
+    assert_int_equal(fix.echo->pipes.made, 0);
 }
 
 static void test_ends_while_splicing(void **state)

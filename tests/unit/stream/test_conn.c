@@ -131,6 +131,9 @@ static void on_event(struct conn *conn, enum conn_event event, int error)
 static const struct handler probe_handler = {
     .frame_size = sizeof(struct probe), .start = probe_recv, .release = probe_release};
 
+static const struct service probe_service = {.handler = &probe_handler};
+static const struct services probe_services = {.list = &probe_service, .count = 1};
+
 static int fixture_open(void **state)
 {
     (void)state;
@@ -138,15 +141,8 @@ static int fixture_open(void **state)
     assert_int_equal(uv_loop_init(&fix.loop), 0);
     fix.fds = count_fds();
     sched_init(&fix.sched, &fix.loop);
-    fix.conns = (struct conns){.sched = &fix.sched,
-                               .handler = &probe_handler,
-                               .on_event = on_event,
-                               .accepted = 99, /* that conns_init() is to set up */
-                               .closed = 99,
-                               .bytes_in = 99,
-                               .bytes_out = 99};
-    conns_init(&fix.conns);
-    return 0;
+    memset(&fix.conns, 0xa5, sizeof fix.conns); /* that conns_open() is to set up */
+    return conns_open(&fix.conns, &fix.sched, &probe_services, on_event);
 }
 
 static uint64_t open_count(void)
@@ -161,9 +157,10 @@ static struct conn *open_one(void)
     int fds[2];
     make_socketpair(fds);
     *seen = (struct seen){.fd = fds[0], .peer = fds[1], .error = NOT_CLOSED};
-    union net_peer peer = {
-        .in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(1000 + fix.count))}};
-    assert_int_equal(conn_open(&fix.conns, fds[0], &peer), 0);
+    struct accepted accepted = {
+        .fd = fds[0],
+        .peer.in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(1000 + fix.count))}};
+    assert_int_equal(conn_open(&fix.conns, &accepted), 0);
     return seen->conn;
 }
 
@@ -547,8 +544,8 @@ static void test_abort_all(void **state)
 /* No frame, no event, no count; and the descriptor is gone, as promised. */
 static void check_open_fails(int fd, int error)
 {
-    const union net_peer peer = {.in.sin_family = AF_INET};
-    assert_int_equal(conn_open(&fix.conns, fd, &peer), error);
+    const struct accepted accepted = {.fd = fd, .peer.in.sin_family = AF_INET};
+    assert_int_equal(conn_open(&fix.conns, &accepted), error);
     assert_false(fd_is_open(fd));
     assert_int_equal(fix.count, 0);
     assert_int_equal(open_count(), 0);

@@ -11,12 +11,14 @@
 #include <errno.h>
 #include <limits.h>
 
-enum { BURST = 64, PAUSE_MS = 100, FD_OF_CONN = 4711 };
+enum { BURST = 64, PAUSE_MS = 100, FD_OF_CONN = 4711, SERVICE = 3 };
 
 static struct {
     uv_loop_t loop;
     struct sched sched;
     struct recorder recorder;
+    struct acceptor acceptor;
+    struct listener_watcher watcher;
     struct listener listener;
     size_t open; /* connections taken */
     size_t limit;
@@ -25,10 +27,10 @@ static struct {
     int error;   /* what accept says when there are none */
     int skipped; /* so often accept says skip_error before it looks */
     int skip_error;
-    int accepts;                         /* calls */
-    int take_error;                      /* of who takes it */
-    int paused, resumed, refused, ended; /* events */
-    int event_error;                     /* of the last event */
+    int accepts;                               /* calls */
+    int take_error;                            /* of who takes it */
+    int took, refused, paused, resumed, ended; /* events */
+    int event_error;                           /* of the last event */
 } fix;
 
 int __wrap_net_accept(int fd, union net_peer *peer);
@@ -50,18 +52,19 @@ int __wrap_net_accept(int fd, union net_peer *peer)
     return FD_OF_CONN;
 }
 
-static bool on_full(struct listener *listener)
+static bool acceptor_full(struct acceptor *acceptor)
 {
-    assert_ptr_equal(listener->owner, &fix);
+    assert_ptr_equal(acceptor, &fix.acceptor);
     return fix.open >= fix.limit;
 }
 
-static int on_take(struct listener *listener, int fd, const union net_peer *peer)
+static int acceptor_take(struct acceptor *acceptor, const struct accepted *accepted)
 {
-    assert_ptr_equal(listener->owner, &fix);
-    assert_int_equal(fd, FD_OF_CONN);
-    assert_int_equal(peer->sa.sa_family, AF_INET);
-    assert_int_equal(ntohs(peer->in.sin_port), 25000);
+    assert_ptr_equal(acceptor, &fix.acceptor);
+    assert_int_equal(accepted->fd, FD_OF_CONN);
+    assert_int_equal(accepted->service, SERVICE);
+    assert_int_equal(accepted->peer.sa.sa_family, AF_INET);
+    assert_int_equal(ntohs(accepted->peer.in.sin_port), 25000);
     assert_true(fix.open < fix.limit);
     if (fix.take_error == 0)
         fix.open++;
@@ -80,10 +83,10 @@ void __wrap_sched_wake(struct sched *sched, struct task *task)
     fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
-static void on_event(struct listener *listener, enum listener_event event, int error)
+static void on_event(struct listener_watcher *watcher, enum listener_event event, int error)
 {
-    int *const counts[] = {&fix.paused, &fix.resumed, &fix.refused, &fix.ended};
-    assert_ptr_equal(listener, &fix.listener);
+    int *const counts[] = {&fix.took, &fix.refused, &fix.paused, &fix.resumed, &fix.ended};
+    assert_ptr_equal(watcher, &fix.watcher);
     ++*counts[event];
     fix.event_error = error;
 }
@@ -93,6 +96,11 @@ static void on_wake(struct waker *waker, struct task *task)
 {
     assert_ptr_equal(waker, &fix.sched.waker);
     fix.recorder.waker.wake(&fix.recorder.waker, task);
+}
+
+static int start_on(struct listener *listener, int fd)
+{
+    return listener_start(listener, &fix.sched, &fix.acceptor, &fix.watcher, fd, SERVICE);
 }
 
 static int fixture_start(void **state)
@@ -107,15 +115,11 @@ static int fixture_start(void **state)
     fix.error = -EAGAIN;
     make_socketpair(fds);
     fix.peer = fds[1];
-    fix.listener = (struct listener){.sched = &fix.sched,
-                                     .owner = &fix,
-                                     .full = on_full,
-                                     .take = on_take,
-                                     .on_event = on_event,
-                                     .parked = true, /* that the start is to set up */
-                                     .paused = true,
-                                     .stopping = true};
-    assert_int_equal(listener_start(&fix.listener, fds[0]), 0);
+    fix.acceptor = (struct acceptor){.full = acceptor_full, .take = acceptor_take};
+    acceptor_init(&fix.acceptor);
+    fix.watcher = (struct listener_watcher){.on_event = on_event};
+    memset(&fix.listener, 0xa5, sizeof fix.listener); /* that the start is to set up */
+    assert_int_equal(start_on(&fix.listener, fds[0]), 0);
     return 0;
 }
 
@@ -369,14 +373,14 @@ static void test_parks_at_the_limit(void **state)
     assert_int_equal(fix.accepts, 3); /* the others wait in the backlog */
     assert_int_equal(fix.open, 3);
     fix.open--;
-    listener_unpark(&fix.listener);
+    acceptor_room(&fix.acceptor);
     check_woken();
     assert_false(fix.listener.parked);
     step_parks();
     assert_int_equal(fix.accepts, 4);
     fix.open -= 2;
-    listener_unpark(&fix.listener);
-    listener_unpark(&fix.listener); /* the second to close in one turn */
+    acceptor_room(&fix.acceptor);
+    acceptor_room(&fix.acceptor); /* the second to close in one turn */
     check_woken();
     step_waits();
     assert_int_equal(fix.accepts, 6);
@@ -390,18 +394,18 @@ static void test_parks_again(void **state)
     fix.open = 1;
     fix.backlog = 1;
     step_parks();
-    listener_unpark(&fix.listener);
+    acceptor_room(&fix.acceptor);
     check_woken();
     step_parks();
     assert_int_equal(fix.accepts, 0);
 }
 
-static void test_unpark_leaves_others_alone(void **state)
+static void test_room_leaves_others_alone(void **state)
 {
     (void)state;
-    listener_unpark(&fix.listener); /* queued */
+    acceptor_room(&fix.acceptor); /* queued */
     step_waits();
-    listener_unpark(&fix.listener);
+    acceptor_room(&fix.acceptor);
     recorder_expect(&fix.recorder, NULL, NULL);
     assert_ptr_equal(fix.listener.sock.recv_wait, &fix.listener.task);
 }
@@ -523,10 +527,10 @@ static void test_the_last_burst_is_bounded(void **state)
 /* The descriptor stays the caller's. */
 static void test_start_on_what_cannot_be_polled(void **state)
 {
-    struct listener other = {.sched = &fix.sched, .on_event = on_event};
+    struct listener other;
     (void)state;
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    assert_int_equal(listener_start(&other, fd), -EPERM);
+    assert_int_equal(start_on(&other, fd), -EPERM);
     assert_true(fd_is_open(fd));
     (void)close(fd);
 }
@@ -550,7 +554,7 @@ int main(void)
         FIXTURE_TEST(test_a_lack_that_goes_on),
         FIXTURE_TEST(test_parks_at_the_limit),
         FIXTURE_TEST(test_parks_again),
-        FIXTURE_TEST(test_unpark_leaves_others_alone),
+        FIXTURE_TEST(test_room_leaves_others_alone),
         FIXTURE_TEST(test_refused_connections),
         FIXTURE_TEST(test_stop_while_waiting),
         FIXTURE_TEST(test_stop_while_parked),

@@ -81,6 +81,9 @@ static void on_wake(struct waker *waker, struct task *task)
     fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
+static const struct service silent_service = {.handler = &silent_handler};
+static const struct services silent_services = {.list = &silent_service, .count = 1};
+
 static int fixture_open(void **state)
 {
     (void)state;
@@ -89,11 +92,9 @@ static int fixture_open(void **state)
     recorder_init(&fix.recorder);
     fix.now_ms = 1234567;
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
-    fix.conns =
-        (struct conns){.sched = &fix.sched, .handler = &silent_handler, .on_event = on_event};
-    conns_init(&fix.conns);
-    fix.reaper = (struct reaper){.conns = &fix.conns, .idle_ms = IDLE_MS};
-    reaper_start(&fix.reaper);
+    if (conns_open(&fix.conns, &fix.sched, &silent_services, on_event) < 0)
+        return -1;
+    reaper_start(&fix.reaper, &fix.conns, IDLE_MS);
     return 0;
 }
 
@@ -114,12 +115,11 @@ static int fixture_close(void **state)
 /* A connection that is accepted now, and says nothing. */
 static struct conn *open_one(void)
 {
-    static const union net_peer nobody;
     int fds[2];
     make_socketpair(fds);
     fix.peers[fix.count] = fds[1];
     fix.errors[fix.count] = NOT_CLOSED;
-    assert_int_equal(conn_open(&fix.conns, fds[0], &nobody), 0);
+    assert_int_equal(conn_open(&fix.conns, &(struct accepted){.fd = fds[0]}), 0);
     return fix.conns_opened[fix.count - 1];
 }
 
