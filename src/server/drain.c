@@ -16,7 +16,7 @@ static struct yield drain_deadline(struct task *task)
 {
     struct drain *drain = container_of(task, struct drain, task);
     unsigned long open = (unsigned long)workers_load(drain->workers);
-    if (open == 0) /* and the last thread is about to say so */
+    if (open == 0) /* the last thread has not rung yet */
         return yield_done(task);
     log_write(
         drain->log, LOG_LEVEL_WARNING,

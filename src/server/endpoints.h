@@ -45,14 +45,15 @@ struct endpoints {
  * Listens on what the config asks for. Of the addresses that may be of a family the machine lacks,
  * one that can be listened on is enough; without any address at all, both are such. Port 0 takes a
  * free port, the same one for all addresses. Returns 0 or net_listen()'s negative errno, with the
- * address in failed; endpoints_close() is due in either case.
+ * address in failed; endpoints_close() must be called in either case.
  */
 int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config);
 
 /*
  * Takes over count > 0 sockets from first on, with their names (which become the endpoints'; NULL
  * if nobody has named them). Returns 0, or net_inspect()'s negative errno for the first that
- * cannot be served, with its number among them in *bad; endpoints_close() is due in either case.
+ * cannot be served, with its number among them in *bad; endpoints_close() must be called in either
+ * case.
  */
 int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char **names,
                     size_t *bad);

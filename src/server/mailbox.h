@@ -1,9 +1,9 @@
 /*
  * mailbox.h - what one thread hands to another: accepted connections, and orders.
  *
- * The sender appends under a lock, the receiver takes everything at once by swapping the full list
- * for an empty one: both hold the lock for a moment only, whatever there is, and once the lists
- * have grown to the size of a burst nothing is allocated any more.
+ * The sender appends under a lock. The receiver takes everything at once by exchanging the full
+ * list for an empty one, so that both hold the lock for a short time only. When the two lists have
+ * grown to the size of a burst, nothing is allocated any more.
  */
 #ifndef UVECHOD_MAILBOX_H
 #define UVECHOD_MAILBOX_H
@@ -15,11 +15,11 @@
 
 /* What is in a mailbox; all zero is empty. */
 struct mail {
-    struct accepted *accepted; /* connections, count of them, in the order of their coming */
+    struct accepted *accepted; /* count connections, in the order in which they were put in */
     size_t count;
     size_t room;     /* for how many there is memory */
-    unsigned orders; /* a set of bits, the receiver's business */
-    int error;       /* of the last order that came with one */
+    unsigned orders; /* a set of bits, which the receiver understands */
+    int error;       /* of the last order that gave one; else 0 */
 };
 
 struct mailbox {
@@ -30,7 +30,7 @@ struct mailbox {
 /* Sets up an empty mailbox. Returns 0 or a negative errno of uv_mutex_init(). */
 int mailbox_init(struct mailbox *mailbox);
 
-/* Nobody may use it any more, and no connection may be left in it. */
+/* Frees an empty mailbox, which no thread may use any more. */
 void mailbox_free(struct mailbox *mailbox);
 
 /*
@@ -40,14 +40,15 @@ void mailbox_free(struct mailbox *mailbox);
 int mailbox_put(struct mailbox *mailbox, const struct accepted *accepted);
 
 /*
- * Adds these orders to those that have not been taken yet. error: why, or 0 for those that need no
- * reason, which leave that of earlier ones as it is. From any thread.
+ * Adds these orders to those that have not been taken yet. error is the reason, a negative errno; 0
+ * leaves the reason of earlier orders as it is. From any thread.
  */
 void mailbox_order(struct mailbox *mailbox, unsigned orders, int error);
 
 /*
- * Takes everything. What mail contained before must have been dealt with: its memory becomes the
- * mailbox's. In the end the caller frees mail->accepted. From any thread.
+ * Takes everything out and stores it in *mail, which is all zero before the first call. The mailbox
+ * goes on with the memory that *mail had before. In the end the caller frees mail->accepted. From
+ * any thread.
  */
 void mailbox_take(struct mailbox *mailbox, struct mail *mail);
 

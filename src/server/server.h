@@ -1,12 +1,10 @@
 /*
- * server.h - the daemon: owns the workers and all that they share, from the first listening
- * socket to the end of the last connection. Listeners, signals and whatever decides live on the
- * first worker's loop, on the thread that calls.
+ * server.h - the daemon, from the first listening socket to the end of the last connection.
  *
- * Start: descriptors, listening sockets, loops, tasks, signals, threads; nothing is logged as
- * listening before everything stands. Stop, at the first SIGTERM, SIGINT or SIGHUP: the listeners
- * end, the connections go on until they end by themselves or the drain deadline ends them, and the
- * loops return because no task is left. A second signal ends the connections at once.
+ * Listeners, signals, supervision and drain live on the loop of the first worker, on the thread
+ * that calls server_run(). That function is the start from top to bottom: sockets, loops, tasks,
+ * signals, threads, and the listeners last, because the log then says that the daemon listens.
+ * drain.h tells how the daemon stops.
  */
 #ifndef UVECHOD_SERVER_H
 #define UVECHOD_SERVER_H

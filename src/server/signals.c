@@ -44,8 +44,8 @@ int signals_start(struct signals *signals, uv_loop_t *loop, struct signals_actor
 }
 
 /*
- * A signal that still comes has nothing left to stop. libuv would give it its default action back,
- * which kills, and so turn a stop that went well into one that did not.
+ * When its handles are closed, libuv restores the default action of a signal, which kills. A signal
+ * that comes so late has nothing left to stop, and must not turn a good end into a bad one.
  */
 static void signals_block(void)
 {

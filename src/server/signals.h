@@ -8,7 +8,7 @@
 
 enum { SIGNALS_COUNT = 4 };
 
-/* Who acts on them; embedded in whoever does. */
+/* What the signals ask for. Whoever acts on them embeds it. */
 struct signals_actor {
     void (*stop)(struct signals_actor *actor);  /* SIGTERM, SIGINT, SIGHUP */
     void (*stats)(struct signals_actor *actor); /* SIGUSR1 */

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 struct stats {
-    size_t open;        /* connections now, with those on their way to a worker */
-    uint64_t accepted;  /* connections that have been served or are, ever */
-    uint64_t refused;   /* connections accepted and dropped */
-    uint64_t bytes_in;  /* received, ever */
-    uint64_t bytes_out; /* sent, prefixes included */
+    size_t open;        /* connections now, including those in the mailboxes */
+    uint64_t accepted;  /* connections ever served */
+    uint64_t refused;   /* connections accepted and closed at once, for lack of something */
+    uint64_t bytes_in;  /* ever received */
+    uint64_t bytes_out; /* ever sent, including prefixes */
 };
 
 #endif

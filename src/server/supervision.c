@@ -20,7 +20,7 @@ static struct yield supervision_ping(struct task *task)
                        supervision_ping);
 }
 
-/* Three reports may be lost before the manager loses patience. */
+/* Four periods: three reports may be lost before the manager kills the daemon. */
 static void supervision_extend(struct supervision *supervision)
 {
     (void)systemd_notify(&supervision->systemd, "EXTEND_TIMEOUT_USEC=%d",
@@ -58,15 +58,15 @@ static bool supervision_changed(const struct supervision *supervision, const str
 }
 
 /*
- * Sleeps after each report, so that two are never closer than that. Parks only when there was
- * nothing to report after a sleep and there is nobody who could send: an idle daemon stays idle.
+ * Sleeps after each report, so that there is a least time between two of them. Parks when nothing
+ * has changed during a sleep and no connection is open, so that an idle daemon is never woken.
  */
 static struct yield supervision_report(struct task *task)
 {
     struct supervision *supervision = container_of(task, struct supervision, status);
     struct stats stats;
     supervision->supervised->stats(supervision->supervised, &stats);
-    if (supervision->ready_unsent) /* the manager would think that we hang */
+    if (supervision->ready_unsent) /* without it the manager would kill the daemon in the end */
         supervision->ready_unsent = !systemd_notify(&supervision->systemd, "READY=1");
     if (supervision->draining)
         supervision_extend(supervision);
@@ -79,7 +79,7 @@ static struct yield supervision_report(struct task *task)
     return yield_sleep(task, &supervision->status_timer, SUPERVISION_STATUS_MS, supervision_report);
 }
 
-/* The start has been told, which counts as a report. */
+/* supervision_ready() counts as the first report. */
 static struct yield supervision_begin(struct task *task)
 {
     struct supervision *supervision = container_of(task, struct supervision, status);

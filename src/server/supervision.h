@@ -1,9 +1,9 @@
 /*
  * supervision.h - the tasks that tell the service manager how the daemon is.
  *
- * They sleep and yield like any other task, so a run queue that is stuck is a ping that is
- * missed: the manager then does what it does for daemons that hang. What else must move, such as
- * the run queues of other threads, is asked for before each ping.
+ * They sleep and yield like any other task. When the run queue is stuck, the watchdog task does not
+ * run, the manager misses a ping and does what it does with daemons that hang. Before each ping the
+ * task asks whether everything else has moved, too: the run queues of the other threads.
  */
 #ifndef UVECHOD_SUPERVISION_H
 #define UVECHOD_SUPERVISION_H
@@ -34,32 +34,33 @@ struct supervision {
     struct timer watchdog_timer; /* neither keeps the loop running */
     struct timer status_timer;
     bool ready_unsent; /* READY=1 did not fit into the queue of the manager */
-    bool parked;       /* nothing has changed, and nothing can before a connection comes */
-    bool draining;     /* each report asks for more time, too */
+    bool parked;       /* nothing has changed, nor can it before a connection comes */
+    bool draining;     /* each report also asks for more time */
     size_t told_open;
     uint64_t told_bytes;
 };
 
-/* The least time between two reports: long enough to cost nothing, short enough to be seen. */
+/* The least time between two reports: a report costs nothing then, and still is up to date. */
 enum { SUPERVISION_STATUS_MS = 5000 };
 
-/* How much sooner than after a ping is looked again when not everything has moved. */
+/* If something has not moved, the watchdog task asks again after this fraction of its period. */
 enum { SUPERVISION_IMPATIENCE = 8 };
 
 /*
- * Takes over systemd, and spawns the tasks that somebody wants on the scheduler. It and supervised
- * must outlive the supervision. Cannot fail.
+ * Takes over systemd. Spawns the task that reports, if there is a manager to tell, and the one that
+ * pings, if there is a watchdog. The scheduler and supervised must outlive the supervision. Cannot
+ * fail.
  */
 void supervision_start(struct supervision *supervision, struct sched *sched,
                        struct supervised *supervised, const struct systemd *systemd);
 
-/* Everything listens. */
+/* Tells that everything listens: READY=1. */
 void supervision_ready(struct supervision *supervision);
 
-/* A connection has come. */
+/* Must be called when a connection has come: a parked report task goes on. */
 void supervision_wake(struct supervision *supervision);
 
-/* The daemon is stopping and waits for its connections. */
+/* Tells that the daemon is stopping and waits for its connections: STOPPING=1. */
 void supervision_drain(struct supervision *supervision);
 
 /* No task is resumed again. The memory is the owner's when the loop has run once more. */

@@ -27,7 +27,8 @@ static void worker_obey(struct worker *worker, unsigned orders, int error)
     if ((orders & WORKER_ABORT) != 0)
         conns_abort_all(&worker->conns, error);
     if (!worker->threaded)
-        return; /* it ends when the listeners have, and whoever asks for a pulse is its task */
+        return; /* the first worker ends after the listeners, and the watchdog is one of its tasks
+                 */
     if ((orders & WORKER_DRAIN) != 0)
         uv_unref((uv_handle_t *)&worker->bell);
     if ((orders & WORKER_PULSE) != 0)
@@ -36,7 +37,7 @@ static void worker_obey(struct worker *worker, unsigned orders, int error)
         uv_stop(&worker->loop);
 }
 
-/* Nobody waits for the result: who has handed it over goes on accepting. */
+/* A failure is told here, because the thread that has accepted the connection does not wait. */
 static void worker_serve(struct worker *worker, const struct accepted *accepted)
 {
     int rc = conn_open(&worker->conns, accepted);
@@ -81,7 +82,7 @@ static int worker_open_loop(struct worker *worker, const struct worker_config *c
     return rc;
 }
 
-/* What a thread of its own needs; the loop is there. */
+/* What only a worker with a thread needs. The loop is open. */
 static int worker_open_mail(struct worker *worker)
 {
     int rc = mailbox_init(&worker->mailbox);
@@ -149,7 +150,10 @@ void worker_run(struct worker *worker)
     worker->error = sched_run(&worker->sched);
 }
 
-/* Signals are the first worker's affair, and must not find a thread that would die of them. */
+/*
+ * Only the starting thread handles signals. All are blocked here, because the default action of one
+ * that this thread received would end the process.
+ */
 static void on_thread(void *arg)
 {
     struct worker *worker = arg;

@@ -1,13 +1,14 @@
 /*
  * worker.h - one loop and all that lives on it: scheduler, connections with their services, reaper.
  *
- * The first worker runs on the thread that starts the daemon, together with the listeners and all
- * that decides. Every other one has a thread and a mailbox: what is accepted for it, and what it
- * is ordered to do, is put there, and an async handle wakes its loop. A task reads the mail, so an
- * order that has been carried out shows that the run queue turns.
+ * The first worker runs on the thread that starts the daemon, together with the listeners, the
+ * signals and the drain. Every other worker has a thread and a mailbox. The starting thread puts
+ * accepted connections and orders into the mailbox, and an async handle wakes the worker's loop. A
+ * task reads the mail, so an order that has been carried out shows that the run queue turns.
  *
- * Nothing that a message passes through is shared: what a worker counts it alone writes, and
- * others read it (counter.h). Unless said otherwise a function here is the starting thread's.
+ * Workers share nothing on the path of a message: only the worker itself writes its counters, and
+ * other threads read them (counter.h). Unless its comment says otherwise, a function here must be
+ * called on the starting thread.
  */
 #ifndef UVECHOD_WORKER_H
 #define UVECHOD_WORKER_H
@@ -30,13 +31,13 @@ struct worker_config {
     int highest_fd; /* up to which descriptors are to be watched: sock_reserve() */
 };
 
-/* Bits, to be carried out in this order behind all connections that were handed over before. */
+/* Bits. The worker obeys in this order, after it has served what was handed over before. */
 enum worker_command {
-    WORKER_SHUT = 1,  /* every connection says goodbye, for the reason that is given */
-    WORKER_ABORT = 2, /* every connection ends at once, for the reason that is given */
-    WORKER_DRAIN = 4, /* nobody comes any more: ends with the last connection */
-    WORKER_PULSE = 8, /* says that its run queue turns */
-    WORKER_QUIT = 16, /* ends at once and leaves everything as it is */
+    WORKER_SHUT = 1,  /* conns_shut_all() with the given error */
+    WORKER_ABORT = 2, /* conns_abort_all() with the given error */
+    WORKER_DRAIN = 4, /* no connection will come any more: the loop ends with the last one */
+    WORKER_PULSE = 8, /* shows that the run queue turns: worker_alive() */
+    WORKER_QUIT = 16, /* the loop returns at once and leaves everything as it is */
 };
 
 struct worker;
@@ -57,15 +58,15 @@ struct worker {
     struct worker_parent *parent;
     int error; /* what sched_run() has returned */
 
-    bool threaded; /* has what follows, but for handed, which the first has, too */
+    bool threaded; /* has a thread; only then is what follows used, except handed */
     bool reading;  /* the task that reads the mail is queued, not parked */
     struct task reader;
-    struct mail mail; /* what it reads */
-    uv_async_t bell;  /* rung when there is mail */
+    struct mail mail; /* what that task reads */
+    uv_async_t bell;  /* wakes the loop when there is mail */
     uv_thread_t thread;
     struct mailbox mailbox;
-    _Atomic uint64_t refused; /* connections handed over and not served */
-    atomic_bool awaited;      /* a WORKER_PULSE that was ordered is still to be carried out */
+    _Atomic uint64_t refused; /* connections that were handed over and could not be served */
+    atomic_bool awaited;      /* WORKER_PULSE has been ordered and not been carried out */
     atomic_bool ended;        /* the thread returns, or has returned */
     uint64_t handed;          /* connections handed over */
 };
@@ -78,11 +79,11 @@ struct worker {
 int worker_open(struct worker *worker, const struct worker_config *config,
                 struct worker_parent *parent, bool threaded);
 
-/* Runs the loop until nothing is left to do, on the calling thread, and sets worker->error. */
+/* Runs the loop on the calling thread until no task is left, and sets worker->error. */
 void worker_run(struct worker *worker);
 
 /*
- * Starts the thread of a threaded worker: it does worker_run(), and says that it has by ended and
+ * Starts the thread of a threaded worker. The thread calls worker_run(), sets ended and calls
  * on_room. Returns 0, and worker_join() must be called then, or a negative errno of
  * uv_thread_create().
  */
@@ -98,13 +99,13 @@ void worker_join(struct worker *worker);
  */
 int worker_take(struct worker *worker, const struct accepted *accepted);
 
-/* How many connections it has, with those on their way to it. */
+/* How many connections the worker has, including those in its mailbox. */
 size_t worker_load(const struct worker *worker);
 
 /* Gives orders (a set of enum worker_command), with the negative errno that is the reason, or 0. */
 void worker_order(struct worker *worker, unsigned orders, int error);
 
-/* Whether the last WORKER_PULSE that it was ordered has been carried out, or it has ended. */
+/* Whether the last WORKER_PULSE has been carried out, or the thread has ended. */
 bool worker_alive(const struct worker *worker);
 
 /*

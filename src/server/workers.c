@@ -25,7 +25,7 @@ static bool workers_have_ended(const struct workers *workers)
     return true;
 }
 
-/* Once no thread is left, the first worker ends like any other loop: with its last task. */
+/* When no thread is left, the bell no longer keeps the first worker's loop running. */
 static void on_bell(uv_async_t *bell)
 {
     struct workers *workers = container_of(bell, struct workers, bell);
@@ -45,7 +45,7 @@ static void workers_close_some(struct workers *workers, unsigned count)
     workers->list = NULL;
 }
 
-/* All loops, and nothing that runs on them yet. */
+/* Opens all loops; none of them runs yet. */
 static int workers_open_each(struct workers *workers, const struct worker_config *config)
 {
     int rc = 0;
@@ -108,7 +108,7 @@ int workers_open(struct workers *workers, unsigned count, size_t limit,
     if (rc < 0)
         workers_close_some(workers, count);
     else
-        uv_unref((uv_handle_t *)&workers->bell); /* nobody rings it yet */
+        uv_unref((uv_handle_t *)&workers->bell); /* until there are threads to ring it */
     return rc;
 }
 

@@ -1,13 +1,12 @@
 /*
- * workers.h - all workers: who gets the next connection, how many there may be, what they add up
- * to.
+ * workers.h - all workers: which of them gets the next connection, how many connections there may
+ * be, and the sums of what they count.
  *
- * A connection goes to the worker that has the fewest, so that a load is spread by what is there
- * and not by what has been. What is open follows from two counts for each worker, connections
- * handed over and connections ended, which have one writer each; so there is no count that all of
- * them write.
+ * A connection goes to the worker that has the fewest at that moment. The number of open
+ * connections follows from two counts of each worker, connections handed over and connections
+ * ended. Each count has one writer, so no count is written by several threads.
  *
- * All functions are the starting thread's, on which the first worker runs.
+ * All functions must be called on the starting thread, on which the first worker runs.
  */
 #ifndef UVECHOD_WORKERS_H
 #define UVECHOD_WORKERS_H
@@ -48,34 +47,34 @@ static inline struct sched *workers_sched(const struct workers *workers)
 }
 
 /*
- * Starts the threads. Returns 0 or a negative errno; those that run already then wait for an
- * order to end.
+ * Starts the threads. Returns 0 or a negative errno of uv_thread_create(). After a failure the
+ * threads that run already wait for an order to end.
  */
 int workers_start(struct workers *workers);
 
 /*
- * Runs the first worker until there is nothing left to do for any, and joins the threads: each
- * of them must have been ordered to drain by then. Returns NULL, or at once a worker that has
- * stopped for a mistake in a task (sched_run()), and all others then stop, too, amid what they do.
+ * Runs the first worker until no worker has a task left, and joins the threads, which must have
+ * been ordered to drain. Returns NULL; or a worker that has stopped because a task is wrong
+ * (sched_run()): all others are then stopped at once, whatever they are doing.
  */
 const struct worker *workers_run(struct workers *workers);
 
-/* How many connections are open or on their way to a worker. */
+/* How many connections are open, including those in the mailboxes. */
 size_t workers_load(const struct workers *workers);
 
-/* Gives all of them the same orders: worker_order(). */
+/* Gives every worker the same orders: worker_order(). */
 void workers_order(struct workers *workers, unsigned orders, int error);
 
 /*
- * Whether the run queues of all of them have turned since the last such call that returned true;
- * if so, asks them to do so once more.
+ * Whether the run queues of all workers have turned since this function last returned true. If so,
+ * orders the next pulse.
  */
 bool workers_alive(struct workers *workers);
 
-/* Sums up. With open == 0, all else is final until the next connection. */
+/* The sums of all workers. With open == 0 they do not change before the next connection. */
 void workers_stats(const struct workers *workers, struct stats *stats);
 
-/* Closes the first worker's loop and all others', and frees the memory: worker_close(). */
+/* Closes all loops and frees the memory: worker_close(). */
 void workers_close(struct workers *workers);
 
 #endif

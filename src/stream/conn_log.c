@@ -39,7 +39,7 @@ void conn_log_event(struct log *log, const struct conn *conn, enum conn_event ev
         log_write(log, level, _("Connection from %s"), peer);
         break;
     case CONN_SPOKE:
-        if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* it has been said otherwise */
+        if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* at that level CONN_OPENED has said so */
             log_write(log, level, _("Connection from %s"), peer);
         break;
     case CONN_CLOSED:

@@ -1,9 +1,9 @@
 /*
  * listener.h - the tcp_server task: waits to receive on a listening socket, accepts, hands over.
  *
- * It parks while connections are at their limit, so that more of them wait in the backlog,
- * and sleeps a little when the kernel is out of descriptors or memory. It never gives up: what
- * is wrong with one connection ends that connection, what is wrong with the machine passes.
+ * It parks while there are as many connections as there may be; more of them wait in the backlog
+ * meanwhile. It sleeps a little when the kernel is out of descriptors or memory. It never gives up:
+ * a failure that concerns one connection ends that connection, and a lack of the machine passes.
  */
 #ifndef UVECHOD_LISTENER_H
 #define UVECHOD_LISTENER_H
@@ -71,8 +71,8 @@ int listener_start(struct listener *listener, struct sched *sched, struct accept
 
 /*
  * Ends the task: what is in the backlog already is still accepted (as far as the limit lets it),
- * then the socket is closed. The memory is the owner's when the loop has run once more after
- * LISTENER_ENDED. To be called once.
+ * then the socket is closed. To be called once. The owner may free the memory when the
+ * loop has run once more after LISTENER_ENDED.
  */
 void listener_stop(struct listener *listener);
 
