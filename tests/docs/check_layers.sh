@@ -1,5 +1,5 @@
 #!/bin/sh
-# check_layers.sh SOURCE: a file of src/ includes its own layer and those below it, nothing else.
+# check_layers.sh SOURCE: a file of src/ includes its own layer and the layers below, nothing else.
 set -eu
 cd "$1/src"
 
