@@ -1,7 +1,7 @@
 #!/bin/sh
 # sh cmake/run.sh [option of uvechod]...: installs what is missing, builds a release in build/run and
 # runs it in the foreground. The options are those that build/run/uvechod --help shows then, and
-# that README lists.
+# that the manual explains.
 set -eu
 
 # shellcheck source=cmake/common.sh

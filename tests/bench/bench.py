@@ -39,7 +39,7 @@ def parse_args():
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="run nothing; put what the last run has found, of all suites, into README",
+        help="run nothing; put what the last run has found, of all suites, into the READMEs",
     )
     parser.add_argument("--list", action="store_true", help="show the contestants and exit")
     parser.add_argument("--no-counts", action="store_true", help="without strace and callgrind")

@@ -1,16 +1,17 @@
-"""The figures of a whole run, as README has them, and its plots."""
+"""Puts the figures and the plots of a whole run into the two pages that show them."""
 
 import glob
 import json
 import os
 import shutil
+import textwrap
 
 import goals
 from figures import PRIMARY, median, ratios
 from report import COLUMNS, counts_table, markdown
 from suites import SUITES
 
-PLOTS = "tests/bench/plots"
+BENCH = "tests/bench"
 BEGIN = "<!-- what follows is written by sh cmake/bench.sh --publish -->\n"
 END = "<!-- end of what is written -->\n"
 
@@ -21,7 +22,7 @@ def _cell(rounds, baseline, figure):
 
 
 def _comparison(cases):
-    """A row per case: of the baseline the figure itself, of the others its ratio to that."""
+    """A row per case: the baseline has the figure itself, the others have their ratio to it."""
     names = list({name: None for case in cases for name in case["rounds"]})
     rows = [["", *names]]
     for case in cases:
@@ -30,7 +31,7 @@ def _comparison(cases):
         first = next(iter(case["rounds"]))
         cells = {}
         for name, rounds in case["rounds"].items():
-            if name == first or case["suite"] == "idle":  # some have nothing to compare with
+            if name == first or case["suite"] == "idle":  # the bare loop may hold 0 bytes
                 cells[name] = form.format(median(rounds, figure))
             else:
                 cells[name] = _cell(rounds, case["rounds"][first], figure)
@@ -38,15 +39,16 @@ def _comparison(cases):
     return rows
 
 
-def _text(results):
-    plots = " ".join(f"![{suite}]({PLOTS}/{suite}.svg)" for suite in ("pingpong", "bulk"))
-    more = ", ".join(f"[{suite}]({PLOTS}/{suite}.svg)" for suite in SUITES)
+def _tables(results):
+    """For tests/bench/README.md: every figure and every plot."""
+    plots = " ".join(f"![{suite}](plots/{suite}.svg)" for suite in ("pingpong", "bulk"))
+    more = ", ".join(f"[{suite}](plots/{suite}.svg)" for suite in SUITES)
     return "\n\n".join(
         [
             results["conditions"] + ".",
             markdown(goals.table(results["cases"])),
-            "Of the first contestant the figure itself, of the others its ratio to that; of idle ones "
-            "the figure of each:",
+            "The first contestant has the figure itself, the others have their ratio to it. Of idle "
+            "connections, each contestant has the figure:",
             markdown(_comparison(results["cases"])),
             markdown(counts_table(results["counts"])),
             plots,
@@ -55,20 +57,61 @@ def _text(results):
     )
 
 
+def _cost(counts):
+    return f"{counts['strace']:.2f} system calls and {counts['callgrind']:,.0f} user instructions"
+
+
+def _summary(results):
+    """For README.md: four sentences, whose figures are in the tables, too, and one plot."""
+    cases = {case["name"]: case["rounds"] for case in results["cases"]}
+    busy = cases["pingpong 50 x 64 B"]
+    bare = median(busy["epoll"], "messages_per_s")
+    prefixed, verbatim = (
+        _cell(busy[name], busy["epoll"], "messages_per_s") for name in ("uvechod", "uvechod-rfc862")
+    )
+    bulk = max(
+        ratios(rounds["uvechod-rfc862"], rounds["epoll"], "cpu_s_per_gb")["median"]
+        for name, rounds in cases.items()
+        if name.startswith("bulk")
+    )
+    idle = next(case for case in results["cases"] if case["suite"] == "idle")
+    held = idle["rounds"]["uvechod"]
+    sentences = [
+        "On one CPU, a bare epoll loop, which does one `recv` and one `send` per message and nothing "
+        f"else, answers {bare:,.0f} messages of 64 bytes per second from 50 connections; uvechod "
+        f"answers {prefixed} times as many, and {verbatim} times as many with `--rfc862`.",
+        f"A message costs uvechod {_cost(results['counts']['uvechod'])}, and the bare loop "
+        f"{_cost(results['counts']['epoll'])}.",
+        f"A verbatim echo of bulk data takes at most {bulk:.2f} times the CPU time of the bare loop, because "
+        "the bytes stay in the kernel.",
+        f"An idle connection takes {median(held, 'bytes_per_connection'):,.0f} bytes of memory in the daemon, and "
+        f"{idle['connections']:,} of them together take {median(held, 'idle_cpu_s'):.2f} s of CPU "
+        "time in ten seconds.",
+    ]
+    text = textwrap.fill(" ".join(sentences), 120, break_long_words=False, break_on_hyphens=False)
+    return f"{text}\n\n![messages per second, of each server]({BENCH}/plots/pingpong.svg)"
+
+
+def _put(text, path):
+    """Between the marks of the page."""
+    with open(path, encoding="utf-8") as file:
+        before, rest = file.read().split(BEGIN)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(before + BEGIN + "\n" + text + "\n\n" + END + rest.split(END)[1])
+
+
 def publish(found, root):
-    """From the directory found into README and the plots of root. Returns an exit code."""
+    """From the directory found into the pages and the plots of root. Returns an exit code."""
     with open(os.path.join(found, "results.json"), encoding="utf-8") as file:
         results = json.load(file)
     if not results["whole"]:
         print("The last run was not one of all suites and contestants; nothing is published.")
         return 1
-    path = os.path.join(root, "README.md")
-    with open(path, encoding="utf-8") as file:
-        before, rest = file.read().split(BEGIN)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + "\n" + _text(results) + "\n\n" + END + rest.split(END)[1])
-    os.makedirs(os.path.join(root, PLOTS), exist_ok=True)
+    _put(_summary(results), os.path.join(root, "README.md"))
+    _put(_tables(results), os.path.join(root, BENCH, "README.md"))
+    plots = os.path.join(root, BENCH, "plots")
+    os.makedirs(plots, exist_ok=True)
     for plot in glob.glob(os.path.join(found, "*.svg")):
-        shutil.copy(plot, os.path.join(root, PLOTS))
-    print(f"Written: README.md, and a plot per suite in {PLOTS}")
+        shutil.copy(plot, plots)
+    print(f"Written: README.md, {BENCH}/README.md, and a plot per suite in {BENCH}/plots")
     return 0

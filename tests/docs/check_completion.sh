@@ -1,12 +1,12 @@
 #!/bin/sh
-# check_completion.sh FILE: what bash makes of the completion in FILE.
+# check_completion.sh FILE: bash completes options and their values as the completion in FILE says.
 set -u
 
 command -v bash >/dev/null || {
     echo "Skipped: there is no bash here."
     exit 77
 }
-# An empty list of host names, not this machine's.
+# bash completes host names after @; with an empty list, those of this machine play no part.
 exec env HOSTFILE=/dev/null bash --norc --noprofile -u /dev/stdin "$1" <<'EOF_BASH'
 shopt -u hostcomplete
 HOSTFILE=/dev/null
@@ -14,7 +14,7 @@ COMP_WORDBREAKS=$' \t\n"\'@><=;|&(:'
 source "$1" || exit 1
 bad=0
 
-# expect LINE [WORD...]: those are the words that bash is offered after LINE.
+# expect LINE [WORD...]: the completion offers these words after LINE.
 expect() {
     COMP_LINE=$1 COMP_POINT=${#1} COMPREPLY=()
     shift
@@ -29,7 +29,7 @@ expect 'uvechod --r' --rfc862
 expect 'uvechod --max' --max-connections=
 expect 'uvechod --nonsense'
 expect 'uvechod nonsense'
-# From here on words are cut at = and :, and only what follows is replaced.
+# bash cuts words at = and :, and replaces only what follows.
 expect 'uvechod --port=250' 25000
 expect 'uvechod --port=' 0 7 25000
 expect 'uvechod -p 250' 25000
@@ -44,12 +44,12 @@ expect 'uvechod --prefix=G' GOT:
 expect 'uvechod --bind=::1 --so' --socket-mode=
 expect 'uvechod --socket-mode=06' 0600 0660 0666
 expect 'uvechod --rfc862='
-# In the middle of the line.
+# The cursor is in the middle of the line.
 COMP_LINE='uvechod --chu --quiet' COMP_POINT=13 COMPREPLY=()
 _uvechod uvechod x y
 [[ ${COMPREPLY[*]} == --chunk= ]] || { echo "In the middle: '${COMPREPLY[*]}'"; bad=1; }
 
-# Every option that takes a value has some to offer.
+# For every option that takes a value, the completion offers at least one.
 COMP_LINE='uvechod -' COMP_POINT=9
 _uvechod uvechod x y
 for option in "${COMPREPLY[@]}"; do

@@ -1,11 +1,13 @@
 #!/bin/bash
 # check_examples.sh UVECHOD SOURCE MANUAL [TIMES]: runs the examples of SOURCE/README.md and of the
-# page MANUAL as they stand, 20 times each or TIMES, and compares what they print with what the page
-# shows. An example is a block with lines that begin with "$ "; what those print follows them. The
-# examples share the daemon on port 25000 that README's first command starts.
+# page MANUAL as they stand, each 20 times or TIMES, and compares what they print with what the page
+# shows. An example is a block with lines that begin with "$ "; what a command prints follows the
+# command. The examples share the daemon on port 25000 that README's first command starts. README's
+# sketch in Python is started, too, and must answer.
 #
 # All this happens in a network of its own, where every port is free, and with a /tmp of its own.
-# Blocks for root ("# ") and those of other_blocks are run elsewhere: by tests/system and tests/trees.
+# Blocks for root ("# ") and those of other_blocks show no commands, or tests/system and tests/trees
+# run these commands.
 set -eu
 
 skip() {
@@ -25,7 +27,7 @@ if [ $# -ne 1 ]; then
     options=(--net --mount)
     [ "$(id -u)" -eq 0 ] || options+=(--user --map-root-user)
     unshare "${options[@]}" ip link set lo up 2>/dev/null || skip "no network can be made here."
-    # A directory as it is after README's first command, with everything that is needed.
+    # A directory like the one that README's first command leaves, with all that the examples need.
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     mkdir -p "$scratch/build/run" "$scratch/tmp"
@@ -38,7 +40,7 @@ if [ $# -ne 1 ]; then
     exit
 fi
 ip link set lo up
-# Under a name that lasts when /tmp, which the scratch directory may be in, is another.
+# The scratch directory may be in /tmp, which is covered below, so it gets another name.
 mount --bind . /mnt
 cd /mnt
 mount --bind tmp /tmp
@@ -47,31 +49,38 @@ PATH=/mnt/build/run:$PATH
 daemon=
 trap '[ -z "$daemon" ] || kill "$daemon"; wait' EXIT
 
-# What a block of README begins with that is no example for a shell of one's own.
+# The beginnings of blocks that are no examples for a user's shell.
 other_blocks() {
     cat <<'END'
 sh cmake/
-sh tests/
 2026-
 deb=$(sh cmake/package.sh)
+cmake -B build/
 [Service]
 [Socket]
-sudo
-cmake -B build/
+Connection from
+Statistics:
 END
 }
 
-# blocks_of_readme PREFIX: writes each indented block to a file of its own.
+# blocks_of_readme PREFIX: writes each block, indented or fenced, to a file of its own, and the
+# sketch in Python to PREFIX.python. A fence may say that its block is C or text, which nobody runs.
 blocks_of_readme() {
     awk -v prefix="$1" '
-        /^    / { if (!inside) { file = sprintf("%s.%02d", prefix, ++n); inside = 1 }
+        function number() { return sprintf("%s.%02d", prefix, ++n) }
+        /^```/ { fence = !fence; inside = 0 }
+        /^```(c|text)$/ { file = "/dev/null"; next }
+        /^```python$/ { file = prefix ".python"; next }
+        /^```/ { if (fence) file = number(); next }
+        fence { print >file; next }
+        /^    / { if (!inside) { file = number(); inside = 1 }
                   print substr($0, 5) >file; next }
         { inside = 0 }' readme
 }
 
 # The same of the manual: a literal display, or lines of .Dl that follow one another.
 blocks_of_manual() {
-    sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/p' manual | sed 's/\\e/\\/g; s/\\&//g' |
+    sed 's/\\e/\\/g; s/\\&//g' manual |
         awk -v prefix="$1" '
         function put(line) { if (!inside) { file = sprintf("%s.%02d", prefix, ++n); inside = 1 }
                              print line >file }
@@ -82,7 +91,7 @@ blocks_of_manual() {
         { inside = 0 }'
 }
 
-# A daemon in the foreground is run until it listens; what else stands in a block, to its end.
+# A daemon in the foreground runs until it listens; any other block runs to its end.
 run_block() {
     if [ "$(wc -l <"$1")" -eq 1 ] && grep -q '^\$ uvechod ' "$1"; then
         sed 's/^\$ /exec /' "$1" >"$1.sh"
@@ -95,7 +104,7 @@ run_block() {
         return
     fi
     sed -n 's/^\$ //p' "$1" >"$1.sh"
-    # The end of the daemons that the block has stopped belongs to the example.
+    # The daemons that the block has stopped must end before the next run begins.
     echo wait >>"$1.sh"
     grep -v '^\$ ' "$1" >"$1.expected" || :
     timeout 30 bash "$1.sh" >"$1.got" 2>&1 || :
@@ -124,7 +133,19 @@ check_block() {
     checked=$((checked + 1))
 }
 
-# README's first command, with what it prints there; the pipe gets no time stamps.
+# The sketch serves, on its own port, until it is killed.
+check_sketch() {
+    command -v python3 >/dev/null || { echo "There is no python3 for the sketch." && return; }
+    python3 readme.python >/dev/null &
+    local sketch=$!
+    until nc -z localhost 25001 || ! kill -0 "$sketch"; do :; done 2>/dev/null
+    local said
+    said=$(printf 'Hello\n' | timeout 30 nc -N localhost 25001) || :
+    [ "$said" = GOT:Hello ] || { echo "README's sketch in Python answers '$said'." && bad=1; }
+    kill "$sketch" || bad=1
+}
+
+# README's first command must print what README shows, without the time stamps: a pipe gets none.
 mkfifo log foreground
 uvechod --port 25000 >log 2>&1 &
 daemon=$!
@@ -143,6 +164,7 @@ blocks_of_manual manual
 for block in readme.?? manual.??; do
     check_block "$block"
 done
+check_sketch
 [ "$checked" -gt 0 ] || { echo "No examples were found." && bad=1; }
 echo "$checked examples, $times times each"
 exit "$bad"

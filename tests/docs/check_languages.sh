@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_languages.sh UVECHOD BUILD CMAKE: the daemon speaks German and French from the build tree,
-# and installed, under a prefix that the build did not know of.
+# check_languages.sh UVECHOD BUILD CMAKE: the daemon speaks German and French, both from the build
+# tree and when it is installed under a prefix that the build did not know.
 set -eu
 
 uvechod=$1
@@ -12,7 +12,8 @@ bad=0
     echo "Skipped: built without gettext."
     exit 77
 }
-# Locales of our own: a machine need not have these, and a C library without localedef has none.
+# The test makes its own locales, because a machine need not have these two. A C library without
+# localedef has no locales.
 for locale in de_DE fr_FR; do
     localedef -i "$locale" -f UTF-8 "$scratch/$locale.UTF-8" >/dev/null 2>&1 || {
         echo "Skipped: localedef makes no $locale here (package locales, or glibc-locale-source)."
@@ -22,7 +23,7 @@ done
 export LOCPATH="$scratch"
 unset LANGUAGE
 
-# says LOCALE TEXT UVECHOD
+# says LOCALE TEXT UVECHOD: in LOCALE, the help begins with TEXT.
 says() {
     text=$(LC_ALL=$1 "$3" --help | head -n 1)
     case $text in

@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_man.sh PAGE: mandoc finds no fault with the man page. That a page it refers to is not
-# installed here is none. What mandoc thinks of this machine's index of pages is on standard error.
+# check_man.sh PAGE: mandoc finds no fault with the man page. PAGE may refer to pages that are not
+# installed here. On standard error mandoc complains of this machine's index of pages only.
 set -u
 
 command -v mandoc >/dev/null || {
@@ -11,7 +11,7 @@ command -v mandoc >/dev/null || {
     echo "$1: cannot be read"
     exit 1
 }
-# Its exit status counts what is left out below, too.
+# The exit status of mandoc is of no use, because it counts the messages that grep leaves out.
 faults=$(mandoc -Tlint -Wall "$1" 2>/dev/null | grep -v 'referenced manual not found')
 [ -z "$faults" ] || {
     printf '%s\n' "$faults"

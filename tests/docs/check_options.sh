@@ -1,6 +1,7 @@
 #!/bin/sh
-# check_options.sh UVECHOD SOURCE: the man page, the completion and README's table list exactly the
-# options that UVECHOD --help lists, which it does from the table in the code.
+# check_options.sh UVECHOD SOURCE: the man page and the completion list exactly the options that
+# UVECHOD --help lists from the table in the code. README and the text of the man page name no other
+# options.
 set -eu
 
 uvechod=$1
@@ -30,14 +31,19 @@ in_completion() {
         sed -n 's/^ *\(-.*\)/\1/p'
 }
 
-# | `-p`, `--port=PORT` | meaning | default |
-# shellcheck disable=SC2016 # no command in that: Markdown
+# README lists some of them in a table: | `-p`, `--port=PORT` | meaning | default |
+# shellcheck disable=SC2016 # the backticks are Markdown's
 in_readme() {
-    sed -n '/^## Options/,/^## [^O]/p' "$source/README.md" |
-        sed -n 's/^| *\(`-[^|]*`\) *|.*/\1/p' | tr -d '`,'
+    sed -n 's/^| *\(`-[^|]*`\) *|.*/\1/p' "$source/README.md" | tr -d '`,'
 }
 
-# compare WHAT FILE EXPECTED
+# The options in README's text, such as `--bind=localhost`, and those that it gives to run.sh.
+# shellcheck disable=SC2016 # the backticks are Markdown's
+named_in_readme() {
+    grep -oE '(`|run\.sh )--?[a-z0-9-]+' "$source/README.md" | sed 's/.*[` ]//'
+}
+
+# compare WHAT FILE EXPECTED: both have the same lines, in any order.
 compare() {
     sort "$2" >"$2.sorted"
     sort "$3" | diff - "$2.sorted" >"$scratch/diff" && return
@@ -51,8 +57,9 @@ sed 's/=.*/=/' "$scratch/help" >"$scratch/names"
 in_man >"$scratch/man"
 in_completion >"$scratch/completion"
 in_readme >"$scratch/readme"
+: >"$scratch/unknown"
 
-# A --help in another shape must not make this a comparison of nothing with nothing.
+# If --help changed its shape, this would compare nothing with nothing.
 grep -qx -e '-h --help' "$scratch/help" || {
     echo "No options in --help:"
     cat "$scratch/text"
@@ -60,13 +67,22 @@ grep -qx -e '-h --help' "$scratch/help" || {
 }
 compare "The man page" "$scratch/man" "$scratch/help"
 compare "The completion" "$scratch/completion" "$scratch/names"
-compare "README's table" "$scratch/readme" "$scratch/help"
 
-# All the page's text: an option that it names in passing exists, too.
-grep -o 'Fl -[a-z0-9-]*' "$source/src/share/man/uvechod.8.in" | sort -u | while read -r _ name; do
-    grep -qE -e "-$name(=.*)?\$" "$scratch/help" ||
-        echo "The man page names -$name, which is no option"
-done >"$scratch/unknown"
+# README's table has fewer options, but writes them in the same way.
+[ -s "$scratch/readme" ] || echo "README has no table of options" >"$scratch/unknown"
+grep -vxF -f "$scratch/help" "$scratch/readme" |
+    sed 's/^/README lists what --help does not: /' >>"$scratch/unknown" || :
+
+# unknown PAGE: prints a complaint for each option on standard input that does not exist.
+unknown() {
+    sort -u | while read -r name; do
+        grep -qE -e "(^| )$name(=.*| |\$)" "$scratch/help" ||
+            echo "$1 names $name, which is no option"
+    done
+}
+named_in_readme | unknown README >>"$scratch/unknown"
+grep -o 'Fl -[a-z0-9-]*' "$source/src/share/man/uvechod.8.in" | sed 's/^Fl /-/' |
+    unknown "The man page" >>"$scratch/unknown"
 if [ -s "$scratch/unknown" ]; then
     cat "$scratch/unknown"
     bad=1

@@ -477,7 +477,7 @@ END
     done
 }
 
-# As README has it.
+# As the manual has it.
 check_another_port() {
     drop_in "$socket" <<'END'
 [Socket]
