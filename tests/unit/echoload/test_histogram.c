@@ -2,7 +2,7 @@
  * histogram.c of the load generator: what is recorded is found again within a bucket's width, at
  * both ends of the range and against a sorted array of random values. No loop, no sockets.
  */
-#include "histogram.h"
+#include "echoload/histogram.h"
 
 #include "unit/support.h"
 

@@ -3,7 +3,7 @@
  * server and into pieces by the network; every kind of wrong one is found, at its first byte. No
  * loop, no sockets.
  */
-#include "verifier.h"
+#include "echoload/verifier.h"
 
 #include "unit/support.h"
 

@@ -1,6 +1,6 @@
-#include "args.h"
+#include "echoload/args.h"
 
-#include "verifier.h"
+#include "echoload/verifier.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -8,9 +8,9 @@
 #ifndef ECHOLOAD_CLIENT_H
 #define ECHOLOAD_CLIENT_H
 
-#include "args.h"
-#include "histogram.h"
-#include "verifier.h"
+#include "echoload/args.h"
+#include "echoload/histogram.h"
+#include "echoload/verifier.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "target.h"
+#include "echoload/target.h"
 
 #include <errno.h>
 #include <netdb.h>

@@ -1,4 +1,4 @@
-#include "cpu.h"
+#include "echoload/cpu.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "client.h"
+#include "echoload/client.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,9 +3,9 @@
  *
  * The order of steps: options, descriptors, run, report, exit code.
  */
-#include "args.h"
-#include "load.h"
-#include "report.h"
+#include "echoload/args.h"
+#include "echoload/load.h"
+#include "echoload/report.h"
 
 #include <stdio.h>
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-#include "verifier.h"
+#include "echoload/verifier.h"
 
 #include <string.h>
 

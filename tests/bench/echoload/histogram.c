@@ -1,4 +1,4 @@
-#include "histogram.h"
+#include "echoload/histogram.h"
 
 #include <string.h>
 

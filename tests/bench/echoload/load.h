@@ -4,8 +4,8 @@
 #ifndef ECHOLOAD_LOAD_H
 #define ECHOLOAD_LOAD_H
 
-#include "args.h"
-#include "histogram.h"
+#include "echoload/args.h"
+#include "echoload/histogram.h"
 
 #include <stdbool.h>
 #include <stdint.h>

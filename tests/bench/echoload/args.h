@@ -4,7 +4,7 @@
 #ifndef ECHOLOAD_ARGS_H
 #define ECHOLOAD_ARGS_H
 
-#include "target.h"
+#include "echoload/target.h"
 
 #include <stdbool.h>
 #include <stdint.h>

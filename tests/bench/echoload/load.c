@@ -1,7 +1,7 @@
-#include "load.h"
+#include "echoload/load.h"
 
-#include "client.h"
-#include "cpu.h"
+#include "echoload/client.h"
+#include "echoload/cpu.h"
 
 #include <errno.h>
 #include <signal.h>

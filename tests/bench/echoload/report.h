@@ -4,8 +4,8 @@
 #ifndef ECHOLOAD_REPORT_H
 #define ECHOLOAD_REPORT_H
 
-#include "args.h"
-#include "load.h"
+#include "echoload/args.h"
+#include "echoload/load.h"
 
 #include <stdio.h>
 
