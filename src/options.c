@@ -16,7 +16,7 @@
 #include <uv.h>
 
 enum {
-    OPTIONS_ADDRS_MAX = 64, /* of one name, and of all: a bit of may_lack for each */
+    OPTIONS_ADDRS_MAX = 64,                   /* of one name, and of all */
     OPTIONS_SECONDS_MAX = UINT_MAX / 1000 - 1 /* 49 days: what fits in milliseconds */
 };
 
@@ -234,7 +234,7 @@ static bool options_has_address(const struct endpoints_config *endpoints,
     char other[NET_ADDR_STRLEN];
     (void)net_format(addr, text);
     for (size_t i = 0; i < endpoints->count; i++)
-        if (strcmp(net_format(&endpoints->addrs[i], other), text) == 0)
+        if (strcmp(net_format(&endpoints->addrs[i].addr, other), text) == 0)
             return true;
     return false;
 }
@@ -246,7 +246,7 @@ static bool options_has_address(const struct endpoints_config *endpoints,
 static bool options_add_address(const struct parser *parser, const char *name)
 {
     struct endpoints_config *endpoints = &parser->options->server.endpoints;
-    union net_addr *addrs = parser->options->addrs;
+    struct endpoint_addr *addrs = parser->options->addrs;
     if (addrs == NULL)
         addrs = parser->options->addrs = calloc(OPTIONS_ADDRS_MAX, sizeof *addrs);
     if (addrs == NULL)
@@ -262,9 +262,7 @@ static bool options_add_address(const struct parser *parser, const char *name)
             return options_complain(parser->err,
                                     _("--%s: '%s' is one address too many, %d are possible"),
                                     parser->spec->name, name, OPTIONS_ADDRS_MAX);
-        if (count > 1)
-            endpoints->may_lack |= UINT64_C(1) << endpoints->count;
-        addrs[endpoints->count++] = found[i];
+        addrs[endpoints->count++] = (struct endpoint_addr){found[i], .may_lack = count > 1};
     }
     return count > 0;
 }

@@ -14,8 +14,8 @@
 struct options {
     struct server_config server;
     enum log_level log_level;
-    union net_addr *addrs;      /* what server.endpoints.addrs points to */
-    const char *address_option; /* the last option that says where to listen; NULL: none has */
+    struct endpoint_addr *addrs; /* what server.endpoints.addrs points to */
+    const char *address_option;  /* the last option that says where to listen; NULL: none has */
 };
 
 enum options_outcome {

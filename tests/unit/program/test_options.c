@@ -292,7 +292,7 @@ static void check_addr(size_t at, const char *text)
 {
     char buf[NET_ADDR_STRLEN];
     assert_true(at < run.options.server.endpoints.count);
-    assert_string_equal(net_format(&run.options.server.endpoints.addrs[at], buf), text);
+    assert_string_equal(net_format(&run.options.server.endpoints.addrs[at].addr, buf), text);
 }
 
 static void test_bind(void **state)
@@ -312,13 +312,25 @@ static void test_bind(void **state)
     check_addr(2, "127.0.0.1:0");
 }
 
+/* Only the addresses of a name that has several; an address that was named itself must work. */
+static void test_which_addresses_may_be_missing(void **state)
+{
+    (void)state;
+    const struct endpoint_addr *addrs =
+        parse_good("-b ::1 -b both.test -b 127.0.0.1")->endpoints.addrs;
+    assert_false(addrs[0].may_lack);
+    assert_true(addrs[1].may_lack);
+    assert_true(addrs[2].may_lack);
+    assert_false(addrs[3].may_lack);
+}
+
 static void test_bind_unix(void **state)
 {
     char line[160] = "--bind=unix:/";
     (void)state;
     assert_int_equal(parse_good("--bind=unix:/run/s")->endpoints.count, 1);
     check_addr(0, "unix:/run/s");
-    assert_int_equal(run.options.server.endpoints.addrs[0].sa.sa_family, AF_UNIX);
+    assert_int_equal(run.options.server.endpoints.addrs[0].addr.sa.sa_family, AF_UNIX);
     assert_int_equal(parse_good("-b unix:@name -b ::1 -bunix:s -b unix:unix:")->endpoints.count, 4);
     check_addr(0, "unix:@name");
     check_addr(1, "[::1]:0");
@@ -400,7 +412,7 @@ static void test_bind_twice(void **state)
     check_addr(0, "1.2.3.4:0");
     check_addr(1, "[::1]:0");
     assert_int_equal(parse_good("-b unix:/a -b unix:/a -b unix:/b")->endpoints.count, 2);
-    assert_int_equal(run.options.server.endpoints.may_lack, 0);
+    assert_false(run.options.server.endpoints.addrs[0].may_lack);
 }
 
 static void test_bind_is_bounded(void **state)
@@ -727,6 +739,7 @@ int main(void)
         OPTIONS_TEST(test_rfc862),
         OPTIONS_TEST(test_prefix_length),
         OPTIONS_TEST(test_bind),
+        OPTIONS_TEST(test_which_addresses_may_be_missing),
         OPTIONS_TEST(test_bind_unix),
         OPTIONS_TEST(test_bind_an_abstract_name_without_a_name),
         OPTIONS_TEST(test_socket_mode),

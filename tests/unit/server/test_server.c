@@ -41,6 +41,7 @@ static struct {
 static struct {
     struct server_config config;
     union net_addr addrs[2];
+    struct endpoint_addr wanted[2]; /* the same, as the server is told them */
     enum log_level level;
     uv_thread_t thread;
     bool running;
@@ -192,7 +193,7 @@ static int fixture_open(void **state)
     fix.addrs[0].in.sin_addr.s_addr = htonl(0x7f000001); /* 127.0.0.1 */
     fix.addrs[1].in.sin_addr.s_addr = htonl(0x7f000002);
     fix.config =
-        (struct server_config){.endpoints = {.addrs = fix.addrs, .count = 1, .backlog = 10},
+        (struct server_config){.endpoints = {.addrs = fix.wanted, .count = 1, .backlog = 10},
                                .prefix = "GOT:",
                                .prefix_len = 4,
                                .chunk = 1000,
@@ -206,6 +207,8 @@ static void on_thread(void *arg)
     struct log log;
     (void)arg;
     log_init(&log, fix.log_fd, fix.level);
+    fix.wanted[0].addr = fix.addrs[0];
+    fix.wanted[1].addr = fix.addrs[1];
     fix.rc = server_run(&fix.config, &log);
     log_close(&log);
     (void)close(fix.log_fd);
@@ -888,7 +891,7 @@ static void test_a_unix_socket(void **state)
     struct stat file;
     (void)state;
     make_unix_addr();
-    fix.config.endpoints.addrs = &fix.addrs[1];
+    fix.config.endpoints.addrs = &fix.wanted[1];
     fix.config.endpoints.socket_mode = 0640;
     server_start();
     (void)snprintf(line, sizeof line, "Listening on unix:%s", fix.path);
