@@ -32,5 +32,7 @@ int main(int argc, char **argv)
     int rc = server_run(&options.server, &log);
     log_close(&log);
     options_free(&options);
+    if (rc == SERVER_MISUSE)
+        return EXIT_USAGE;
     return rc < 0 ? EXIT_RUN_TIME : 0;
 }

@@ -301,11 +301,11 @@ static bool options_set(const struct parser *parser, const char *value)
     case 'p':
         good = options_number(parser, value, 0, UINT16_MAX, &number);
         server->endpoints.port = (uint16_t)number;
-        parser->options->address_option = parser->spec->name;
+        server->address_option = parser->spec->name;
         break;
     case 'b':
         good = options_add_address(parser, value);
-        parser->options->address_option = parser->spec->name;
+        server->address_option = parser->spec->name;
         break;
     case OPTION_SOCKET_MODE:
         good = options_mode(parser, value, &server->endpoints.socket_mode);
@@ -492,14 +492,6 @@ static enum options_outcome options_loop(struct options *options, int argc, char
         }
         if (!options_set(&parser, optarg))
             return OPTIONS_ERROR;
-    }
-    int first;
-    if (options->address_option != NULL && systemd_sockets(&first, NULL) > 0) {
-        (void)options_complain(err,
-                               _("--%s: systemd has passed the sockets; change ListenStream= with "
-                                 "'systemctl edit uvechod.socket' instead"),
-                               options->address_option);
-        return OPTIONS_ERROR;
     }
     if (optind < argc) {
         (void)options_complain(err, _("'%s': no argument is expected but options"), argv[optind]);

@@ -15,7 +15,6 @@ struct options {
     struct server_config server;
     enum log_level log_level;
     struct endpoint_addr *addrs; /* what server.endpoints.addrs points to */
-    const char *address_option;  /* the last option that says where to listen; NULL: none has */
 };
 
 enum options_outcome {

@@ -60,17 +60,10 @@ static void run_free(void)
     memset(&run, 0, sizeof run);
 }
 
-static void pass_no_socket(void)
-{
-    (void)unsetenv("LISTEN_PID");
-    (void)unsetenv("LISTEN_FDS");
-}
-
 static int run_teardown(void **state)
 {
     (void)state;
     calloc_fails = false;
-    pass_no_socket();
     run_free();
     return 0;
 }
@@ -371,37 +364,15 @@ static void test_socket_mode(void **state)
     }
 }
 
-/* As systemd says it; whatever descriptor 3 is, only the number is asked for here. */
-static void pass_socket(const char *count, pid_t pid)
-{
-    char text[32];
-    (void)snprintf(text, sizeof text, "%ld", (long)pid);
-    assert_int_equal(setenv("LISTEN_PID", text, 1), 0);
-    assert_int_equal(setenv("LISTEN_FDS", count, 1), 0);
-}
-
-/* Where to listen has been decided: said twice, it is a mistake, whichever option says it. */
-static void test_no_address_beside_passed_sockets(void **state)
+/* The server needs it for its complaint if systemd has said where to listen, too. */
+static void test_the_last_address_option_is_recorded(void **state)
 {
     (void)state;
-    if (!UVECHOD_SYSTEMD)
-        skip();
-    int held = open("/dev/null", O_RDONLY | O_CLOEXEC); /* is 3, or 3 is open already */
-    pass_socket("1", getpid());
-    (void)parse_good("");
-    (void)parse_good("-v --socket-mode=600 --backlog=5 --prefix=x");
-    parse_bad("--port=25000", "--port: systemd has passed", "systemctl edit uvechod.socket");
-    parse_bad("-p0", "--port: systemd has passed", "systemctl edit uvechod.socket");
-    parse_bad("--bind=127.0.0.1", "--bind: systemd has passed", "systemctl edit uvechod.socket");
-    parse_bad("-b unix:/run/s -q", "--bind: systemd has passed", "systemctl edit uvechod.socket");
-    parse_bad("-p 1 -b ::1", "--bind: systemd has passed", "systemctl edit uvechod.socket");
-    parse_bad("-b ::1 -p 1", "--port: systemd has passed", "systemctl edit uvechod.socket");
-    assert_int_equal(parse("-p 1 --help"), OPTIONS_DONE);
-    pass_socket("1", getppid()); /* another's */
-    assert_int_equal(parse_good("--port=7")->endpoints.port, 7);
-    pass_no_socket();
-    assert_int_equal(parse_good("--bind=::1")->endpoints.count, 1);
-    (void)close(held);
+    assert_null(parse_good("-v --socket-mode=600 --backlog=5 --prefix=x")->address_option);
+    assert_string_equal(parse_good("-p0")->address_option, "port");
+    assert_string_equal(parse_good("-b unix:/run/s -q")->address_option, "bind");
+    assert_string_equal(parse_good("-p 1 -b ::1")->address_option, "bind");
+    assert_string_equal(parse_good("-b ::1 -p 1")->address_option, "port");
 }
 
 /* One socket for each address, however often and in whatever words it is named. */
@@ -743,7 +714,7 @@ int main(void)
         OPTIONS_TEST(test_bind_unix),
         OPTIONS_TEST(test_bind_an_abstract_name_without_a_name),
         OPTIONS_TEST(test_socket_mode),
-        OPTIONS_TEST(test_no_address_beside_passed_sockets),
+        OPTIONS_TEST(test_the_last_address_option_is_recorded),
         OPTIONS_TEST(test_bind_twice),
         OPTIONS_TEST(test_bind_is_bounded),
         OPTIONS_TEST(test_bad_bind),

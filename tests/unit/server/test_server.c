@@ -1003,6 +1003,24 @@ static void test_a_passed_socket_that_cannot_be_served(void **state)
     expect_passed_closed(2);
 }
 
+/* Where to listen has been said twice. */
+static void test_passed_sockets_contradict_an_option(void **state)
+{
+    (void)state;
+    need_systemd();
+    int fd = make_listener(&fix.addrs[0]);
+    pass_sockets(&fd, 1, "tcp");
+    fix.config.address_option = "bind";
+    watch_server();
+    server_start();
+    expect_line("--bind: systemd has passed the sockets; change ListenStream= with 'systemctl edit "
+                "uvechod.socket' instead");
+    server_ends(SERVER_MISUSE);
+    expect_told("ERRNO=33");
+    expect_no_message(fix.manager);
+    expect_passed_closed(1);
+}
+
 static void test_malformed_passed_sockets(void **state)
 {
     (void)state;
@@ -1284,6 +1302,7 @@ int main(void)
         FIXTURE_TEST(test_a_passed_connection_is_served),
         FIXTURE_TEST(test_a_passed_connection_is_drained),
         FIXTURE_TEST(test_a_passed_socket_that_cannot_be_served),
+        FIXTURE_TEST(test_passed_sockets_contradict_an_option),
         FIXTURE_TEST(test_malformed_passed_sockets),
         FIXTURE_TEST(test_sockets_passed_to_another_process),
         FIXTURE_TEST(test_ready_comes_last),
