@@ -4,6 +4,7 @@
 #ifndef ECHOLOAD_ARGS_H
 #define ECHOLOAD_ARGS_H
 
+#include "base/cli.h"
 #include "echoload/target.h"
 
 #include <stdbool.h>
@@ -46,10 +47,8 @@ struct args {
     bool json;
 };
 
-enum args_outcome { ARGS_RUN, ARGS_DONE, ARGS_ERROR };
-
-/* Wrong usage is one line on err. */
-enum args_outcome args_parse(struct args *args, int argc, char **argv, FILE *out, FILE *err);
+/* Fills args from argv, whose strings must outlive them. Wrong usage is one line on err. */
+enum cli_outcome args_parse(struct args *args, int argc, char **argv, FILE *out, FILE *err);
 
 const char *args_mode_name(enum load_mode mode);
 
