@@ -12,7 +12,10 @@
 #include <sys/socket.h>
 #include <uv.h>
 
-enum { OPTIONS_SECONDS_MAX = UINT_MAX / 1000 - 1 /* 49 days: what fits in milliseconds */ };
+enum {
+    OPTIONS_SECONDS_MAX = UINT_MAX / 1000 - 1, /* 49 days: what fits in milliseconds */
+    OPTIONS_KEEPALIVE_MAX = 32767              /* what the kernel takes as TCP_KEEPIDLE */
+};
 
 static enum cli_outcome options_port(const struct cli *cli, const char *value)
 {
@@ -153,6 +156,10 @@ static const struct cli_option options_table[] = {
         "either direction; 0 for never (0)")},
     {"drain-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.drain_ms), 0,
      OPTIONS_SECONDS_MAX, N_("how long a stop waits for open connections (10)")},
+    {"keepalive", 0, "SECONDS", cli_seconds, FIELD(server.endpoints.keepalive_s), 0,
+     OPTIONS_KEEPALIVE_MAX,
+     N_("probe a TCP client that has been silent for so long, and\n"
+        "end the connection if it has vanished; 0 for never (60)")},
     {"workers", 0, "N", options_workers, FIELD(server.workers), 0, WORKERS_MAX,
      N_("threads that serve, at most 64; 0 for one per CPU (1)")},
     {"quiet", 'q', NULL, cli_constant, FIELD(log_level), LOG_LEVEL_NOTICE, 0,
@@ -218,7 +225,8 @@ static void options_defaults(struct options *options)
         .server = {.endpoints = {.addrs = options->addrs,
                                  .port = 25000,
                                  .backlog = SOMAXCONN,
-                                 .socket_mode = 0666},
+                                 .socket_mode = 0666,
+                                 .keepalive_s = 60},
                    .prefix = "GOT:",
                    .prefix_len = 4,
                    .chunk = 1000,

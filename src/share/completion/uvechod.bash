@@ -13,6 +13,7 @@ _uvechod() {
         --max-connections=
         --idle-timeout=
         --drain-timeout=
+        --keepalive=
         --workers=
         -q --quiet
         -v --verbose
@@ -44,6 +45,7 @@ _uvechod() {
     --max-connections) candidates='100 1000 10000 100000' ;;
     --idle-timeout) candidates='0 60s 10m 1h' ;;
     --drain-timeout) candidates='0 10s 1m 10m' ;;
+    --keepalive) candidates='0 60s 10m 1h' ;;
     --workers) candidates='0 1 2 4' ;;
     *) # the word before, if it is an option, takes no value
         candidates=${options[*]}

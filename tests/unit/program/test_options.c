@@ -136,6 +136,7 @@ static void test_defaults(void **state)
     assert_int_equal(server->max_connections, 0);
     assert_int_equal(server->idle_ms, 0);
     assert_int_equal(server->drain_ms, 10000);
+    assert_int_equal(server->endpoints.keepalive_s, 60);
     assert_int_equal(run.options.log_level, LOG_LEVEL_INFO);
 }
 
@@ -215,6 +216,18 @@ static void test_timeouts(void **state)
     assert_int_equal(parse_good("--drain-timeout 3600")->drain_ms, 3600000);
     assert_int_equal(parse_good("--drain=3")->drain_ms, 3000);
     assert_int_equal(parse_good("--drain=3")->idle_ms, 0);
+}
+
+static void test_keepalive(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--keepalive=0")->endpoints.keepalive_s, 0);
+    assert_int_equal(parse_good("--keepalive 90")->endpoints.keepalive_s, 90);
+    assert_int_equal(parse_good("--keep=2m")->endpoints.keepalive_s, 120);
+    assert_int_equal(parse_good("--keepalive=9h")->endpoints.keepalive_s, 32400);
+    assert_int_equal(parse_good("--keepalive=32767s")->endpoints.keepalive_s, 32767);
+    assert_int_equal(parse_good("--keepalive=1")->idle_ms, 0);
+    parse_bad("--keepalive=10h", "--keepalive: '10h'", "from 0 to 32767 seconds");
 }
 
 static void test_log_levels(void **state)
@@ -410,6 +423,7 @@ static void test_bad_numbers(void **state)
         {"max-connections", "1 to 2147483647", "0", "2147483648"},
         {"idle-timeout", "0 to 4294966", "-1", "4294967"},
         {"drain-timeout", "0 to 4294966", "-1", "4294967"},
+        {"keepalive", "0 to 32767", "-1", "32768"},
         {"workers", "0 to 64", "-1", "65"},
     };
     static const char *const words[] = {"abc",
@@ -475,9 +489,16 @@ static void test_workers(void **state)
 static void test_missing_values(void **state)
 {
     static const char *const rows[][2] = {
-        {"--port", "PORT"},         {"--bind", "ADDRESS"},         {"--socket-mode", "MODE"},
-        {"--prefix", "TEXT"},       {"--chunk", "BYTES"},          {"--backlog", "N"},
-        {"--max-connections", "N"}, {"--idle-timeout", "SECONDS"}, {"--drain-timeout", "SECONDS"},
+        {"--port", "PORT"},
+        {"--bind", "ADDRESS"},
+        {"--socket-mode", "MODE"},
+        {"--prefix", "TEXT"},
+        {"--chunk", "BYTES"},
+        {"--backlog", "N"},
+        {"--max-connections", "N"},
+        {"--idle-timeout", "SECONDS"},
+        {"--drain-timeout", "SECONDS"},
+        {"--keepalive", "SECONDS"},
         {"--workers", "N"},
     };
     (void)state;
@@ -567,6 +588,7 @@ static void test_help_lists_every_option(void **state)
         "--max-connections=N",
         "--idle-timeout=SECONDS",
         "--drain-timeout=SECONDS",
+        "--keepalive=SECONDS",
         "--workers=N",
         "-q, --quiet",
         "-v, --verbose",
@@ -676,6 +698,7 @@ int main(void)
         OPTIONS_TEST(test_backlog),
         OPTIONS_TEST(test_max_connections),
         OPTIONS_TEST(test_timeouts),
+        OPTIONS_TEST(test_keepalive),
         OPTIONS_TEST(test_log_levels),
         OPTIONS_TEST(test_prefix),
         OPTIONS_TEST(test_rfc862),
