@@ -171,7 +171,7 @@ static enum cli_outcome args_check(const struct cli *cli, struct args *args)
     if (args->rate > 0 && args->mode != MODE_PINGPONG)
         wrong = "--rate goes with --mode=pingpong";
     else if (args->rate > 0 && args->depth > 1)
-        wrong = "--rate and --depth exclude each other: what is due is sent";
+        wrong = "--rate and --depth exclude each other: a message is sent when its time has come";
     else if (args->target.sources > 0 && args->target.addr.sa.sa_family != AF_INET)
         wrong = "--sources needs an IPv4 address to connect to";
     else if (args->mode == MODE_IDLE && args->count > 0)

@@ -1,5 +1,5 @@
 /*
- * cpu.h - the CPU time of a process that somebody else runs: the server's.
+ * cpu.h - the CPU time of another process, the server, and of this one.
  */
 #ifndef ECHOLOAD_CPU_H
 #define ECHOLOAD_CPU_H
@@ -7,15 +7,15 @@
 #include <sys/types.h>
 
 struct cpu {
-    double user;   /* seconds, in clock ticks of the kernel */
+    double user;   /* seconds, as exact as the kernel's clock ticks */
     double system; /* the same */
-    double total;  /* to the nanosecond, where the kernel tells */
+    double total;  /* seconds, exact to the nanosecond if the kernel says so */
 };
 
-/* Of all threads of pid and of the children that it has or has waited for. */
+/* The CPU time of all threads of pid, and of its children, including those that have ended. */
 void cpu_of_process(pid_t pid, struct cpu *cpu);
 
-/* Of this process. */
+/* The CPU time of this process, in seconds. */
 double cpu_own(void);
 
 #endif

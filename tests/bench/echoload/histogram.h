@@ -1,9 +1,10 @@
 /*
- * histogram.h - counts of latencies, exact to 1.6 %, from a nanosecond to centuries.
+ * histogram.h - how often each latency occurred, exact to 1.6 %, from a nanosecond to centuries.
  *
- * Log-linear, as HdrHistogram is: every power of two is cut into HISTOGRAM_STEPS buckets of the
- * same width, so a percentile is as exact at a microsecond as at a second. Recording is a shift
- * and an increment; the memory is fixed, whatever is recorded.
+ * The buckets are log-linear, as in HdrHistogram: the range from each power of two to the next is
+ * divided into HISTOGRAM_STEPS buckets of the same width. So a percentile has the same relative
+ * error at a microsecond as at a second. To record a value costs a shift and an increment, and the
+ * memory does not depend on the values.
  */
 #ifndef ECHOLOAD_HISTOGRAM_H
 #define ECHOLOAD_HISTOGRAM_H
@@ -23,14 +24,15 @@ struct histogram {
     double sum;
 };
 
-/* All zero is an empty histogram, too. */
+/* Makes it empty. A histogram whose bytes are all zero is empty, too. */
 void histogram_reset(struct histogram *histogram);
 
 void histogram_record(struct histogram *histogram, uint64_t value);
 
 /*
- * The smallest value that percent of what was recorded does not exceed, rounded up to the end of
- * its bucket but never above the maximum. 0 of an empty histogram. 0 < percent <= 100.
+ * The smallest value that is not exceeded by this percentage of the recorded values, rounded up to
+ * the end of its bucket but never above the maximum; 0 if the histogram is empty.
+ * 0 < percent <= 100.
  */
 uint64_t histogram_percentile(const struct histogram *histogram, double percent);
 

@@ -1,5 +1,5 @@
 /*
- * report.h - what a run has measured, for people or for programs.
+ * report.h - prints what a run has measured, for people or for programs.
  */
 #ifndef ECHOLOAD_REPORT_H
 #define ECHOLOAD_REPORT_H

@@ -1,7 +1,7 @@
 /*
- * target.h - whom to connect to, and from which addresses.
+ * target.h - the server's address, and the addresses to connect from.
  *
- * Of its own rather than uvechod's net.h: a tester must not share its code with what it tests.
+ * Does not use uvechod's os/net.h: a test tool must not share the code that it tests.
  */
 #ifndef ECHOLOAD_TARGET_H
 #define ECHOLOAD_TARGET_H
@@ -22,18 +22,19 @@ struct target {
         struct sockaddr_un un;
     } addr;
     socklen_t addr_len;
-    uint32_t sources; /* connect from 127.0.0.1 and so many less one following; 0: do not bind */
+    uint32_t sources; /* how many addresses from 127.0.0.1 on to connect from; 0: do not bind */
 };
 
 /*
- * Understands HOST:PORT, [IPV6]:PORT and unix:PATH. Returns NULL, or what is wrong with text, in
- * words.
+ * Understands HOST:PORT, [IPV6]:PORT and unix:PATH. Returns NULL, or says in words what is wrong
+ * with text. Resolves names (getaddrinfo(3)).
  */
 const char *target_parse(struct target *target, const char *text);
 
 /*
- * A non-blocking socket that connects, or is connected already, from the source that this serial
- * number falls on. Returns the descriptor or a negative errno.
+ * Makes a non-blocking socket that connects from the source address that belongs to this serial
+ * number. *connected says whether it is connected already. Returns the descriptor, which the caller
+ * must close, or a negative errno.
  */
 int target_connect(const struct target *target, uint64_t serial, bool *connected);
 

@@ -1,7 +1,7 @@
 /*
- * options.c: every row of the table, good and bad, in each way of writing it. What options_parse()
- * writes goes to memory. Names are resolved by a wrapped net_resolve() which knows a few of its
- * own, so that no test asks the network; numeric addresses go to the real one.
+ * options.c: good and bad values for every row of the table, in each way of writing an option. What
+ * options_parse() writes goes to memory. So that no test asks the network, net_resolve() is
+ * wrapped: it knows a few names, and passes only numeric addresses on to the real function.
  */
 #include "options.h"
 
@@ -32,7 +32,7 @@ unsigned __wrap_uv_available_parallelism(void)
     return cpus;
 }
 
-/* A name of two addresses and one of none; every other word with a letter is unknown. */
+/* One name has two addresses; numeric addresses are real; every other name is unknown. */
 int __wrap_net_resolve(const char *name, union net_addr *addrs, int max)
 {
     if (strcmp(name, "both.test") == 0) {
@@ -72,7 +72,7 @@ static enum cli_outcome parse_argv(int argc, char **argv)
     return run.outcome;
 }
 
-/* Parses a command line; the arguments stand between blanks, and '' is an empty one. */
+/* Parses a command line. Blanks separate the arguments; '' is an empty argument. */
 static enum cli_outcome parse(const char *line)
 {
     static char copy[1024];
@@ -100,7 +100,7 @@ static const struct server_config *parse_good(const char *line)
     return &run.options.server;
 }
 
-/* Refused, in one line which contains each of the words (NULL: no further one). */
+/* The line must be refused, in one line that contains word and, unless NULL, other. */
 static void parse_bad(const char *line, const char *word, const char *other)
 {
     if (parse(line) != CLI_MISUSE)
@@ -336,10 +336,10 @@ static void test_bind_unix(void **state)
     parse_bad(line, "--bind", "longer than 107 bytes");
     parse_bad("--bind=unix:", "--bind", "it is empty");
     parse_bad("-b ::1 -b unix:", "--bind", "'unix:'");
-    parse_bad("--bind=UNIX:/run/s", "--bind", "UNIX:/run/s"); /* nor is it a name */
+    parse_bad("--bind=UNIX:/run/s", "--bind", "UNIX:/run/s"); /* no scheme, and no name */
 }
 
-/* The kernel would choose a name that nobody knows. */
+/* Without a name the kernel would choose one that no client knows. */
 static void test_bind_an_abstract_name_without_a_name(void **state)
 {
     (void)state;
@@ -375,7 +375,7 @@ static void test_the_last_address_option_is_recorded(void **state)
     assert_string_equal(parse_good("-b ::1 -p 1")->address_option, "port");
 }
 
-/* One socket for each address, however often and in whatever words it is named. */
+/* An address that is given twice gets one socket. */
 static void test_bind_twice(void **state)
 {
     (void)state;
@@ -408,7 +408,7 @@ static void test_bad_bind(void **state)
     parse_bad("--bind=", "--bind", "''");
 }
 
-/* What stands for each numeric option in a refusal: the bounds that were expected. */
+/* A refused number is named together with the bounds of the option. */
 static void test_bad_numbers(void **state)
 {
     static const struct {
@@ -454,7 +454,7 @@ static void test_bad_numbers(void **state)
     }
 }
 
-/* Blanks around a number, which the command line of parse() cannot hold. */
+/* Blanks around a number are refused. parse() cannot test that: it splits at blanks. */
 static void test_blanks_are_no_part_of_a_number(void **state)
 {
     static const char *const words[] = {"--port= 1", "--port=1 ", "--port=\t1", "--port=1\n"};
@@ -472,7 +472,7 @@ static void test_blanks_are_no_part_of_a_number(void **state)
     }
 }
 
-/* One per CPU is what uv_available_parallelism() says, but no more than there may be. */
+/* 0 stands for the number of CPUs, but not for more threads than are possible. */
 static void test_workers(void **state)
 {
     (void)state;
@@ -532,7 +532,7 @@ static void test_unknown_options(void **state)
     parse_bad("--b=1", "--b=1", "ambiguous"); /* bind or backlog */
 }
 
-/* What other daemons have is answered by what to do instead. */
+/* For options of other daemons, the message says what to do here. */
 static void test_options_of_other_daemons(void **state)
 {
     (void)state;
@@ -564,7 +564,7 @@ static void test_stray_arguments(void **state)
     assert_int_equal(parse("--"), CLI_RUN);
 }
 
-/* The first mistake is the one that is told, and nothing after it is looked at. */
+/* Only the first mistake is reported; the rest of the line is not looked at. */
 static void test_the_first_mistake_counts(void **state)
 {
     (void)state;
@@ -611,13 +611,13 @@ static void test_help_lists_every_option(void **state)
     }
 }
 
-/* Fits a terminal, and its right column stands straight. */
+/* The help fits a terminal, and its right column is aligned. */
 static void test_help_is_tidy(void **state)
 {
     (void)state;
     assert_int_equal(parse("--help"), CLI_DONE);
     assert_int_equal(run.out[strlen(run.out) - 1], '\n');
-    assert_null(strstr(strstr(run.out, "--bind") + 1, "--bind")); /* but in its first row */
+    assert_null(strstr(strstr(run.out, "--bind") + 1, "--bind")); /* only its own row names it */
     char *rest = NULL;
     int rows = 0;
     for (char *line = strtok_r(run.out, "\n", &rest); line != NULL;
@@ -647,7 +647,7 @@ static void test_version(void **state)
     }
 }
 
-/* Help that nobody could read is a failure, in one line that says why. */
+/* Help that cannot be written is a failure; one line says why. */
 static void test_unwritable_output(void **state)
 {
     static const char *const args[] = {"--help", "--version"};
@@ -671,12 +671,13 @@ static void test_unwritable_output(void **state)
     }
 }
 
-/* getopt_long(3) keeps its place in globals: an earlier parse must not show in a later one. */
+/* getopt_long(3) keeps its state in globals: a parse must not depend on an earlier one. */
 static void test_parsing_again(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++) {
-        parse_bad("-qvx --port=1", "'-x'", NULL); /* left amid a cluster of short options */
+        parse_bad("-qvx --port=1", "'-x'",
+                  NULL); /* ends in the middle of a group of short options */
         assert_int_equal(parse_good("-qp7")->endpoints.port, 7);
         assert_int_equal(parse_good("")->endpoints.port, 25000);
         assert_int_equal(parse("--port=1 --help -q"), CLI_DONE);
