@@ -112,8 +112,8 @@ static enum cli_outcome options_help(const struct cli *cli, const char *value)
         cli,
         _("Usage: uvechod [OPTION]...\n"
           "Answer every chunk that a client sends with a prefix and the chunk.\n\n"),
-        _("\nThe defaults are in parentheses. SIGTERM, SIGINT and SIGHUP stop the daemon once its\n"
-          "connections have ended, a second one at once; SIGUSR1 logs statistics.\n"));
+        _("\nThe defaults are in parentheses. SIGTERM, SIGINT or SIGHUP stops the daemon when its\n"
+          "connections have ended, a second signal at once; SIGUSR1 logs statistics.\n"));
 }
 
 static enum cli_outcome options_version(const struct cli *cli, const char *value)
@@ -149,17 +149,17 @@ static const struct cli_option options_table[] = {
     {"backlog", 0, "N", cli_number, FIELD(server.endpoints.backlog), 1, INT_MAX,
      N_("connections that may wait to be accepted (SOMAXCONN)")},
     {"max-connections", 0, "N", cli_number, FIELD(server.max_connections), 1, INT_MAX,
-     N_("more than this wait in the backlog until one closes\n"
-        "(what RLIMIT_NOFILE allows)")},
+     N_("serve at most N connections at once; more wait in the\n"
+        "backlog (what RLIMIT_NOFILE allows)")},
     {"idle-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.idle_ms), 0, OPTIONS_SECONDS_MAX,
-     N_("end a connection after so long without a byte in\n"
+     N_("end a connection after this time without a byte in\n"
         "either direction; 0 for never (0)")},
     {"drain-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.drain_ms), 0,
      OPTIONS_SECONDS_MAX, N_("how long a stop waits for open connections (10)")},
     {"keepalive", 0, "SECONDS", cli_seconds, FIELD(server.endpoints.keepalive_s), 0,
      OPTIONS_KEEPALIVE_MAX,
-     N_("probe a TCP client that has been silent for so long, and\n"
-        "end the connection if it has vanished; 0 for never (60)")},
+     N_("probe a TCP client after this time without a packet; end\n"
+        "the connection if no answer comes; 0 for never (60)")},
     {"workers", 0, "N", options_workers, FIELD(server.workers), 0, WORKERS_MAX,
      N_("threads that serve, at most 64; 0 for one per CPU (1)")},
     {"quiet", 'q', NULL, cli_constant, FIELD(log_level), LOG_LEVEL_NOTICE, 0,
@@ -196,7 +196,7 @@ static const struct option_foreign option_foreigners[] = {
     {"m",
      {"maxconn", "max-clients"},
      N_("--max-connections says how many connections may be open")},
-    {"", {"timeout"}, N_("--idle-timeout ends idle connections, --drain-timeout bounds a stop")},
+    {"", {"timeout"}, N_("--idle-timeout ends idle connections, --drain-timeout limits a stop")},
     {"", {"udp"}, N_("UDP is not served, only TCP and Unix sockets")},
 };
 
@@ -248,6 +248,6 @@ enum cli_outcome options_parse(struct options *options, int argc, char **argv, F
     options_defaults(options);
     enum cli_outcome outcome = cli_parse(&cli, argc, argv);
     if (outcome == CLI_RUN && *cli.operands != NULL)
-        return cli_complain(&cli, _("'%s': no argument is expected but options"), *cli.operands);
+        return cli_complain(&cli, _("'%s': only options are expected"), *cli.operands);
     return outcome;
 }
