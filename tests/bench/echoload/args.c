@@ -89,10 +89,9 @@ static enum cli_outcome args_help(const struct cli *cli, const char *value)
         "  bulk      sends and receives on every connection as fast as it goes\n"
         "  churn     connects, sends one message, takes the answer, closes, and again\n"
         "  idle      connects and waits, for --duration or until standard input ends\n\n"
-        "Latencies are those of messages (churn: of connections). In the open loop they count "
-        "from\n"
-        "when a message had to be sent. The exit code is 1 after a connection that failed or a\n"
-        "byte that was wrong, missing or surplus, and 2 after wrong usage.\n");
+        "A latency is that of a message (churn: of a connection). In the open loop it begins when\n"
+        "the message had to be sent. The exit code is 1 after a connection that failed or a byte\n"
+        "that was wrong, missing or surplus, and 2 after wrong usage.\n");
 }
 
 static enum cli_outcome args_version(const struct cli *cli, const char *value)
@@ -124,7 +123,7 @@ static const struct cli_option args_table[] = {
      "how long to run before the measurement (0)"},
     {"rate", 'r', "N", args_positive, FIELD(rate), 0, 0,
      "open loop: N messages per second over all connections,\n"
-     "each sent at its time, whatever has been answered"},
+     "each sent at its time, even if answers are missing"},
     {"prefix", 0, "TEXT", args_prefix, NO_FIELD, 0, 0,
      "expect TEXT before each chunk, at most 255 bytes (GOT:)"},
     {"chunk", 0, "BYTES", cli_number, FIELD(chunk), 1, INT_MAX,
