@@ -1,7 +1,7 @@
 /*
- * The load generator against servers whose answers are right, wrong, too short, too long, late or
- * missing: what it must find, how it says so, and its exit codes. Each test forks a server, which
- * serves connections one after the other.
+ * The load generator against servers that answer rightly, wrongly, too little, too much, late or
+ * never: what it must find, how it says so, and its exit codes. The servers are forked, one per
+ * test, and serve connections one after the other.
  */
 #include "unit/support.h"
 
@@ -20,7 +20,7 @@ struct peer {
     uint16_t port;
 };
 
-/* Answers n bytes that fd has sent, before of them earlier. Returns false to end the connection. */
+/* Answers n bytes of fd's; returns false to be called no more. */
 typedef bool answer_fn(int fd, char *bytes, size_t n, uint64_t before);
 
 struct outcome {
@@ -61,8 +61,7 @@ static void start_server(answer_fn *answer)
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof addr;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    const int on =
-        1; /* otherwise each small send would wait for the acknowledgement of the one before */
+    const int on = 1; /* or each small send would wait for the acknowledgement of the last */
     assert_return_code(setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
     assert_return_code(bind(listener, (const struct sockaddr *)&addr, sizeof addr), 0);
     assert_return_code(listen(listener, 100), 0);
@@ -158,7 +157,7 @@ static bool answer_never(int fd, char *bytes, size_t n, uint64_t before)
     return true;
 }
 
-/* Stalls once: a fifth of a second without an answer, or less if the client gives up. */
+/* A stall, once: a fifth of a second without an answer, unless the client gives up before. */
 static bool answer_late(int fd, char *bytes, size_t n, uint64_t before)
 {
     struct pollfd gone = {.fd = fd, .events = POLLRDHUP};
@@ -180,7 +179,7 @@ static void test_right_answers(void **state)
     expect("--rate=1000 --duration=0.2", 0, "open loop");
 }
 
-/* Some connections get no message, or are not made at all. */
+/* Not all connections get a message, or are made at all. */
 static void test_count_below_connections(void **state)
 {
     (void)state;
@@ -237,7 +236,7 @@ static void test_no_answer(void **state)
 static void test_no_server(void **state)
 {
     (void)state;
-    start_server(answer_never); /* finds a port, which is free again after the teardown */
+    start_server(answer_never); /* gives a port that is free afterwards */
     uint16_t port = peer.port;
     (void)teardown(NULL);
     peer.port = port;
@@ -253,7 +252,7 @@ static double percentile(const char *options, const char *name)
     return strtod(found + strlen(name), NULL);
 }
 
-/* During the stall the closed loop sends nothing; the open loop must send 100 messages then. */
+/* 100 messages are due in the fifth of a second in which the closed loop sends none. */
 static void test_open_loop_sees_a_stall(void **state)
 {
     (void)state;
@@ -264,7 +263,7 @@ static void test_open_loop_sees_a_stall(void **state)
     assert_true(open > 50000);
 }
 
-/* The run ends during the stall. The messages up to its end count, as soon as they are answered. */
+/* The time is up amid the stall: what was due by then counts all the same, once it is answered. */
 static void test_open_loop_waits_for_the_end_of_a_stall(void **state)
 {
     (void)state;
