@@ -204,7 +204,7 @@ static bool options_is_foreign(const struct option_foreign *foreign, int letter,
                                size_t len)
 {
     if (letter != 0)
-        return strchr(foreign->letters, letter) != NULL;
+        return letter <= 0x7f && strchr(foreign->letters, letter) != NULL;
     for (const char *const *known = foreign->names; *known != NULL; known++)
         if (strlen(*known) == len && strncmp(*known, name, len) == 0)
             return true;

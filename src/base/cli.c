@@ -197,6 +197,38 @@ static void cli_getopt_tables(const struct cli *cli, struct option *longs, char 
     *shorts = '\0';
 }
 
+/* The first byte of text that is not ASCII; the NUL if there is none. */
+static const char *cli_beyond_ascii(const char *text)
+{
+    while (*text != '\0' && (unsigned char)*text <= 0x7f)
+        text++;
+    return text;
+}
+
+/*
+ * The argument that getopt_long(3) complains of. In the middle of a character of UTF-8 it has not
+ * passed that argument yet.
+ */
+static const char *cli_culprit(char *const *argv)
+{
+    bool ascii = optopt >= 0 && optopt <= 0x7f;
+    bool inside = !ascii && argv[optind] != NULL && *cli_beyond_ascii(argv[optind]) != '\0';
+    return argv[inside ? optind : optind - 1];
+}
+
+/* Writes "-x" to option, or the whole character of UTF-8 of which getopt_long(3) gives one byte. */
+static void cli_format_letter(int letter, const char *argument, char *option, size_t size)
+{
+    const char *at = cli_beyond_ascii(argument);
+    int len = 1;
+    while (*at != '\0' && ((unsigned char)at[len] & 0xc0) == 0x80)
+        len++;
+    if (letter > 0 && letter <= 0x7f)
+        (void)snprintf(option, size, "-%c", letter);
+    else
+        (void)snprintf(option, size, "-%.*s", len, at);
+}
+
 /* An option that does not exist: a letter, or an argument that begins with "--" if that is 0. */
 static enum cli_outcome cli_unknown(const struct cli *cli, int letter, const char *argument)
 {
@@ -206,12 +238,12 @@ static enum cli_outcome cli_unknown(const struct cli *cli, int letter, const cha
     if (letter == 0)
         (void)snprintf(option, sizeof option, "--%.*s", (int)len, name);
     else
-        (void)snprintf(option, sizeof option, "-%c", letter);
+        cli_format_letter(letter, argument, option, sizeof option);
     const char *advice = cli->advise != NULL ? cli->advise(letter, name, len) : NULL;
     if (advice != NULL)
         return cli_complain(cli, _("unknown option '%s': %s"), option, advice);
     if (letter != 0)
-        return cli_complain(cli, _("unknown option '-%c'"), letter);
+        return cli_complain(cli, _("unknown option '%s'"), option);
     return cli_complain(cli, _("unknown or ambiguous option '%s'"), argument);
 }
 
@@ -238,7 +270,7 @@ enum cli_outcome cli_parse(struct cli *cli, int argc, char **argv)
     while ((result = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         cli->option = cli_find(cli, result);
         if (cli->option == NULL)
-            return cli_fault(cli, result, argv[optind - 1]);
+            return cli_fault(cli, result, cli_culprit(argv));
         enum cli_outcome outcome = cli->option->set(cli, optarg);
         if (outcome != CLI_RUN)
             return outcome;

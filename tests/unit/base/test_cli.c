@@ -184,6 +184,18 @@ static void test_without_advice(void **state)
     parse_bad("-d", "unknown option '-d'");
 }
 
+/* A letter of several bytes is printed as a whole, wherever it is in a group of letters. */
+static void test_a_letter_of_several_bytes(void **state)
+{
+    (void)state;
+    parse_bad("-\xc3\xbc", "unknown option '-\xc3\xbc'");
+    parse_bad("-\xe2\x82\xacx", "unknown option '-\xe2\x82\xac'");
+    parse_bad("-\xf0\x9f\x98\x80 -f", "unknown option '-\xf0\x9f\x98\x80'");
+    parse_bad("-\xc3", "unknown option '-\xc3'");
+    assert_int_equal(parse("-f\xc3\xbc"), CLI_MISUSE);
+    assert_string_equal(run.err, "tool: unknown option '-\xc3\xbc'. Try 'tool --help'.\n");
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -206,6 +218,7 @@ int main(void)
         CLI_TEST(test_a_setter_may_end_the_parsing),
         CLI_TEST(test_without_advice),
         CLI_TEST(test_help),
+        CLI_TEST(test_a_letter_of_several_bytes),
     };
     return RUN_TESTS("cli", tests);
 }
