@@ -21,7 +21,7 @@ for argument in "$@"; do
         have python3 || answer_help "$@"
         need python3
         cd "$root"
-        exec python3 tests/bench/bench.py "$argument"
+        exec python3 tests/bench/driver/bench.py "$argument"
         ;;
     esac
 done
@@ -31,4 +31,4 @@ need compiler make cmake pkg-config libuv python3 $tools $peers
 build bench-release -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DUVECHOD_BENCH=ON
 
 cd "$root"
-exec python3 tests/bench/bench.py "$@"
+exec python3 tests/bench/driver/bench.py "$@"

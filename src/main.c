@@ -2,6 +2,7 @@
  * The order of steps: descriptors, language, options, log, server, exit code.
  */
 #include "os/descriptors.h"
+#include "base/cli.h"
 #include "base/i18n.h"
 #include "base/log.h"
 #include "options.h"
@@ -11,29 +12,21 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
-
 int main(int argc, char **argv)
 {
     struct options options;
     descriptors_fill_stdio();
     i18n_init();
-    switch (options_parse(&options, argc, argv, stdout, stderr)) {
-    case OPTIONS_ERROR:
-        return EXIT_USAGE;
-    case OPTIONS_FAILED:
-        return EXIT_RUN_TIME;
-    case OPTIONS_DONE:
-        return 0;
-    case OPTIONS_RUN:
-        break;
-    }
+    enum cli_outcome outcome = options_parse(&options, argc, argv, stdout, stderr);
+    if (outcome != CLI_RUN)
+        return (int)outcome;
     const struct service services[] = {{.handler = &echo_handler, .config = &options.echo}};
     options.server.services = (struct services){services, sizeof services / sizeof *services};
     struct log log;
     log_init(&log, STDERR_FILENO, options.log_level);
     int rc = server_run(&options.server, &log);
     log_close(&log);
-    options_free(&options);
-    return rc < 0 ? EXIT_RUN_TIME : 0;
+    if (rc == SERVER_MISUSE)
+        return CLI_MISUSE;
+    return rc < 0 ? CLI_FAILED : CLI_DONE;
 }

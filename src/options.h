@@ -1,40 +1,31 @@
 /*
- * options.h - from argv to struct options, by the GNU conventions (getopt_long(3)).
- *
- * No globals and no exit(): the outcome is an error, done, or go on, and the caller decides.
+ * options.h - from argv to struct options.
  */
 #ifndef UVECHOD_OPTIONS_H
 #define UVECHOD_OPTIONS_H
 
+#include "base/cli.h"
 #include "base/log.h"
 #include "server/server.h"
 #include "service/echo.h"
 
 #include <stdio.h>
 
+enum { OPTIONS_ADDRS_MAX = 64 };
+
 struct options {
     struct server_config server; /* but for its services */
     struct echo_config echo;
     enum log_level log_level;
-    union net_addr *addrs;      /* what server.endpoints.addrs points to */
-    const char *address_option; /* the last option that says where to listen; NULL: none has */
-};
-
-enum options_outcome {
-    OPTIONS_ERROR,  /* one line on err says what was wrong and what was expected */
-    OPTIONS_FAILED, /* help or version could not be written; one line on err says why */
-    OPTIONS_DONE,   /* --help or --version: written to out */
-    OPTIONS_RUN,
+    struct endpoint_addr addrs[OPTIONS_ADDRS_MAX]; /* server.endpoints.addrs points to them */
 };
 
 /*
- * Fills options from argv, whose strings must outlive it; argv may be permuted. Resolves names
- * (getaddrinfo(3)), which may take as long as the resolver does. After OPTIONS_RUN,
- * options_free() is due. Not to be called in two threads at once: getopt_long(3) is not safe.
+ * Fills options from argv, whose strings must outlive them; argv may be permuted. options must not
+ * be moved, as they point to their own addresses. Resolves names (getaddrinfo(3)), which may take
+ * as long as the resolver does. Must not be called in two threads at once (cli.h).
  */
-enum options_outcome options_parse(struct options *options, int argc, char **argv, FILE *out,
-                                   FILE *err);
-
-void options_free(struct options *options);
+enum cli_outcome options_parse(struct options *options, int argc, char **argv, FILE *out,
+                               FILE *err);
 
 #endif

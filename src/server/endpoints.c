@@ -65,11 +65,10 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
     uint16_t port = config->port;
     int rc = 0;
     for (size_t i = 0; i < config->count; i++) {
-        endpoints->failed = config->addrs[i];
+        endpoints->failed = config->addrs[i].addr;
         net_set_port(&endpoints->failed, port);
         rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode);
-        bool may_lack = (config->may_lack >> i & 1) != 0;
-        if (rc < 0 && !(may_lack && endpoints_no_family(rc)))
+        if (rc < 0 && !(config->addrs[i].may_lack && endpoints_no_family(rc)))
             return rc;
         if (rc < 0)
             continue;
@@ -82,15 +81,14 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
 
 int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config)
 {
-    const union net_addr any[] = {net_any(AF_INET), net_any(AF_INET6)};
+    const struct endpoint_addr any[] = {{net_any(AF_INET), true}, {net_any(AF_INET6), true}};
     struct endpoints_config wanted = *config;
     if (config->count == 0) {
         wanted.addrs = any;
         wanted.count = sizeof any / sizeof *any;
-        wanted.may_lack = 3;
     }
     *endpoints = (struct endpoints){.list = calloc(wanted.count, sizeof *endpoints->list),
-                                    .failed = wanted.addrs[0]};
+                                    .failed = wanted.addrs[0].addr};
     net_set_port(&endpoints->failed, config->port);
     if (endpoints->list == NULL)
         return -ENOMEM;

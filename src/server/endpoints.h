@@ -13,14 +13,19 @@
 #include <stdint.h>
 #include <time.h>
 
+/* An address to listen on. Its port is not used: endpoints_config.port holds for all addresses. */
+struct endpoint_addr {
+    union net_addr addr;
+    bool may_lack; /* no error if the machine lacks the family, as long as another address works */
+};
+
 /* What the user asks for. */
 struct endpoints_config {
-    const union net_addr *addrs; /* to listen on; their ports do not count */
-    size_t count;                /* 0: every IPv4 and every IPv6 address */
-    uint64_t may_lack;           /* a bit for each that may be of a family the machine lacks */
-    uint16_t port;               /* of the IPv4 and IPv6 addresses; 0: a free one */
-    int backlog;                 /* of connections that wait to be accepted */
-    mode_t socket_mode;          /* permissions of the files of Unix sockets */
+    const struct endpoint_addr *addrs; /* to listen on */
+    size_t count;                      /* 0: every IPv4 and every IPv6 address */
+    uint16_t port;                     /* of the IPv4 and IPv6 addresses; 0: a free one */
+    int backlog;                       /* of connections that wait to be accepted */
+    mode_t socket_mode;                /* permissions of the files of Unix sockets */
     unsigned keepalive_s; /* how long a TCP peer may be silent before it is probed; 0: never */
 };
 

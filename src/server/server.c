@@ -118,6 +118,16 @@ static int server_cannot_listen(const struct server *server, const union net_add
     return error;
 }
 
+/* Where to listen was said twice: by systemd, and by an option. */
+static int server_contradicted(const struct server *server)
+{
+    log_write(server->log, LOG_LEVEL_ERROR,
+              _("--%s: systemd has passed the sockets; change ListenStream= with 'systemctl edit "
+                "uvechod.socket' instead"),
+              server->config->address_option);
+    return SERVER_MISUSE;
+}
+
 static int server_adopt(struct server *server, int first, int count, char **names)
 {
     size_t bad;
@@ -129,6 +139,8 @@ static int server_adopt(struct server *server, int first, int count, char **name
                   first + (int)bad,
                   bad < server->endpoints.count ? server->endpoints.list[bad].name : "?",
                   strerror(-rc));
+    else if (server->config->address_option != NULL)
+        rc = server_contradicted(server);
     return rc;
 }
 

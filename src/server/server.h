@@ -13,11 +13,13 @@
 #include "stream/conn.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct server_config {
     struct endpoints_config endpoints; /* to listen on, unless systemd has passed sockets */
+    const char *address_option;        /* the last that says where to listen; NULL: none has */
     struct services services;          /* the first one is spoken at these endpoints */
     size_t max_connections;            /* of all workers; 0: as many as the descriptors allow */
     unsigned workers;                  /* threads that serve, 1 to WORKERS_MAX */
@@ -25,9 +27,13 @@ struct server_config {
     unsigned drain_ms;                 /* how long a stop waits for open connections */
 };
 
+/* What server_run() returns for options that contradict each other: no system call fails so. */
+enum { SERVER_MISUSE = -EDOM };
+
 /*
  * Runs until it is told to stop and has stopped. Returns 0, or a negative errno if it could not
- * start or one of its tasks was wrong; it has logged which. The config must outlive the call.
+ * start or one of its tasks was wrong, or SERVER_MISUSE if the config has an address_option
+ * although systemd has passed sockets. It has logged which. The config must outlive the call.
  */
 int server_run(const struct server_config *config, struct log *log);
 

@@ -27,6 +27,7 @@ expect() {
 expect 'uvechod --po' --port=
 expect 'uvechod --r' --rfc862
 expect 'uvechod --max' --max-connections=
+expect 'uvechod --k' --keepalive=
 expect 'uvechod --nonsense'
 expect 'uvechod nonsense'
 # bash cuts words at = and :, and replaces only what follows.
@@ -43,6 +44,7 @@ expect 'uvechod --bind=unix:/run/echo'
 expect 'uvechod --prefix=G' GOT:
 expect 'uvechod --bind=::1 --so' --socket-mode=
 expect 'uvechod --socket-mode=06' 0600 0660 0666
+expect 'uvechod --keepalive=6' 60s
 expect 'uvechod --rfc862='
 # The cursor is in the middle of the line.
 COMP_LINE='uvechod --chu --quiet' COMP_POINT=13 COMPREPLY=()

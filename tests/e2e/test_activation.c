@@ -371,8 +371,7 @@ static void check_explicit(const char *options, const char *named)
     int fd = harness_listen("127.0.0.1");
     struct launch launch = passing(&fd, 1, "front-door");
     launch.options = options;
-    const char *line = harness_run_refused(&launch, 2, named, "systemd");
-    assert_int_equal(strncmp(line, "uvechod: ", 9), 0);
+    (void)harness_run_refused(&launch, 2, named, ": systemd has passed the sockets; change");
     (void)close(fd);
 }
 

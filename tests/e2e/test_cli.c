@@ -32,6 +32,7 @@ static void check_help(const char *options)
         "--max-connections=N",
         "--idle-timeout=SECONDS",
         "--drain-timeout=SECONDS",
+        "--keepalive=SECONDS",
         "--workers=N",
         "-q, --quiet",
         "-v, --verbose",
@@ -147,6 +148,7 @@ static void missing_values(struct daemon *daemon)
         {"--max-connections", "--max-connections"},
         {"--idle-timeout", "--idle-timeout"},
         {"--drain-timeout", "--drain-timeout"},
+        {"--keepalive", "--keepalive"},
         {"--workers", "--workers"},
     };
     check_misuses(misuses, sizeof misuses / sizeof *misuses);
@@ -194,6 +196,7 @@ static void bad_numbers(struct daemon *daemon)
         {"--idle-timeout=4294968", "--idle-timeout: '4294968'"},
         {"--drain-timeout=soon", "--drain-timeout: 'soon'"},
         {"--drain-timeout=99999999999", "--drain-timeout: '99999999999'"},
+        {"--keepalive=1d", "--keepalive: '1d'"},
         {"--workers=65", "--workers: '65' is not a number from 0 to 64"},
         {"--workers=-1", "--workers: '-1'"},
         {"--workers=all", "--workers: 'all'"},

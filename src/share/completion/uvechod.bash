@@ -1,4 +1,4 @@
-# Completion of uvechod(8) for bash, on its own: bash-completion only has to find the file.
+# Completion of uvechod(8) for bash. It needs no functions of bash-completion, which only loads it.
 # shellcheck shell=bash
 
 _uvechod() {
@@ -13,13 +13,14 @@ _uvechod() {
         --max-connections=
         --idle-timeout=
         --drain-timeout=
+        --keepalive=
         --workers=
         -q --quiet
         -v --verbose
         -h --help
         -V --version
     )
-    # As typed: COMP_WORDS has words cut at each = and :, as --bind=unix:/path has them.
+    # The line as it was typed: in COMP_WORDS, --bind=unix:/path would be cut at = and :.
     local line=${COMP_LINE:0:COMP_POINT}
     local word=${line##*[[:space:]]}
     local -a before
@@ -44,14 +45,15 @@ _uvechod() {
     --max-connections) candidates='100 1000 10000 100000' ;;
     --idle-timeout) candidates='0 60s 10m 1h' ;;
     --drain-timeout) candidates='0 10s 1m 10m' ;;
+    --keepalive) candidates='0 60s 10m 1h' ;;
     --workers) candidates='0 1 2 4' ;;
-    *) # the word before, if it is an option, takes no value
+    *) # the word before is no option that takes a value
         candidates=${options[*]}
         value=$word head=''
         ;;
     esac
 
-    # Read line by line: filling an array with $() would expand * and ?.
+    # Line by line, because an array filled with $() would have * and ? expanded.
     local candidate
     COMPREPLY=()
     while read -r candidate; do
@@ -60,10 +62,10 @@ _uvechod() {
         compgen -W "$candidates" -- "$value"
         case $option in -b | --bind) compgen -A hostname -- "$value" ;; esac
     )
-    # There is more to come after --port= and unix:/.
+    # After --port= and unix:/ the word is not complete: no blank is added.
     [[ ${COMPREPLY[0]-} != *[=/@] ]] || compopt -o nospace 2>/dev/null
 
-    # Of the word, bash replaces only what follows the last character that breaks words.
+    # bash replaces only the part of the word after the last character that breaks words.
     local kept=${word%"${word##*["$COMP_WORDBREAKS"]}"}
     COMPREPLY=("${COMPREPLY[@]#"$kept"}")
 }

@@ -23,7 +23,7 @@
 
 enum { BUFFER = 65536, EVENTS = 1024, FDS = 1 << 20, THREADS = 64 };
 
-/* What the kernel would not take, by descriptor. */
+/* The bytes that the kernel has refused, by descriptor. */
 static struct {
     char *bytes;
     size_t len;

@@ -37,7 +37,7 @@ static void on_written(uv_write_t *req, int status)
         uv_read_start(client, alloc_buffer, echo_read);
 }
 
-/* The bytes are right behind their request. */
+/* The bytes are in memory directly after their request. */
 static void keep(uv_stream_t *client, char *bytes, size_t len)
 {
     uv_write_t *req = malloc(sizeof *req + len);

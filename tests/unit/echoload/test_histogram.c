@@ -1,8 +1,9 @@
 /*
- * histogram.c of the load generator: what is recorded is found again within a bucket's width, at
- * both ends of the range and against a sorted array of random values. No loop, no sockets.
+ * histogram.c of the load generator: a percentile differs from the recorded value by less than the
+ * width of a bucket, at both ends of the range and for random values (compared with a sorted
+ * array). No loop, no sockets.
  */
-#include "histogram.h"
+#include "echoload/histogram.h"
 
 #include "unit/support.h"
 
@@ -35,7 +36,7 @@ static void test_small_values_are_exact(void **state)
     assert_true(histogram_mean(&histogram) == HISTOGRAM_STEPS + 0.5);
 }
 
-/* A value and the maximum alone: the lower one must come back, rounded up by less than 1/64. */
+/* With this value and the maximum recorded, p50 must be the value, rounded up by less than 1/64. */
 static void expect_close(uint64_t value)
 {
     histogram_reset(&histogram);

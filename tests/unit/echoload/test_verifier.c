@@ -1,9 +1,9 @@
 /*
- * verifier.c of the load generator: right answers pass however they are cut, into chunks by the
- * server and into pieces by the network; every kind of wrong one is found, at its first byte. No
+ * verifier.c of the load generator: a right answer passes however the server cuts it into chunks
+ * and the network into pieces. Every kind of wrong answer is found, at the first wrong byte. No
  * loop, no sockets.
  */
-#include "verifier.h"
+#include "echoload/verifier.h"
 
 #include "unit/support.h"
 
@@ -116,7 +116,7 @@ static void test_right_answers_pass_however_cut(void **state)
     }
 }
 
-/* No single byte of an answer can be changed, left out or doubled without being noticed. */
+/* If a single byte of an answer is changed, left out or doubled, the verifier notices. */
 static void test_every_single_error_is_found(void **state)
 {
     (void)state;
@@ -127,7 +127,7 @@ static void test_every_single_error_is_found(void **state)
         answer[at] ^= 1;
         verifier_init(&verifier, 7);
         assert_false(feed(answer, answer_len));
-        /* Later only if it has become the start of a prefix, which then is none. */
+        /* One byte later if the wrong byte looks like the start of a prefix. */
         assert_true(mismatch.offset <= at + 1);
         answer[at] ^= 1;
 

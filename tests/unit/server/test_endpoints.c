@@ -17,6 +17,7 @@
 enum {
     FIRST_FD = 1000,
     CALLS_MAX = 64,
+    ADDRS_MAX = 4,
     FREE_PORT = 40000,
     PORT_TRIES = 16,
     BACKLOG = 17,
@@ -120,8 +121,12 @@ static union net_addr addr_of(const char *text)
 
 static int open_config(const union net_addr *addrs, size_t count, uint16_t port)
 {
+    struct endpoint_addr wanted[ADDRS_MAX] = {0};
+    assert_true(count <= ADDRS_MAX);
+    for (size_t i = 0; i < count; i++)
+        wanted[i].addr = addrs[i];
     const struct endpoints_config config = {
-        .addrs = addrs, .count = count, .port = port, .backlog = BACKLOG, .socket_mode = MODE};
+        .addrs = wanted, .count = count, .port = port, .backlog = BACKLOG, .socket_mode = MODE};
     return endpoints_open(&fix.endpoints, &config);
 }
 
@@ -268,6 +273,24 @@ static void test_a_named_family_must_not_be_missing(void **state)
     fix.results[1] = -EAFNOSUPPORT;
     assert_int_equal(open_named(25000), -EAFNOSUPPORT);
     check_failed("[::1]:25000");
+}
+
+/* Of a name's addresses one is enough; the flag of one address does not excuse another one. */
+static void test_a_named_family_may_be_missing_if_the_address_says_so(void **state)
+{
+    (void)state;
+    struct endpoint_addr addrs[] = {{addr_of("127.0.0.1"), false}, {addr_of("::1"), true}};
+    const struct endpoints_config config = {
+        .addrs = addrs, .count = 2, .port = 7, .backlog = BACKLOG, .socket_mode = MODE};
+    fix.results[1] = -EAFNOSUPPORT;
+    assert_int_equal(endpoints_open(&fix.endpoints, &config), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    endpoints_close(&fix.endpoints);
+    addrs[0].may_lack = true;
+    addrs[1].may_lack = false;
+    fix.results[3] = -EAFNOSUPPORT;
+    assert_int_equal(endpoints_open(&fix.endpoints, &config), -EAFNOSUPPORT);
+    check_failed("[::1]:7");
 }
 
 static void test_other_errors_of_the_default(void **state)
@@ -620,6 +643,7 @@ int main(void)
         FIXTURE_TEST(test_a_family_may_be_missing),
         FIXTURE_TEST(test_both_families_are_missing),
         FIXTURE_TEST(test_a_named_family_must_not_be_missing),
+        FIXTURE_TEST(test_a_named_family_may_be_missing_if_the_address_says_so),
         FIXTURE_TEST(test_other_errors_of_the_default),
         FIXTURE_TEST(test_the_last_address_fails),
         FIXTURE_TEST(test_no_memory),

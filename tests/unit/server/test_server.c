@@ -44,6 +44,7 @@ static struct {
     struct service service; /* when it is not the one of services.h */
     struct echo_config echo;
     union net_addr addrs[2];
+    struct endpoint_addr wanted[2]; /* the same, as the server is told them */
     enum log_level level;
     uv_thread_t thread;
     bool running;
@@ -198,7 +199,7 @@ static int fixture_open(void **state)
     fix.addrs[0].in.sin_addr.s_addr = htonl(0x7f000001); /* 127.0.0.1 */
     fix.addrs[1].in.sin_addr.s_addr = htonl(0x7f000002);
     fix.config =
-        (struct server_config){.endpoints = {.addrs = fix.addrs, .count = 1, .backlog = 10},
+        (struct server_config){.endpoints = {.addrs = fix.wanted, .count = 1, .backlog = 10},
                                .services = echo_services(),
                                .workers = 1,
                                .drain_ms = HOUR_MS};
@@ -218,6 +219,8 @@ static void on_thread(void *arg)
     struct log log;
     (void)arg;
     log_init(&log, fix.log_fd, fix.level);
+    fix.wanted[0].addr = fix.addrs[0];
+    fix.wanted[1].addr = fix.addrs[1];
     fix.rc = server_run(&fix.config, &log);
     log_close(&log);
     (void)close(fix.log_fd);
@@ -901,7 +904,7 @@ static void test_a_unix_socket(void **state)
     struct stat file;
     (void)state;
     make_unix_addr();
-    fix.config.endpoints.addrs = &fix.addrs[1];
+    fix.config.endpoints.addrs = &fix.wanted[1];
     fix.config.endpoints.socket_mode = 0640;
     server_start();
     (void)snprintf(line, sizeof line, "Listening on unix:%s", fix.path);
@@ -1011,6 +1014,24 @@ static void test_a_passed_socket_that_cannot_be_served(void **state)
     expect_told("ERRNO=93");
     expect_no_message(fix.manager);
     expect_passed_closed(2);
+}
+
+/* Where to listen has been said twice. */
+static void test_passed_sockets_contradict_an_option(void **state)
+{
+    (void)state;
+    need_systemd();
+    int fd = make_listener(&fix.addrs[0]);
+    pass_sockets(&fd, 1, "tcp");
+    fix.config.address_option = "bind";
+    watch_server();
+    server_start();
+    expect_line("--bind: systemd has passed the sockets; change ListenStream= with 'systemctl edit "
+                "uvechod.socket' instead");
+    server_ends(SERVER_MISUSE);
+    expect_told("ERRNO=33");
+    expect_no_message(fix.manager);
+    expect_passed_closed(1);
 }
 
 static void test_malformed_passed_sockets(void **state)
@@ -1294,6 +1315,7 @@ int main(void)
         FIXTURE_TEST(test_a_passed_connection_is_served),
         FIXTURE_TEST(test_a_passed_connection_is_drained),
         FIXTURE_TEST(test_a_passed_socket_that_cannot_be_served),
+        FIXTURE_TEST(test_passed_sockets_contradict_an_option),
         FIXTURE_TEST(test_malformed_passed_sockets),
         FIXTURE_TEST(test_sockets_passed_to_another_process),
         FIXTURE_TEST(test_ready_comes_last),

@@ -97,10 +97,10 @@ static void on_event(struct listener_watcher *watcher, enum listener_event event
 /* Two addresses to listen on, and a third endpoint for the datagrams. */
 static void open_endpoints(void)
 {
-    union net_addr addrs[3];
+    struct endpoint_addr addrs[3] = {0};
     for (int i = 0; i < 3; i++) {
-        addrs[i] = net_any(AF_INET);
-        addrs[i].in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)i);
+        addrs[i].addr = net_any(AF_INET);
+        addrs[i].addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)i);
     }
     const struct endpoints_config config = {.addrs = addrs, .count = 3, .backlog = 10};
     assert_int_equal(endpoints_open(&fix.endpoints, &config), 0);

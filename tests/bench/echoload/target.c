@@ -1,4 +1,4 @@
-#include "target.h"
+#include "echoload/target.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -54,8 +54,9 @@ const char *target_parse(struct target *target, const char *text)
 }
 
 /*
- * The port is left to connect(2), which knows that the same one will do for another destination
- * or source; bind(2) would not, and run out of ports at 28,000 connections.
+ * Sets the source address and leaves the choice of the port to connect(2). connect(2) can use the
+ * same port again for another destination or source. bind(2) cannot, so that there would be no
+ * port left after 28,000 connections.
  */
 static int target_bind(int fd, uint32_t source)
 {
@@ -68,8 +69,8 @@ static int target_bind(int fd, uint32_t source)
 }
 
 /*
- * On loopback the handshake is over when connect(2) returns, though it says EINPROGRESS; to ask
- * once more is cheaper than to wait for an event.
+ * On loopback the handshake is over when connect(2) returns, although it returns EINPROGRESS. A
+ * second call, which says so, is cheaper than waiting for an event.
  */
 static int target_start(const struct target *target, int fd, bool *connected)
 {

@@ -4,7 +4,8 @@
 #ifndef ECHOLOAD_ARGS_H
 #define ECHOLOAD_ARGS_H
 
-#include "target.h"
+#include "base/cli.h"
+#include "echoload/target.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,13 +16,13 @@ enum load_mode {
     MODE_PINGPONG, /* messages, as many under way as the depth says */
     MODE_BULK,     /* streams, both directions as full as they get */
     MODE_CHURN,    /* a connection per message */
-    MODE_IDLE,     /* connections that are merely there */
+    MODE_IDLE,     /* connections that stay open and send nothing */
 };
 
 enum load_close {
-    CLOSE_HALF,  /* end our side, read to the end of theirs */
-    CLOSE_FULL,  /* close as soon as all answers are here */
-    CLOSE_RESET, /* the same, but with a reset, which leaves no TIME_WAIT */
+    CLOSE_HALF,  /* end our side of the connection, read to the end of the server's side */
+    CLOSE_FULL,  /* close as soon as all answers have been received */
+    CLOSE_RESET, /* the same with a reset, which leaves no TIME_WAIT behind */
 };
 
 struct args {
@@ -29,27 +30,25 @@ struct args {
     enum load_mode mode;
     enum load_close close;
     size_t connections;
-    size_t connecting; /* at most so many at once; as many echoes at the end */
+    size_t connecting; /* how many connect, or echo at the end, at the same time */
     size_t size;       /* bytes of a message */
     size_t depth;      /* messages under way per connection */
     uint64_t count; /* of messages, connections (churn) or bytes (bulk); 0: until the time is up */
-    double seconds; /* 0: until the count is reached */
+    double seconds; /* how long to measure; 0: until the count is reached */
     double warmup;  /* seconds before anything is counted */
     double rate;    /* messages per second, open loop; 0: closed loop */
-    double timeout; /* seconds without a byte that is due */
+    double timeout; /* seconds without a byte while an answer is missing */
     const char *prefix;
     size_t prefix_len;
     size_t chunk;
     bool echo_first; /* idle: a message on every connection at the beginning */
     bool echo_last;  /* ... and at the end */
-    pid_t pid;       /* of the server, to measure its CPU time; 0: not asked for */
+    pid_t pid;       /* of the server, to measure its CPU time; 0: do not measure it */
     bool json;
 };
 
-enum args_outcome { ARGS_RUN, ARGS_DONE, ARGS_ERROR };
-
-/* Wrong usage is one line on err. */
-enum args_outcome args_parse(struct args *args, int argc, char **argv, FILE *out, FILE *err);
+/* Fills args from argv, whose strings must outlive them. Wrong usage is one line on err. */
+enum cli_outcome args_parse(struct args *args, int argc, char **argv, FILE *out, FILE *err);
 
 const char *args_mode_name(enum load_mode mode);
 

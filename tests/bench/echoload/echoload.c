@@ -3,14 +3,12 @@
  *
  * The order of steps: options, descriptors, run, report, exit code.
  */
-#include "args.h"
-#include "load.h"
-#include "report.h"
+#include "echoload/args.h"
+#include "echoload/load.h"
+#include "echoload/report.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
-
-enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
 
 static void raise_descriptors(void)
 {
@@ -23,19 +21,14 @@ static void raise_descriptors(void)
 
 int main(int argc, char **argv)
 {
-    static struct load_result result; /* too large for the stack of some */
+    static struct load_result result; /* too large for the stack of some systems */
     struct args args;
-    switch (args_parse(&args, argc, argv, stdout, stderr)) {
-    case ARGS_ERROR:
-        return EXIT_USAGE;
-    case ARGS_DONE:
-        return 0;
-    case ARGS_RUN:
-        break;
-    }
+    enum cli_outcome outcome = args_parse(&args, argc, argv, stdout, stderr);
+    if (outcome != CLI_RUN)
+        return (int)outcome;
     raise_descriptors();
     if (!load_run(&args, &result))
-        return EXIT_RUN_TIME;
+        return CLI_FAILED;
     (args.json ? report_json : report_text)(&args, &result, stdout);
-    return fflush(stdout) == 0 ? 0 : EXIT_RUN_TIME;
+    return fflush(stdout) == 0 ? CLI_DONE : CLI_FAILED;
 }

@@ -1,4 +1,4 @@
-#include "cpu.h"
+#include "echoload/cpu.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* One line of a file of /proc; empty if there is none. */
+/* Reads the first line of a file; the line is empty if there is no such file. */
 static void cpu_read(char *line, int size, const char *path)
 {
     line[0] = '\0';
@@ -19,7 +19,7 @@ static void cpu_read(char *line, int size, const char *path)
     (void)fclose(file);
 }
 
-/* The first field of schedstat is the nanoseconds on a CPU: finer than the ticks of stat. */
+/* The first field of schedstat is nanoseconds on a CPU: more exact than the ticks of stat. */
 static double cpu_thread_seconds(pid_t pid, const char *tid)
 {
     char path[96];
@@ -29,7 +29,7 @@ static double cpu_thread_seconds(pid_t pid, const char *tid)
     return strtod(line, NULL) / 1e9;
 }
 
-/* Servers that fork per connection leave nearly all of their time with their children. */
+/* A server that forks for each connection spends nearly all of its CPU time in its children. */
 static void cpu_add_children(pid_t pid, const char *tid, struct cpu *cpu)
 {
     char path[96];
@@ -50,7 +50,7 @@ static void cpu_add_children(pid_t pid, const char *tid, struct cpu *cpu)
     }
 }
 
-/* utime, stime, and those of the children waited for: fields 14 to 17 of proc(5)'s stat. */
+/* Fields 14 to 17 of stat (proc(5)): utime, stime, and both of the children waited for. */
 static void cpu_add_stat(pid_t pid, struct cpu *cpu)
 {
     char path[64];

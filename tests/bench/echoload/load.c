@@ -1,7 +1,7 @@
-#include "load.h"
+#include "echoload/load.h"
 
-#include "client.h"
-#include "cpu.h"
+#include "echoload/client.h"
+#include "echoload/cpu.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,16 +13,16 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { LOAD_STALLS_MAX = 4 /* looks at the progress in --timeout seconds */ };
+enum { LOAD_STALLS_MAX = 4 /* how often the progress is looked at in --timeout seconds */ };
 
 enum load_phase {
     PHASE_CONNECTING,
     PHASE_WARMUP,
-    PHASE_MEASURING, /* idle: holding */
+    PHASE_MEASURING, /* idle: the connections are held */
     PHASE_ENDING,
 };
 
-/* A moment of the run. */
+/* What has happened up to one moment of the run. */
 struct load_sample {
     uint64_t ns;
     uint64_t messages;
@@ -39,22 +39,22 @@ struct load {
     struct client *clients;
     uint64_t *times;
     enum load_phase phase;
-    uint64_t serial;    /* connections begun, ever */
-    size_t connected;   /* of those */
+    uint64_t serial;    /* connections begun since the start */
+    size_t connected;   /* of those, how many have been connected */
     size_t slots;       /* clients that have been used */
-    size_t open;        /* of those, the ones not closed for good */
+    size_t open;        /* of those, how many are not closed for good */
     size_t echoes;      /* --echo-last: clients whose last message has been started */
-    size_t echoing;     /* of those, the ones not answered */
+    size_t echoing;     /* of those, the clients whose last message is not answered */
     uint64_t open_next; /* open loop: number of the next message */
     uint64_t begun_ns;
     struct load_sample begin;
-    uint64_t progress; /* what the last look at it has found */
-    unsigned stalls;   /* looks that have found no progress */
+    uint64_t progress; /* at the last look */
+    unsigned stalls;   /* how many looks in a row have found no progress */
     bool failed;
-    uv_timer_t timer; /* ends the warm-up, then the measurement */
+    uv_timer_t timer; /* ends the warm-up, later the measurement */
     uv_timer_t watchdog;
-    uv_idle_t connector; /* as long as there is somebody to connect */
-    uv_poll_t pacer;     /* open loop: a timerfd, finer than uv_timer_t's milliseconds */
+    uv_idle_t connector; /* active while there are clients to connect */
+    uv_poll_t pacer;     /* open loop: a timerfd, more exact than uv_timer_t's milliseconds */
     uv_signal_t signals[2];
     uv_poll_t stdin_poll;
     bool stdin_watched;
@@ -84,7 +84,7 @@ static void on_failed(struct client *client, const char *why)
     load_fail(client->traffic->owner, what, why);
 }
 
-/* How many messages this client is to send, of --count in all. */
+/* How many of the --count messages this client must send. */
 static uint64_t load_goal(const struct load *load, uint64_t index)
 {
     const struct args *args = load->args;
@@ -119,7 +119,7 @@ static void load_measured(struct load *load)
     result->server_system = end.server.system - load->begin.server.system;
 }
 
-/* Some at a time: the kernel would need a buffer for each message and each answer that waits. */
+/* Only some clients at a time: the kernel needs a buffer for each message that is on its way. */
 static void load_echo_last(struct load *load)
 {
     const struct args *args = load->args;
@@ -129,7 +129,7 @@ static void load_echo_last(struct load *load)
     }
 }
 
-/* Nothing new is begun; what is under way is waited for. */
+/* Begins nothing new, and waits for the answers that are missing. */
 static void load_end(struct load *load)
 {
     load->phase = PHASE_ENDING;
@@ -189,7 +189,7 @@ static void load_warm_up(struct load *load)
     (void)uv_timer_start(&load->timer, on_warm, (uint64_t)(load->args->warmup * 1000), 0);
 }
 
-/* Sends what is due by now and says when to be woken for the next. */
+/* Sends every message whose time has come, and sets the timer for the next one. */
 static void load_pace(struct load *load)
 {
     const struct traffic *traffic = &load->traffic;
@@ -218,7 +218,7 @@ static void on_pace(uv_poll_t *poll, int status, int events)
 
 static void load_start_pacing(struct load *load)
 {
-    /* uv_hrtime() is this clock, too. */
+    /* The clock of uv_hrtime(). */
     load->pacer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     int rc = load->pacer_fd < 0 ? -errno : uv_poll_init(&load->loop, &load->pacer, load->pacer_fd);
     if (rc < 0) {
@@ -232,7 +232,7 @@ static void load_start_pacing(struct load *load)
     load_pace(load);
 }
 
-/* All are connected, and nothing but the first message has been sent. */
+/* All clients are connected, and have sent nothing, or with --echo-first one message. */
 static void load_begin(struct load *load)
 {
     const struct args *args = load->args;
@@ -247,7 +247,8 @@ static void load_begin(struct load *load)
     for (size_t i = 0; i < args->connections && !load->failed; i++) {
         if (load->traffic.flowing)
             client_fill(&load->clients[i]);
-        client_end_if_done(&load->clients[i]); /* --count may leave nothing to it */
+        client_end_if_done(
+            &load->clients[i]); /* a small --count may leave this client nothing to send */
     }
 }
 
@@ -276,14 +277,14 @@ static void on_answered(struct client *client)
     }
 }
 
-/* Churn: whether --count leaves room for one more connection. */
+/* Whether --count allows one more connection (churn). */
 static bool load_may_connect(const struct load *load)
 {
     const struct args *args = load->args;
     return args->mode != MODE_CHURN || args->count == 0 || load->serial < args->count;
 }
 
-/* Whether a closed connection is followed by another one. */
+/* Whether a new connection takes the place of a closed one. */
 static bool load_churns_on(const struct load *load)
 {
     return load->args->mode == MODE_CHURN && load->phase != PHASE_ENDING && !load->failed &&
@@ -312,7 +313,7 @@ static void on_closed(struct client *client)
     uv_stop(&load->loop);
 }
 
-/* Some per turn: the server must be given the time to accept what waits in its backlog. */
+/* Connects a few per turn of the loop: the server needs time to accept them from its backlog. */
 static void on_connect(uv_idle_t *idle)
 {
     struct load *load = idle->data;
@@ -328,7 +329,7 @@ static void on_connect(uv_idle_t *idle)
         uv_idle_stop(idle);
 }
 
-/* Not while nothing is due: an idle connection and a slow rate are no stalls. */
+/* Whether an answer is missing. An idle connection or a slow rate is not a stall. */
 static bool load_waits(const struct load *load)
 {
     if (load->phase == PHASE_CONNECTING)
@@ -381,7 +382,7 @@ static void on_signal(uv_signal_t *handle, int signum)
         load_stop(load);
 }
 
-/* Idle: whoever holds the other end of our standard input decides when it is over. */
+/* An idle run ends with its standard input: the writer at the other end decides when. */
 static void on_stdin(uv_poll_t *poll, int status, int events)
 {
     char discarded[256];
@@ -390,8 +391,10 @@ static void on_stdin(uv_poll_t *poll, int status, int events)
         load_stop(poll->data);
 }
 
-/* Without --duration only the end of standard input ends an idle run; a regular file cannot be
-   waited for, and has ended already. */
+/*
+ * Without --duration, only the end of standard input ends an idle run. So a standard input that
+ * cannot be watched, such as a regular file, is an error.
+ */
 static void load_watch_stdin(struct load *load)
 {
     int rc = uv_poll_init(&load->loop, &load->stdin_poll, STDIN_FILENO);
@@ -433,7 +436,7 @@ static void load_init_traffic(struct load *load)
     format_init(&traffic->format, args->prefix, args->prefix_len, args->chunk);
 }
 
-/* Handles that are there for the whole run, and do not keep it from ending. */
+/* Handles that exist for the whole run. They do not prevent its end. */
 static void load_init_handles(struct load *load)
 {
     static const int signums[] = {SIGINT, SIGTERM};
@@ -488,7 +491,7 @@ static bool load_go(struct load *load)
     }
     if (!load->failed)
         (void)uv_run(&load->loop, UV_RUN_DEFAULT);
-    /* Not when the time was up: a server that had stalled by then would hide what it owed. */
+    /* Only now, not at the end of the time: the answers that were late then must count as well. */
     load->result->latencies = load->traffic.latencies;
     load_close(load);
     return !load->failed;

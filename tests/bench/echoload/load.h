@@ -1,11 +1,11 @@
 /*
- * load.h - a whole run: connects, warms up, measures, lets everything be answered, ends.
+ * load.h - a whole run: connect, warm up, measure, wait for the last answers, end.
  */
 #ifndef ECHOLOAD_LOAD_H
 #define ECHOLOAD_LOAD_H
 
-#include "args.h"
-#include "histogram.h"
+#include "echoload/args.h"
+#include "echoload/histogram.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,9 +14,9 @@
 struct load_result {
     double seconds;
     uint64_t messages; /* churn: connections */
-    uint64_t bytes;    /* received, without prefixes: as many were sent */
+    uint64_t bytes;    /* received, without prefixes; the same number was sent */
     double cpu;        /* of echoload, seconds */
-    double server_cpu; /* of --pid, and how it is divided */
+    double server_cpu; /* of --pid, seconds; the next two are its parts */
     double server_user;
     double server_system;
     uint64_t connects; /* before the measurement */
@@ -24,7 +24,7 @@ struct load_result {
     struct histogram latencies; /* nanoseconds */
 };
 
-/* Returns whether all went well; if not, one line on stderr has said what did not. */
+/* Returns whether all went well; otherwise one line on stderr says what failed. */
 bool load_run(const struct args *args, struct load_result *result);
 
 #endif

@@ -1,8 +1,8 @@
-#include "histogram.h"
+#include "echoload/histogram.h"
 
 #include <string.h>
 
-/* Values below HISTOGRAM_STEPS have a bucket each; above, the leading bits choose it. */
+/* A value below HISTOGRAM_STEPS has its own bucket; for others, the leading bits choose one. */
 static unsigned histogram_bucket(uint64_t value)
 {
     if (value < HISTOGRAM_STEPS)
@@ -11,14 +11,15 @@ static unsigned histogram_bucket(uint64_t value)
     return shift * HISTOGRAM_STEPS + (unsigned)(value >> shift);
 }
 
-/* The largest value that falls into this bucket. */
+/* The largest value that belongs to this bucket. */
 static uint64_t histogram_upper(unsigned bucket)
 {
     if (bucket < HISTOGRAM_STEPS)
         return bucket;
     unsigned shift = bucket / HISTOGRAM_STEPS - 1;
     uint64_t leading = bucket % HISTOGRAM_STEPS + HISTOGRAM_STEPS;
-    return ((leading + 1) << shift) - 1; /* the last one wraps round to UINT64_MAX, as it should */
+    /* For the last bucket this wraps to UINT64_MAX, which is right. */
+    return ((leading + 1) << shift) - 1;
 }
 
 void histogram_reset(struct histogram *histogram)
@@ -46,7 +47,7 @@ uint64_t histogram_percentile(const struct histogram *histogram, double percent)
         uint64_t upper = histogram_upper(bucket);
         return upper < histogram->max ? upper : histogram->max;
     }
-    return histogram->max; /* rounding has asked for more than there is */
+    return histogram->max; /* because of rounding, wanted was more than total */
 }
 
 double histogram_mean(const struct histogram *histogram)

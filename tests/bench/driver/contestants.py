@@ -9,7 +9,7 @@ import tempfile
 from suites import SUITES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BASELINE = os.path.join(HERE, "baseline")
+BASELINE = os.path.join(os.path.dirname(HERE), "baseline")
 
 
 class Contestant:

@@ -1,4 +1,4 @@
-#include "client.h"
+#include "echoload/client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-/* A bulk stream has no messages: each of its bytes is one, and nobody asks how long it took. */
+/* A bulk stream has no messages. Each of its bytes counts as a message without a latency. */
 static uint64_t client_size(const struct client *client)
 {
     const struct args *args = client->traffic->args;
@@ -45,7 +45,7 @@ static void client_fail_mismatch(struct client *client, const struct mismatch *m
     client->traffic->on_failed(client, why);
 }
 
-/* libuv leaves epoll alone while the events stay the same, but not when it is told them again. */
+/* Not if the events stay the same: uv_poll_start() would cost a system call all the same. */
 static void client_arm(struct client *client, unsigned char events)
 {
     if (client->armed == events)
@@ -96,7 +96,7 @@ void client_end_if_done(struct client *client)
         client_end(client);
 }
 
-/* One send: what is left is for the next event, so that no stream keeps the others waiting. */
+/* Sends once. The rest waits for the next event, so that no stream makes the others wait. */
 static void client_send(struct client *client)
 {
     uint64_t queued = client_queued(client);
@@ -116,7 +116,7 @@ static void client_send(struct client *client)
     client_arm(client, full ? UV_READABLE | UV_WRITABLE : UV_READABLE);
 }
 
-/* Not while the kernel is full: it will say when it has room again. */
+/* Sends, but not while the kernel is full: an event will say when there is room again. */
 static void client_flush(struct client *client)
 {
     if (!(client->armed & UV_WRITABLE))
@@ -162,7 +162,7 @@ void client_push(struct client *client)
     client_flush(client);
 }
 
-/* The moment from which the latency of a message counts. */
+/* The moment at which the latency of a message begins. */
 static uint64_t client_due(const struct client *client, uint64_t message)
 {
     const struct traffic *traffic = client->traffic;
@@ -252,7 +252,7 @@ static void client_check_connect(struct client *client)
         client_connected(client);
 }
 
-/* There is room again. */
+/* The kernel has room again. */
 static void client_write(struct client *client)
 {
     const struct traffic *traffic = client->traffic;
@@ -265,7 +265,7 @@ static void client_write(struct client *client)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct client *client = poll->data;
-    if (status < 0) { /* libuv has stopped the handle; the next call tells why */
+    if (status < 0) { /* libuv has stopped the handle; the next system call says why */
         client->armed = 0;
         events = UV_READABLE;
     }
@@ -278,7 +278,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (client->open && (events & UV_WRITABLE))
         client_write(client);
     else if (client->open && client->armed == 0)
-        client_flush(client); /* nothing was wrong after all: watches again */
+        client_flush(client); /* the system call has found no error: watch again */
 }
 
 int client_open(struct client *client, uint64_t serial)

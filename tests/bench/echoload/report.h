@@ -1,11 +1,11 @@
 /*
- * report.h - what a run has measured, for people or for programs.
+ * report.h - prints what a run has measured, for people or for programs.
  */
 #ifndef ECHOLOAD_REPORT_H
 #define ECHOLOAD_REPORT_H
 
-#include "args.h"
-#include "load.h"
+#include "echoload/args.h"
+#include "echoload/load.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-#include "report.h"
+#include "echoload/report.h"
 
 static const struct {
     const char *name;

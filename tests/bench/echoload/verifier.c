@@ -1,8 +1,8 @@
-#include "verifier.h"
+#include "echoload/verifier.h"
 
 #include <string.h>
 
-/* xorshift64: the same bytes on every machine, and in every run. */
+/* xorshift64: the same bytes on every machine and in every run. */
 static uint64_t pattern_next(uint64_t state)
 {
     state ^= state << 13;
@@ -35,7 +35,7 @@ const char *format_pattern(const struct format *format, uint64_t offset)
 
 void verifier_init(struct verifier *verifier, uint64_t serial)
 {
-    /* Far enough from each other that neighbours' messages do not overlap. */
+    /* The places are so far apart that the messages of neighbours do not overlap. */
     *verifier = (struct verifier){.start = serial % PATTERN_PERIOD * 7919 % PATTERN_PERIOD};
 }
 
@@ -44,7 +44,7 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Compares len bytes; the number of them that are right is added to the wire's. */
+/* Compares len bytes, and adds the number of right ones to verifier->wire. */
 static bool verifier_compare(struct verifier *verifier, const char *expected, const char *buf,
                              size_t len, struct mismatch *mismatch)
 {
@@ -61,14 +61,14 @@ static bool verifier_compare(struct verifier *verifier, const char *expected, co
     return false;
 }
 
-/* How many bytes of buf belong to the present chunk: 0 where a prefix begins. */
+/* How many bytes of buf belong to the present chunk; 0 if a prefix begins here. */
 static size_t verifier_chunk_len(const struct verifier *verifier, const struct format *format,
                                  const char *buf, size_t len)
 {
     if (format->prefix_len == 0)
         return len;
     len = min_size(len, format->chunk - verifier->chunk_len);
-    /* A prefix right behind another would be wrong: let the comparison say so. */
+    /* A prefix directly after a prefix is wrong; the comparison will say so. */
     size_t first = verifier->chunk_len == 0 ? 1 : 0;
     if (len <= first)
         return len;
@@ -76,7 +76,7 @@ static size_t verifier_chunk_len(const struct verifier *verifier, const struct f
     return prefix != NULL ? (size_t)(prefix - buf) : len;
 }
 
-/* The bytes of buf up to the end of the prefix or chunk; 0 after a mismatch. */
+/* Checks buf up to the end of the prefix or chunk. Returns how many bytes, 0 after a mismatch. */
 static size_t verifier_step(struct verifier *verifier, const struct format *format, uint64_t left,
                             const char *buf, size_t len, struct mismatch *mismatch)
 {
