@@ -9,65 +9,10 @@
 #ifndef UVECHOD_NET_H
 #define UVECHOD_NET_H
 
-#include <netinet/in.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
+#include "os/addr.h"
+
 #include <sys/types.h>
 #include <sys/uio.h>
-#include <sys/un.h>
-
-/* Who has connected, in the 28 bytes of an IPv6 address, where a sockaddr_storage has 128. */
-union net_peer {
-    struct sockaddr sa;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct {
-        sa_family_t family; /* AF_UNIX, whose clients have no address worth telling */
-        pid_t pid;
-        uid_t uid;
-    } un;
-};
-
-/* What a socket is bound to: an IPv4 or IPv6 address with its port, or a Unix socket's. */
-union net_addr {
-    struct sockaddr sa;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct sockaddr_un un;
-};
-
-/* Enough for net_format() and net_format_peer(), with the NUL. */
-#define NET_ADDR_STRLEN 128
-
-/* The wildcard address of family AF_INET or AF_INET6, port 0. */
-union net_addr net_any(sa_family_t family);
-
-/*
- * The address of the Unix socket path, or of the abstract one that path names as "@name"
- * (unix(7)). Returns 0, -EINVAL for an empty path or name or -ENAMETOOLONG for 108 bytes or more.
- */
-int net_unix(const char *path, union net_addr *addr);
-
-/* The path in the file system of a Unix socket's address; NULL if it has none. */
-const char *net_unix_path(const union net_addr *addr);
-
-/* The port, in host byte order; Unix sockets have none (0), and setting it does nothing. */
-uint16_t net_port(const union net_addr *addr);
-void net_set_port(union net_addr *addr, uint16_t port);
-
-/*
- * Writes "192.0.2.1:80", "[2001:db8::1]:80" (RFC 3986, 3.2.2), "unix:/path" or "unix:@name" to
- * buf, for a peer of a Unix socket "unix:pid=1,uid=0"; returns buf.
- */
-const char *net_format(const union net_addr *addr, char buf[static NET_ADDR_STRLEN]);
-const char *net_format_peer(const union net_peer *peer, char buf[static NET_ADDR_STRLEN]);
-
-/*
- * Finds the stream addresses of a numeric address or a name, port 0, and stores up to max of
- * them. Returns how many, or a negative EAI_* code for gai_strerror() (see getaddrinfo(3)).
- */
-int net_resolve(const char *name, union net_addr *addrs, int max);
 
 /*
  * A listening socket on addr: for IPv4 and IPv6 with SO_REUSEADDR, for IPv6 IPV6_V6ONLY, and
