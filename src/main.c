@@ -1,10 +1,11 @@
 /*
- * The order of steps: descriptors, language, options, log, server, exit code.
+ * The order of steps: signals, descriptors, language, options, log, server, exit code.
  */
 #include "os/descriptors.h"
 #include "base/i18n.h"
 #include "base/log.h"
 #include "options.h"
+#include "os/signals.h"
 #include "server/server.h"
 
 #include <stdio.h>
@@ -15,6 +16,7 @@ enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
 int main(int argc, char **argv)
 {
     struct options options;
+    signals_block(); /* until the server handles them */
     descriptors_fill_stdio();
     i18n_init();
     switch (options_parse(&options, argc, argv, stdout, stderr)) {

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "os/descriptors.h"
+#include "os/signals.h"
 #include "stream/conn_log.h"
 #include "base/i18n.h"
 #include "stream/listener.h"
@@ -19,10 +20,6 @@
  */
 enum { SERVER_CONNECTIONS_DEFAULT_MAX = (1 << 20) - 1024 };
 
-static const int server_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-
-enum { SERVER_SIGNALS = sizeof server_signals / sizeof *server_signals };
-
 struct server {
     const struct server_config *config;
     struct log *log;
@@ -31,7 +28,7 @@ struct server {
     uv_loop_t *loop;            /* the first worker's */
     struct listener *listeners; /* endpoints.count of them */
     struct supervision supervision;
-    uv_signal_t signals[SERVER_SIGNALS];
+    uv_signal_t signals[SIGNALS_HANDLED];
     int signals_count; /* of them set up */
     struct task drain;
     struct timer drain_timer; /* does not keep the loop running */
@@ -200,8 +197,8 @@ static bool server_ignores(int signum)
 static int server_start_signals(struct server *server)
 {
     int rc = 0;
-    while (server->signals_count < SERVER_SIGNALS && rc == 0) {
-        int signum = server_signals[server->signals_count];
+    while (server->signals_count < SIGNALS_HANDLED && rc == 0) {
+        int signum = signals_handled[server->signals_count];
         uv_signal_t *signal = &server->signals[server->signals_count];
         rc = uv_signal_init(server->loop, signal);
         if (rc < 0)
@@ -212,6 +209,8 @@ static int server_start_signals(struct server *server)
         if (!server_ignores(signum))
             rc = uv_signal_start(signal, on_signal, signum);
     }
+    if (rc == 0)
+        signals_unblock(); /* main() has blocked them */
     return rc;
 }
 
@@ -390,23 +389,10 @@ static int server_start_endpoints(struct server *server)
     return rc;
 }
 
-/*
- * A signal that still comes has nothing left to stop. libuv would give it its default action back,
- * which kills, and so turn a stop that went well into one that did not.
- */
-static void server_block_signals(void)
-{
-    sigset_t set;
-    (void)sigemptyset(&set);
-    for (int i = 0; i < SERVER_SIGNALS; i++)
-        (void)sigaddset(&set, server_signals[i]);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
 /* All tasks have ended: closes what served them. */
 static void server_close(struct server *server)
 {
-    server_block_signals();
+    signals_block(); /* a signal that still comes has nothing left to stop */
     for (int i = 0; i < server->signals_count; i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     timer_close(&server->drain_timer, NULL);
@@ -460,7 +446,7 @@ int server_run(const struct server_config *config, struct log *log)
 {
     struct server server = {.config = config, .log = log};
     struct systemd systemd;
-    (void)signal(SIGPIPE, SIG_IGN);
+    signals_ignore_of_writes();
     int rc = systemd_open(&systemd);
     if (rc < 0)
         log_write(log, LOG_LEVEL_WARNING, _("WATCHDOG_USEC is ignored: %s"), strerror(-rc));
