@@ -9,6 +9,7 @@
 #include "server/server.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
@@ -17,8 +18,14 @@ int main(int argc, char **argv)
 {
     struct options options;
     signals_block(); /* until the server handles them */
-    descriptors_fill_stdio();
+    int rc = descriptors_fill_stdio();
     i18n_init();
+    if (rc < 0) {
+        (void)fprintf(
+            stderr, _("uvechod: a standard descriptor is closed and cannot become /dev/null: %s\n"),
+            strerror(-rc));
+        return EXIT_RUN_TIME;
+    }
     switch (options_parse(&options, argc, argv, stdout, stderr)) {
     case OPTIONS_ERROR:
         return EXIT_USAGE;
@@ -31,7 +38,7 @@ int main(int argc, char **argv)
     }
     struct log log;
     log_init(&log, STDERR_FILENO, options.log_level);
-    int rc = server_run(&options.server, &log);
+    rc = server_run(&options.server, &log);
     log_close(&log);
     options_free(&options);
     return rc < 0 ? EXIT_RUN_TIME : 0;

@@ -422,6 +422,35 @@ static bool options_is_foreign(const struct option_foreign *foreign, int letter,
     return false;
 }
 
+/* The first byte of text that is not ASCII; the NUL if there is none. */
+static const char *options_beyond_ascii(const char *text)
+{
+    while (*text != '\0' && (unsigned char)*text <= 0x7f)
+        text++;
+    return text;
+}
+
+/* The argument that getopt_long(3) complains of. It has not passed it amid a character of UTF-8. */
+static const char *options_culprit(char *const *argv)
+{
+    bool ascii = optopt >= 0 && optopt <= 0x7f;
+    bool amid = !ascii && argv[optind] != NULL && *options_beyond_ascii(argv[optind]) != '\0';
+    return argv[amid ? optind : optind - 1];
+}
+
+/* Writes "-x" to option, or the whole character of UTF-8 of which getopt_long(3) tells one byte. */
+static void options_letter(int letter, const char *argument, char *option, size_t size)
+{
+    const char *at = options_beyond_ascii(argument);
+    int len = 1;
+    while (*at != '\0' && ((unsigned char)at[len] & 0xc0) == 0x80)
+        len++;
+    if (letter > 0 && letter <= 0x7f)
+        (void)snprintf(option, size, "-%c", letter);
+    else
+        (void)snprintf(option, size, "-%.*s", len, at);
+}
+
 /* An option that is none of ours: a letter, or an argument that begins with "--" if that is 0. */
 static void options_unknown(int letter, const char *argument, FILE *err)
 {
@@ -431,7 +460,7 @@ static void options_unknown(int letter, const char *argument, FILE *err)
     if (letter == 0)
         (void)snprintf(option, sizeof option, "--%.*s", (int)len, name);
     else
-        (void)snprintf(option, sizeof option, "-%c", letter);
+        options_letter(letter, argument, option, sizeof option);
     for (int i = 0; i < OPTION_FOREIGNERS; i++)
         if (options_is_foreign(&option_foreigners[i], letter, name, len)) {
             (void)options_complain(err, _("unknown option '%s': %s"), option,
@@ -439,7 +468,7 @@ static void options_unknown(int letter, const char *argument, FILE *err)
             return;
         }
     if (letter != 0)
-        (void)options_complain(err, _("unknown option '-%c'"), letter);
+        (void)options_complain(err, _("unknown option '%s'"), option);
     else
         (void)options_complain(err, _("unknown or ambiguous option '%s'"), argument);
 }
@@ -482,7 +511,7 @@ static enum options_outcome options_loop(struct options *options, int argc, char
     while ((result = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         struct parser parser = {.options = options, .spec = options_find(result), .err = err};
         if (parser.spec == NULL)
-            return options_misuse(result, argv[optind - 1], err);
+            return options_misuse(result, options_culprit(argv), err);
         if (result == 'h') {
             options_help(out);
             return options_done(out, err);
