@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,8 +52,55 @@ int net_connect_datagram(const union net_addr *addr)
 }
 
 /*
- * Takes away what stands at path if it is a socket that nobody listens on any more: a daemon
- * that was killed leaves one. Asked by connecting, which changes nothing for who does listen.
+ * One attempt to lock the file at path. Returns its descriptor, -EADDRINUSE while another process
+ * has the lock, or -ESTALE if that process has removed the file just now: somebody else may have
+ * made and locked a new one.
+ */
+static int net_try_lock(const char *path)
+{
+    struct stat ours, there;
+    int fd = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int rc = (int)net_result(flock(fd, LOCK_EX | LOCK_NB));
+    if (rc == 0 && (fstat(fd, &ours) < 0 || lstat(path, &there) < 0 ||
+                    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev))
+        rc = -ESTALE;
+    if (rc == 0)
+        return fd;
+    net_close(fd);
+    return rc == -EWOULDBLOCK ? -EADDRINUSE : rc;
+}
+
+/*
+ * The right to look at what stands at the socket's path and to put another socket there, as a lock
+ * on a file beside it. A process that is killed leaves the file, but no lock. The file is removed
+ * before it is unlocked: a process that has opened it and locks it afterwards sees that it is gone.
+ */
+struct net_lock {
+    char path[sizeof(struct sockaddr_un) + sizeof ".uvechod-lock"];
+    int fd;
+};
+
+static int net_lock(struct net_lock *lock, const char *path)
+{
+    (void)snprintf(lock->path, sizeof lock->path, "%s.uvechod-lock", path);
+    do
+        lock->fd = net_try_lock(lock->path);
+    while (lock->fd == -ESTALE);
+    return lock->fd < 0 ? lock->fd : 0;
+}
+
+static void net_unlock(const struct net_lock *lock)
+{
+    (void)unlink(lock->path);
+    net_close(lock->fd);
+}
+
+/*
+ * Removes what stands at path if it is a socket that nobody listens on any more: a daemon that was
+ * killed leaves one. Connecting tells, and changes nothing for a daemon that does listen. Must be
+ * called with the path locked: a daemon between its bind(2) and listen(2) refuses connections, too.
  */
 static int net_remove_stale(const char *path, const union net_addr *addr)
 {
@@ -73,32 +122,61 @@ static int net_bind(int fd, const union net_addr *addr)
     return (int)net_result(bind(fd, &addr->sa, net_addr_len(addr)));
 }
 
-static int net_bind_tcp(int fd, const union net_addr *addr)
+/*
+ * Binds a socket whose file has the permissions mode from the first moment on. Linux takes them
+ * from the socket itself, less the umask: chmod(2) of the path would follow a link put there
+ * meanwhile.
+ */
+static int net_bind_file(int fd, const union net_addr *addr, mode_t mode)
 {
-    int rc = net_set_up_tcp(fd, addr->sa.sa_family);
-    return rc == 0 ? net_bind(fd, addr) : rc;
-}
-
-static int net_bind_unix(int fd, const union net_addr *addr)
-{
-    const char *path = net_unix_path(addr);
+    if (fchmod(fd, mode) < 0)
+        return -errno;
+    mode_t mask = umask(0);
     int rc = net_bind(fd, addr);
-    if (rc != -EADDRINUSE || path == NULL)
-        return rc;
-    rc = net_remove_stale(path, addr);
-    return rc == 0 ? net_bind(fd, addr) : rc;
+    (void)umask(mask);
+    return rc;
 }
 
-/* Nobody can connect before listen(2), so the file never has other permissions for anybody. */
-static int net_open_to(int fd, const union net_addr *addr, int backlog, mode_t mode)
+/* With the path locked. */
+static int net_listen_path(int fd, const union net_addr *addr, int backlog, mode_t mode)
 {
     const char *path = net_unix_path(addr);
-    int rc = path != NULL ? (int)net_result(chmod(path, mode)) : 0;
-    if (rc == 0)
-        rc = (int)net_result(listen(fd, backlog));
-    if (rc < 0 && path != NULL)
+    int rc = net_bind_file(fd, addr, mode);
+    if (rc == -EADDRINUSE) {
+        rc = net_remove_stale(path, addr);
+        if (rc == 0)
+            rc = net_bind_file(fd, addr, mode);
+    }
+    if (rc < 0)
+        return rc;
+    rc = (int)net_result(listen(fd, backlog));
+    if (rc < 0)
         (void)unlink(path);
     return rc;
+}
+
+static int net_listen_unix(int fd, const union net_addr *addr, int backlog, mode_t mode)
+{
+    struct net_lock lock;
+    const char *path = net_unix_path(addr);
+    if (path == NULL) { /* an abstract name, which goes with its socket */
+        int rc = net_bind(fd, addr);
+        return rc == 0 ? (int)net_result(listen(fd, backlog)) : rc;
+    }
+    int rc = net_lock(&lock, path);
+    if (rc < 0)
+        return rc;
+    rc = net_listen_path(fd, addr, backlog, mode);
+    net_unlock(&lock);
+    return rc;
+}
+
+static int net_listen_tcp(int fd, const union net_addr *addr, int backlog)
+{
+    int rc = net_set_up_tcp(fd, addr->sa.sa_family);
+    if (rc == 0)
+        rc = net_bind(fd, addr);
+    return rc == 0 ? (int)net_result(listen(fd, backlog)) : rc;
 }
 
 int net_listen(const union net_addr *addr, int backlog, mode_t mode)
@@ -107,9 +185,8 @@ int net_listen(const union net_addr *addr, int backlog, mode_t mode)
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    int rc = family == AF_UNIX ? net_bind_unix(fd, addr) : net_bind_tcp(fd, addr);
-    if (rc == 0)
-        rc = net_open_to(fd, addr, backlog, mode);
+    int rc = family == AF_UNIX ? net_listen_unix(fd, addr, backlog, mode)
+                               : net_listen_tcp(fd, addr, backlog);
     if (rc == 0)
         return fd;
     net_close(fd);

@@ -15,12 +15,23 @@
 #include <sys/uio.h>
 
 /*
- * A listening socket on addr: for IPv4 and IPv6 with SO_REUSEADDR, for IPv6 IPV6_V6ONLY, and
- * TCP_NODELAY, which accepted sockets inherit. A Unix socket's file gets the permissions mode;
- * one that stands there already is replaced if it is a socket that nobody listens on (of two
- * daemons that start on one path in the same moment, either may win). backlog as
- * in listen(2). Returns the descriptor, -EEXIST for a file that is no socket, or a negative errno
- * of socket(2), setsockopt(2), bind(2), chmod(2) or listen(2).
+ * Makes a socket that listens on addr, with a backlog as in listen(2): for IPv4 and IPv6 with
+ * SO_REUSEADDR, for IPv6 with IPV6_V6ONLY, and with TCP_NODELAY, which accepted sockets inherit.
+ *
+ * The file of a Unix socket has the permissions mode. A file that is there already is replaced if
+ * it is a socket on which nobody listens. Any number of processes may try so at once: as long as
+ * one listens there, or is about to, the others get -EADDRINUSE. Each has the path to itself by a
+ * lock (flock(2)) on a file beside it, PATH.uvechod-lock, from its look at what is there until it
+ * listens; so it must be allowed to make a second file there. Nobody waits for the lock. A
+ * temporary name, made and then renamed, would need the lock as well, and be the name that the
+ * kernel shows as the socket's address (ss(8), getsockname(2)) ever after. A program of another
+ * kind that has bound the path and does not listen yet is taken for dead.
+ *
+ * Changes the umask of the process for a moment, so no other thread may make files meanwhile.
+ *
+ * Returns the descriptor, -EEXIST for a file that is no socket, -EADDRINUSE as said, or a negative
+ * errno of socket(2), setsockopt(2), bind(2), listen(2), or for a path of open(2), flock(2) or
+ * unlink(2).
  */
 int net_listen(const union net_addr *addr, int backlog, mode_t mode);
 

@@ -26,10 +26,17 @@ static bool endpoint_owns_file(const struct endpoint *endpoint)
            file.st_mtim.tv_nsec == endpoint->made.tv_nsec;
 }
 
-static void endpoint_close(const struct endpoint *endpoint)
+static void endpoint_remove_file(struct endpoint *endpoint)
 {
     if (endpoint_owns_file(endpoint))
         (void)unlink(net_unix_path(&endpoint->bound));
+    endpoint->inode = 0;
+}
+
+/* The file goes first: endpoints_remove_files(). */
+static void endpoint_close(struct endpoint *endpoint)
+{
+    endpoint_remove_file(endpoint);
     if (endpoint->fd >= 0)
         net_close(endpoint->fd);
     free(endpoint->name);
@@ -129,6 +136,12 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
     }
     free(names);
     return rc < 0 ? rc : 0;
+}
+
+void endpoints_remove_files(struct endpoints *endpoints)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        endpoint_remove_file(&endpoints->list[i]);
 }
 
 void endpoints_close(struct endpoints *endpoints)

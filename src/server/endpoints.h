@@ -55,6 +55,13 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
                     size_t *bad);
 
 /*
+ * Removes the files of Unix sockets that we have made and that are still the same. Must be called
+ * before the sockets stop listening: until then no other daemon takes them for dead, and puts
+ * another file there between our look at the file and its removal.
+ */
+void endpoints_remove_files(struct endpoints *endpoints);
+
+/*
  * Closes what has not been taken over, removes the files of Unix sockets that we have made and
  * that are still the same, and frees the list.
  */

@@ -156,6 +156,7 @@ static void server_stop(struct server *server)
         return;
     }
     server->draining = true;
+    endpoints_remove_files(&server->endpoints);
     for (size_t i = 0; i < server->endpoints.count; i++)
         listener_stop(&server->listeners[i]);
     /* Queued behind the listeners, it counts what they still take out of their backlogs. */

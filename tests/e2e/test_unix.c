@@ -491,7 +491,7 @@ static void successor_keeps_its_file(struct daemon *daemon)
     check_echo(path);
 }
 
-/* ---- signals while it starts ---- */
+/* ---- several at once ---- */
 
 /* A directory for one socket, so that whatever is left in it can be found. */
 static const char *start_directory(void)
@@ -505,6 +505,78 @@ static void check_nothing_left(void)
 {
     assert_int_equal(rmdir(start_directory()), 0);
 }
+
+enum { RIVALS = 4, ROUNDS = 40 };
+
+/* Waits until it listens, or has found the path in use. Returns which. */
+static bool wins(struct daemon *daemon)
+{
+    if (strstr(daemon_wait_line(daemon, "isten"), "Listening on ") != NULL)
+        return true;
+    assert_contains(daemon->line, "Address already in use");
+    assert_int_equal(daemon_wait_exit(daemon), 1);
+    return false;
+}
+
+/* All start in the same moment: one serves, and the others leave it alone. */
+static void check_rivals(const char *path)
+{
+    struct e2e_case tests[RIVALS];
+    struct e2e_case *winner = NULL;
+    int winners = 0;
+    (void)start_directory();
+    for (int i = 0; i < RIVALS; i++)
+        daemon_launch(second_setup(&tests[i]),
+                      &(struct launch){.options = bind_option(path), .own_port = true});
+    for (int i = 0; i < RIVALS; i++) {
+        if (wins(tests[i].daemon)) {
+            winner = &tests[i];
+            winners++;
+        } else {
+            second_end(&tests[i], 0);
+        }
+    }
+    assert_int_equal(winners, 1);
+    check_echo(path);
+    second_stop(winner);
+}
+
+static void one_of_several_serves(struct daemon *daemon)
+{
+    (void)daemon;
+    for (int i = 0; i < ROUNDS; i++) {
+        check_rivals(harness_path("start/socket"));
+        check_nothing_left();
+        (void)start_directory();
+        make_stale(harness_path("start/socket"));
+        check_rivals(harness_path("start/socket"));
+        check_nothing_left();
+    }
+}
+
+/* One stops in the moment in which another starts. That one serves or has found the path in use. */
+static void stop_and_start_at_once(struct daemon *daemon)
+{
+    (void)daemon;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct e2e_case old, new;
+        const char *path = harness_path("start/socket");
+        (void)start_directory();
+        start_at(second_setup(&old), path, "");
+        struct launch launch = {.options = bind_option(path), .own_port = true};
+        daemon_launch(second_setup(&new), &launch);
+        second_stop(&old);
+        if (wins(new.daemon)) {
+            check_echo(path);
+            second_stop(&new);
+        } else {
+            second_end(&new, 0);
+        }
+        check_nothing_left();
+    }
+}
+
+/* ---- signals while it starts ---- */
 
 /* Starts a daemon at start/socket and waits for nothing. */
 static struct daemon *start_unwatched(struct e2e_case *test)
@@ -619,6 +691,8 @@ int main(void)
         e2e_test(replaced_file_stays),
         e2e_test(missing_file_is_no_harm),
         e2e_test(successor_keeps_its_file),
+        e2e_test(one_of_several_serves),
+        e2e_test(stop_and_start_at_once),
         e2e_test(signal_before_the_start),
         e2e_test(signal_when_the_file_appears),
         e2e_test(signal_at_any_moment_of_the_start),

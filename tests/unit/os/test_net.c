@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,7 +26,10 @@ enum call {
     CALL_SETSOCKOPT,
     CALL_BIND,
     CALL_LISTEN,
-    CALL_CHMOD,
+    CALL_FCHMOD,
+    CALL_OPEN,
+    CALL_FLOCK,
+    CALL_CONNECT,
     CALL_UNLINK,
     CALL_ACCEPT,
     CALL_RECV,
@@ -62,6 +66,30 @@ static bool fault_strikes(enum call call)
     return true;
 }
 
+/*
+ * Where a test holds up one of two processes: before and after each call that is wrapped. The
+ * process counts the places that it comes by, and calls the function at one of them.
+ */
+static struct {
+    int at; /* 0: nowhere */
+    int passed;
+    void (*reached)(void);
+} gate;
+
+static void gate_pass(void)
+{
+    int error = errno;
+    if (++gate.passed == gate.at)
+        gate.reached();
+    errno = error;
+}
+
+static int gated(int rc)
+{
+    gate_pass();
+    return rc;
+}
+
 /* A call that fails when it is told to, and is the real one otherwise. */
 #define WRAP(call, type, name, parameters, arguments)                                              \
     type __real_##name parameters;                                                                 \
@@ -71,13 +99,27 @@ static bool fault_strikes(enum call call)
         return fault_strikes(call) ? -1 : __real_##name arguments;                                 \
     }
 
+/* The same with a place before and after it where a test may hold up the process. */
+#define WRAP_GATED(call, name, parameters, arguments)                                              \
+    int __real_##name parameters;                                                                  \
+    int __wrap_##name parameters;                                                                  \
+    int __wrap_##name parameters                                                                   \
+    {                                                                                              \
+        gate_pass();                                                                               \
+        return gated(fault_strikes(call) ? -1 : __real_##name arguments);                          \
+    }
+
 WRAP(CALL_SOCKET, int, socket, (int family, int type, int protocol), (family, type, protocol))
 WRAP(CALL_SETSOCKOPT, int, setsockopt,
      (int fd, int level, int option, const void *value, socklen_t len),
      (fd, level, option, value, len))
-WRAP(CALL_BIND, int, bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
-WRAP(CALL_CHMOD, int, chmod, (const char *path, mode_t mode), (path, mode))
-WRAP(CALL_UNLINK, int, unlink, (const char *path), (path))
+WRAP_GATED(CALL_BIND, bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
+WRAP_GATED(CALL_CONNECT, connect, (int fd, const struct sockaddr *addr, socklen_t len),
+           (fd, addr, len))
+WRAP_GATED(CALL_FCHMOD, fchmod, (int fd, mode_t mode), (fd, mode))
+WRAP_GATED(CALL_FLOCK, flock, (int fd, int operation), (fd, operation))
+WRAP_GATED(CALL_UNLINK, unlink, (const char *path), (path))
+WRAP_GATED(CALL_NONE, close, (int fd), (fd))
 WRAP(CALL_ACCEPT, int, accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
      (fd, addr, len, flags))
 WRAP(CALL_RECV, ssize_t, recv, (int fd, void *buf, size_t len, int flags), (fd, buf, len, flags))
@@ -90,7 +132,20 @@ int __wrap_listen(int fd, int backlog);
 int __wrap_listen(int fd, int backlog)
 {
     listen_backlog = backlog;
-    return fault_strikes(CALL_LISTEN) ? -1 : __real_listen(fd, backlog);
+    gate_pass();
+    return gated(fault_strikes(CALL_LISTEN) ? -1 : __real_listen(fd, backlog));
+}
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    gate_pass();
+    return gated(fault_strikes(CALL_OPEN) ? -1 : __real_open(path, flags, mode));
 }
 
 static int domain; /* what every socket's family is; 0: the truth */
@@ -812,8 +867,8 @@ static void test_listen_unix_failures(void **state)
     static const struct {
         enum call call;
         int error;
-    } faults[] = {
-        {CALL_SOCKET, EMFILE}, {CALL_BIND, EACCES}, {CALL_CHMOD, EPERM}, {CALL_LISTEN, ENOMEM}};
+    } faults[] = {{CALL_SOCKET, EMFILE}, {CALL_OPEN, EROFS},   {CALL_FLOCK, ENOLCK},
+                  {CALL_BIND, EACCES},   {CALL_FCHMOD, EPERM}, {CALL_LISTEN, ENOMEM}};
     union net_addr addr = in_dir("s");
     for (size_t i = 0; i < COUNT(faults); i++) {
         fault_set(faults[i].call, faults[i].error, 0, 1);
@@ -841,9 +896,204 @@ static void test_a_stale_file_that_cannot_be_replaced(void **state)
             make_stale(&addr, SOCK_STREAM);
         fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
         assert_int_equal(net_listen(&addr, 1, 0600), faults[i].result);
-        assert_int_equal(fault.count, faults[i].skip + 1);
+        assert_true(fault.count > faults[i].skip);
         assert_int_equal(count_fds(), fds_before);
     }
+}
+
+/* A lock that somebody else holds means that somebody else starts there just now. */
+static void test_a_locked_path_is_in_use(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    union net_addr lock = in_dir("s.uvechod-lock");
+    int fd = open(lock.un.sun_path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(net_listen(&addr, 1, 0600), -EADDRINUSE);
+    net_close(fd);
+    fd = net_listen(&addr, 1, 0600); /* one that was killed has left a file, but no lock */
+    assert_return_code(fd, -fd);
+    assert_int_equal(access(lock.un.sun_path, F_OK), -1);
+    net_close(fd);
+    remove_file(&addr);
+}
+
+/* What stands in the place of the lock file is not followed, and nothing comes of it. */
+static void test_a_lock_that_is_a_link(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    union net_addr lock = in_dir("s.uvechod-lock");
+    assert_return_code(symlink("target", lock.un.sun_path), errno);
+    assert_int_equal(net_listen(&addr, 1, 0600), -ELOOP);
+    remove_file(&lock);
+}
+
+static const char *link_target;
+static const char *link_path;
+
+/* Nothing, if there is no file yet. */
+static void put_link(void)
+{
+    if (unlinkat(AT_FDCWD, link_path, 0) == 0)
+        assert_return_code(symlink(link_target, link_path), errno);
+}
+
+/*
+ * A symbolic link that takes the place of the file just after bind(2), or later: what it points to
+ * keeps its mode.
+ */
+static void test_a_link_put_there_is_not_followed(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    union net_addr target = in_dir("target");
+    struct stat file;
+    int fd = open(target.un.sun_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+    link_target = target.un.sun_path;
+    link_path = addr.un.sun_path;
+    for (gate.at = 1;; gate.at++) {
+        gate.passed = 0;
+        gate.reached = put_link;
+        int server = net_listen(&addr, 1, 0666);
+        assert_return_code(server, -server);
+        assert_return_code(fstat(fd, &file), errno);
+        assert_int_equal(file.st_mode & 07777, 0400);
+        bool done = gate.passed < gate.at;
+        net_close(server);
+        remove_file(&addr);
+        if (done)
+            break;
+    }
+    gate.at = 0;
+    net_close(fd);
+    remove_file(&target);
+}
+
+/* ---- two processes that listen on one path ---- */
+
+static int rival = -1; /* our end of the line to the other process */
+
+static void rival_say(char word)
+{
+    assert_int_equal(write(rival, &word, 1), 1);
+}
+
+static char rival_hear(void)
+{
+    char word = 'e'; /* the line has ended */
+    return read(rival, &word, 1) == 1 ? word : 'e';
+}
+
+/* In the other process: says that it has come to its gate, and waits. */
+static void rival_pause(void)
+{
+    rival_say('p');
+    (void)rival_hear();
+}
+
+/* The other process: listens when it is told to, tells how that went, and goes on until told. */
+static void rival_main(const union net_addr *addr, int at)
+{
+    gate.reached = rival_pause;
+    (void)rival_hear();
+    gate.passed = 0;
+    gate.at = at;
+    int fd = net_listen(addr, 16, 0600);
+    gate.at = 0;
+    rival_say(fd >= 0 ? 'l' : fd == -EADDRINUSE ? 'u' : 'f');
+    (void)rival_hear();
+    _exit(0);
+}
+
+static char
+    rival_state; /* what it has said: it pauses (p), listens (l), found the path in use (u) */
+
+/* In this process, at its gate: lets the other one go as far as its own gate, or to the end. */
+static void rival_go(void)
+{
+    rival_say('g');
+    rival_state = rival_hear();
+}
+
+static pid_t rival_fork(const union net_addr *addr, int at)
+{
+    int ends[2];
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), errno);
+    pid_t pid = fork();
+    assert_return_code(pid, errno);
+    rival = ends[pid == 0];
+    __real_close(ends[pid != 0]);
+    if (pid == 0)
+        rival_main(addr, at);
+    rival_state = 's';
+    return pid;
+}
+
+/*
+ * One order of the calls of two processes: ours go as far as our gate, then those of the other
+ * process as far as its gate, then the rest of ours, then the rest of its. Exactly one of the two
+ * must listen, the other must have found the path in use, and the path must lead to the first.
+ * Returns how many have come to their gates: 1 means ours alone.
+ */
+static int check_order(const union net_addr *addr, int ours_at, int theirs_at)
+{
+    pid_t pid = rival_fork(addr, theirs_at);
+    gate.passed = 0;
+    gate.at = ours_at;
+    gate.reached = rival_go;
+    int fd = net_listen(addr, 16, 0600);
+    gate.at = 0;
+    bool came = rival_state != 's';
+    if (!came)
+        rival_go();
+    bool paused = rival_state == 'p';
+    if (paused)
+        rival_go();
+    assert_true(fd >= 0 ? rival_state == 'u' : fd == -EADDRINUSE && rival_state == 'l');
+    int client = connect_unix(addr);
+    if (fd >= 0) {
+        union net_peer peer;
+        net_close(net_accept(fd, &peer));
+        net_close(fd);
+    }
+    net_close(client);
+    net_close(rival);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    return came + (came && paused);
+}
+
+static void check_orders(bool stale)
+{
+    union net_addr addr = in_dir("s");
+    int orders = 0;
+    int gates;
+    int ours = 1;
+    do {
+        int theirs = 1;
+        do {
+            if (stale)
+                make_stale(&addr, SOCK_STREAM);
+            gates = check_order(&addr, ours, theirs++);
+            remove_file(&addr);
+            orders++;
+        } while (gates == 2);
+        ours++;
+    } while (gates == 1);
+    print_message("%d orders\n", orders);
+    assert_true(orders > 50);
+}
+
+static void test_two_on_one_path(void **state)
+{
+    (void)state;
+    check_orders(false);
+}
+
+static void test_two_on_a_stale_path(void **state)
+{
+    (void)state;
+    check_orders(true);
 }
 
 static void expect_peer(const union net_peer *peer, pid_t pid)
@@ -1107,6 +1357,11 @@ static const struct CMUnitTest tests[] = {
     DIR_TEST(test_listen_in_a_missing_directory),
     DIR_TEST(test_listen_unix_failures),
     DIR_TEST(test_a_stale_file_that_cannot_be_replaced),
+    DIR_TEST(test_a_locked_path_is_in_use),
+    DIR_TEST(test_a_lock_that_is_a_link),
+    DIR_TEST(test_a_link_put_there_is_not_followed),
+    DIR_TEST(test_two_on_one_path),
+    DIR_TEST(test_two_on_a_stale_path),
     DIR_TEST(test_accept_unix),
     V4_TEST(test_remote),
     V6_TEST(test_remote),

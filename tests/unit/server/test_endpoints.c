@@ -36,7 +36,9 @@ static struct {
     int free_port;
     int fds; /* open before the test */
     char dir[32];
-    char path[64]; /* of the Unix socket in it */
+    char path[64];    /* of the Unix socket in it */
+    bool rival_tries; /* to listen on that path before the next file is removed */
+    int rival;        /* what comes of that */
     struct endpoints endpoints;
 } fix;
 
@@ -46,6 +48,8 @@ int __real_net_local(int fd, union net_addr *addr);
 int __wrap_net_local(int fd, union net_addr *addr);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
@@ -86,6 +90,18 @@ void __wrap_net_close(int fd)
     }
     assert_between(fd, FIRST_FD, FIRST_FD + CALLS_MAX);
     fix.open--;
+}
+
+/* Between our look at the file and its removal another daemon may try to listen there. */
+int __wrap_unlink(const char *path)
+{
+    if (fix.rival_tries) {
+        union net_addr addr;
+        fix.rival_tries = false;
+        assert_int_equal(net_unix(fix.path, &addr), 0);
+        fix.rival = __real_net_listen(&addr, 1, 0600);
+    }
+    return __real_unlink(path);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
@@ -482,6 +498,27 @@ static void test_the_file_of_a_successor_stays(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
+/*
+ * Until the file is gone, another daemon finds the path in use. As soon as it is gone, the other
+ * daemon can listen there, although our socket has not been closed, and keeps its file.
+ */
+static void test_the_path_passes_to_a_successor(void **state)
+{
+    (void)state;
+    union net_addr addr = unix_addr(fix.path);
+    assert_int_equal(open_config(&addr, 1, 25000), 0);
+    fix.rival_tries = true;
+    endpoints_remove_files(&fix.endpoints);
+    assert_int_equal(fix.rival, -EADDRINUSE);
+    assert_false(file_exists());
+    int fd = make_listener(fix.path);
+    endpoints_remove_files(&fix.endpoints);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    __real_net_close(fd);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
 /* What was opened before the address that failed leaves no file behind. */
 static void test_a_failure_removes_the_files(void **state)
 {
@@ -631,6 +668,7 @@ int main(void)
         REAL_TEST(test_the_file_goes_although_the_socket_was_taken_over),
         REAL_TEST(test_a_file_that_is_not_ours_any_more_stays),
         REAL_TEST(test_the_file_of_a_successor_stays),
+        REAL_TEST(test_the_path_passes_to_a_successor),
         REAL_TEST(test_a_failure_removes_the_files),
         REAL_TEST(test_adopt),
         REAL_TEST(test_adopt_without_names),
