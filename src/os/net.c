@@ -17,10 +17,28 @@ static ssize_t net_result(ssize_t n)
     return n < 0 ? -errno : n;
 }
 
+static int net_set_number(int fd, int level, int option, int value)
+{
+    return (int)net_result(setsockopt(fd, level, option, &value, sizeof value));
+}
+
 static int net_set_option(int fd, int level, int option)
 {
-    const int on = 1;
-    return (int)net_result(setsockopt(fd, level, option, &on, sizeof on));
+    return net_set_number(fd, level, option, 1);
+}
+
+int net_set_keepalive(int fd, unsigned idle_s)
+{
+    int idle = idle_s < NET_KEEPALIVE_MAX ? (int)idle_s : NET_KEEPALIVE_MAX;
+    int interval = idle < NET_KEEPALIVE_PROBES ? 1 : idle / NET_KEEPALIVE_PROBES;
+    if (idle == 0)
+        return net_set_number(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+    int rc = net_set_number(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+    if (rc == 0)
+        rc = net_set_number(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
+    if (rc == 0)
+        rc = net_set_number(fd, IPPROTO_TCP, TCP_KEEPCNT, NET_KEEPALIVE_PROBES);
+    return rc == 0 ? net_set_option(fd, SOL_SOCKET, SO_KEEPALIVE) : rc;
 }
 
 /* What only the sockets of the internet families need before they are bound. */
@@ -171,22 +189,24 @@ static int net_listen_unix(int fd, const union net_addr *addr, int backlog, mode
     return rc;
 }
 
-static int net_listen_tcp(int fd, const union net_addr *addr, int backlog)
+static int net_listen_tcp(int fd, const union net_addr *addr, int backlog, unsigned keepalive_s)
 {
     int rc = net_set_up_tcp(fd, addr->sa.sa_family);
+    if (rc == 0 && keepalive_s > 0)
+        rc = net_set_keepalive(fd, keepalive_s);
     if (rc == 0)
         rc = net_bind(fd, addr);
     return rc == 0 ? (int)net_result(listen(fd, backlog)) : rc;
 }
 
-int net_listen(const union net_addr *addr, int backlog, mode_t mode)
+int net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s)
 {
     sa_family_t family = addr->sa.sa_family;
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     int rc = family == AF_UNIX ? net_listen_unix(fd, addr, backlog, mode)
-                               : net_listen_tcp(fd, addr, backlog);
+                               : net_listen_tcp(fd, addr, backlog, keepalive_s);
     if (rc == 0)
         return fd;
     net_close(fd);

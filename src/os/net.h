@@ -16,7 +16,8 @@
 
 /*
  * Makes a socket that listens on addr, with a backlog as in listen(2): for IPv4 and IPv6 with
- * SO_REUSEADDR, for IPv6 with IPV6_V6ONLY, and with TCP_NODELAY, which accepted sockets inherit.
+ * SO_REUSEADDR, for IPv6 with IPV6_V6ONLY, and with TCP_NODELAY and, unless keepalive_s is 0,
+ * net_set_keepalive(), both of which accepted sockets inherit.
  *
  * The file of a Unix socket has the permissions mode. A file that is there already is replaced if
  * it is a socket on which nobody listens. Any number of processes may try so at once: as long as
@@ -33,7 +34,24 @@
  * errno of socket(2), setsockopt(2), bind(2), listen(2), or for a path of open(2), flock(2) or
  * unlink(2).
  */
-int net_listen(const union net_addr *addr, int backlog, mode_t mode);
+int net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s);
+
+/*
+ * Makes the kernel probe the peer of a TCP socket that has been silent for idle_s seconds, at most
+ * NET_KEEPALIVE_MAX; 0 makes it stop that (tcp(7), SO_KEEPALIVE). A peer that answers none of
+ * NET_KEEPALIVE_PROBES probes, a quarter of that time but at least one second apart, has vanished,
+ * and the connection ends with ETIMEDOUT or what the network has said: after twice idle_s seconds
+ * of silence, or idle_s + 4 where that is more. Bytes that the peer has not acknowledged are sent
+ * again instead of probes, for about 15 minutes (tcp_retries2).
+ *
+ * The connections of a listening socket inherit this, so that it costs no call for each; those that
+ * are waiting to be accepted already do not. Returns 0 or a negative errno of setsockopt(2).
+ */
+enum {
+    NET_KEEPALIVE_PROBES = 4,
+    NET_KEEPALIVE_MAX = 32767, /* the most that Linux takes, in seconds */
+};
+int net_set_keepalive(int fd, unsigned idle_s);
 
 /*
  * What a descriptor that somebody else made can be used for: NET_LISTENING or NET_CONNECTED, both

@@ -73,7 +73,8 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
     for (size_t i = 0; i < config->count; i++) {
         endpoints->failed = config->addrs[i];
         net_set_port(&endpoints->failed, port);
-        rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode);
+        rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode,
+                        config->keepalive_s);
         bool may_lack = (config->may_lack >> i & 1) != 0;
         if (rc < 0 && !(may_lack && endpoints_no_family(rc)))
             return rc;
@@ -136,6 +137,13 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
     }
     free(names);
     return rc < 0 ? rc : 0;
+}
+
+void endpoints_keep_alive(const struct endpoints *endpoints, unsigned keepalive_s)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (endpoints->list[i].bound.sa.sa_family != AF_UNIX)
+            (void)net_set_keepalive(endpoints->list[i].fd, keepalive_s);
 }
 
 void endpoints_remove_files(struct endpoints *endpoints)

@@ -262,6 +262,8 @@ static int server_adopt(struct server *server, int first, int count, char **name
                   first + (int)bad,
                   bad < server->endpoints.count ? server->endpoints.list[bad].name : "?",
                   strerror(-rc));
+    else
+        endpoints_keep_alive(&server->endpoints, server->config->endpoints.keepalive_s);
     return rc;
 }
 

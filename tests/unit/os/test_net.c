@@ -227,7 +227,7 @@ static socklen_t addr_len(const union net_addr *addr)
 static int listen_on(sa_family_t family, union net_addr *addr)
 {
     *addr = loopback(family);
-    int fd = net_listen(addr, 16, 0);
+    int fd = net_listen(addr, 16, 0, 0);
     if (family == AF_INET6 && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)) {
         print_message("no IPv6 on this machine\n");
         skip();
@@ -319,12 +319,12 @@ static void test_listen_on_both_wildcards(void **state)
     union net_addr probe;
     net_close(listen_on(AF_INET6, &probe)); /* skips */
     union net_addr addr6 = net_any(AF_INET6);
-    int fd6 = net_listen(&addr6, 1, 0);
+    int fd6 = net_listen(&addr6, 1, 0, 0);
     assert_return_code(fd6, -fd6);
     assert_int_equal(net_local(fd6, &addr6), 0);
     union net_addr addr4 = net_any(AF_INET);
     net_set_port(&addr4, net_port(&addr6));
-    int fd4 = net_listen(&addr4, 1, 0);
+    int fd4 = net_listen(&addr4, 1, 0, 0);
     assert_return_code(fd4, -fd4);
     net_close(fd4);
     net_close(fd6);
@@ -334,7 +334,7 @@ static void test_listen_in_use(void **state)
 {
     union net_addr addr;
     int fd = listen_on(*(const sa_family_t *)*state, &addr);
-    assert_int_equal(net_listen(&addr, 1, 0), -EADDRINUSE);
+    assert_int_equal(net_listen(&addr, 1, 0, 0), -EADDRINUSE);
     net_close(fd);
 }
 
@@ -343,14 +343,14 @@ static void test_listen_not_ours(void **state)
     (void)state;
     union net_addr addr = net_any(AF_INET);
     assert_int_equal(inet_pton(AF_INET, "192.0.2.1", &addr.in.sin_addr), 1);
-    assert_int_equal(net_listen(&addr, 1, 0), -EADDRNOTAVAIL);
+    assert_int_equal(net_listen(&addr, 1, 0, 0), -EADDRNOTAVAIL);
 }
 
 static void test_listen_unknown_family(void **state)
 {
     (void)state;
     union net_addr addr = net_any(AF_MAX);
-    assert_int_equal(net_listen(&addr, 1, 0), -EAFNOSUPPORT);
+    assert_int_equal(net_listen(&addr, 1, 0, 0), -EAFNOSUPPORT);
 }
 
 /* Whichever call fails, and whichever of its calls: told, and nothing left open. */
@@ -380,7 +380,7 @@ static void test_listen_failures(void **state)
     size_t count = COUNT(faults) - (family == AF_INET6 ? 0 : 1);
     for (size_t i = 0; i < count; i++) {
         fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
-        assert_int_equal(net_listen(&addr, 1, 0), -faults[i].error);
+        assert_int_equal(net_listen(&addr, 1, 0, 0), -faults[i].error);
         assert_int_equal(fault.count, faults[i].skip + 1);
         assert_int_equal(count_fds(), fds_before);
     }
@@ -406,6 +406,64 @@ static void test_accept(void **state)
     assert_memory_equal(&link.peer, &client, addr_len(&client));
     assert_int_equal(net_accept(link.listener, &link.peer), -EAGAIN);
     link_close(&link);
+}
+
+static void expect_keepalive(int fd, int idle_s, int interval_s)
+{
+    assert_int_equal(socket_option(fd, SOL_SOCKET, SO_KEEPALIVE), idle_s > 0);
+    if (idle_s == 0)
+        return;
+    assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE), idle_s);
+    assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPINTVL), interval_s);
+    assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPCNT), NET_KEEPALIVE_PROBES);
+}
+
+/* An accepted socket has it from the one that listens, without a call of its own. */
+static void test_accepted_sockets_are_kept_alive(void **state)
+{
+    static const struct {
+        unsigned asked_s;
+        int idle_s;
+        int interval_s;
+    } times[] = {{0, 0, 0},
+                 {1, 1, 1},
+                 {7, 7, 1},
+                 {60, 60, 15},
+                 {32767, 32767, 8191},
+                 {4000000000U, 32767, 8191}};
+    sa_family_t family = *(const sa_family_t *)*state;
+    union net_addr addr;
+    net_close(listen_on(family, &addr)); /* skips */
+    for (size_t i = 0; i < COUNT(times); i++) {
+        union net_peer peer;
+        addr = loopback(family);
+        int listener = net_listen(&addr, 16, 0, times[i].asked_s);
+        assert_return_code(listener, -listener);
+        assert_int_equal(net_local(listener, &addr), 0);
+        int client = connect_to(&addr);
+        int server = net_accept(listener, &peer);
+        expect_keepalive(server, times[i].idle_s, times[i].interval_s);
+        assert_int_equal(net_set_keepalive(server, 0), 0);
+        expect_keepalive(server, 0, 0);
+        net_close(server);
+        net_close(client);
+        net_close(listener);
+    }
+}
+
+static void test_keepalive_failures(void **state)
+{
+    (void)state;
+    union net_addr addr;
+    int fd = listen_on(AF_INET, &addr);
+    for (int skip = 0; skip < 4; skip++) {
+        fault_set(CALL_SETSOCKOPT, ENOPROTOOPT, skip, 1);
+        assert_int_equal(net_set_keepalive(fd, 9), -ENOPROTOOPT);
+    }
+    fault_set(CALL_SETSOCKOPT, ENOPROTOOPT, 3, 1);
+    addr = loopback(AF_INET);
+    assert_int_equal(net_listen(&addr, 1, 0, 9), -ENOPROTOOPT);
+    net_close(fd);
 }
 
 static const int accept_errors[] = {
@@ -717,7 +775,7 @@ static void test_listen_unix(void **state)
     for (size_t i = 0; i < COUNT(modes); i++) {
         struct stat file;
         union net_addr local;
-        int fd = net_listen(&addr, 16, modes[i]);
+        int fd = net_listen(&addr, 16, modes[i], 0);
         assert_return_code(fd, -fd);
         expect_cloexec_and_nonblock(fd);
         assert_int_equal(listen_backlog, 16);
@@ -742,12 +800,12 @@ static void test_listen_abstract(void **state)
     (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
     assert_int_equal(net_unix(name, &addr), 0);
     for (int i = 0; i < 2; i++) {
-        int fd = net_listen(&addr, 16, 0600);
+        int fd = net_listen(&addr, 16, 0600, 0);
         assert_return_code(fd, -fd);
         assert_int_equal(net_local(fd, &local), 0);
         assert_memory_equal(&local, &addr, sizeof addr.un);
         assert_string_equal(net_format(&local, buf) + strlen("unix:"), name);
-        assert_int_equal(net_listen(&addr, 16, 0600), -EADDRINUSE);
+        assert_int_equal(net_listen(&addr, 16, 0600, 0), -EADDRINUSE);
         net_close(connect_unix(&addr));
         net_close(fd);
     }
@@ -761,7 +819,7 @@ static void test_a_stale_file_is_replaced(void **state)
     for (size_t i = 0; i < COUNT(types); i++) {
         struct stat file;
         make_stale(&addr, types[i]);
-        int fd = net_listen(&addr, 16, 0640);
+        int fd = net_listen(&addr, 16, 0640, 0);
         assert_return_code(fd, -fd);
         assert_return_code(lstat(addr.un.sun_path, &file), errno);
         assert_int_equal(file.st_mode, S_IFSOCK | 0640);
@@ -775,7 +833,7 @@ static void test_a_stale_file_is_replaced(void **state)
 static void check_live(const union net_addr *addr)
 {
     ino_t inode = file_of(addr);
-    assert_int_equal(net_listen(addr, 16, 0600), -EADDRINUSE);
+    assert_int_equal(net_listen(addr, 16, 0600, 0), -EADDRINUSE);
     assert_int_equal(file_of(addr), inode);
 }
 
@@ -783,7 +841,7 @@ static void test_a_live_socket_is_left_alone(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("s");
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     assert_return_code(fd, -fd);
     check_live(&addr);
     net_close(connect_unix(&addr));
@@ -796,7 +854,7 @@ static void test_a_busy_socket_is_left_alone(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("s");
-    int fd = net_listen(&addr, 0, 0600);
+    int fd = net_listen(&addr, 0, 0600, 0);
     int client = connect_unix(&addr); /* a backlog of 0 is one of 1 */
     check_live(&addr);
     net_close(client);
@@ -816,7 +874,7 @@ static void test_other_files_are_left_alone(void **state)
     int fd = open(addr.un.sun_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
     assert_int_equal(write(fd, "text", 4), 4);
     ino_t inode = file_of(&addr);
-    assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+    assert_int_equal(net_listen(&addr, 16, 0666, 0), -EEXIST);
     assert_int_equal(file_of(&addr), inode);
     assert_int_equal(pread(fd, text, sizeof text, 0), 4);
     assert_string_equal(text, "text");
@@ -826,7 +884,7 @@ static void test_other_files_are_left_alone(void **state)
     net_close(fd);
     remove_file(&addr);
     assert_return_code(mkdir(addr.un.sun_path, 0700), errno);
-    assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+    assert_int_equal(net_listen(&addr, 16, 0666, 0), -EEXIST);
     assert_return_code(rmdir(addr.un.sun_path), errno);
 }
 
@@ -841,7 +899,7 @@ static void test_a_symbolic_link_is_left_alone(void **state)
     for (size_t i = 0; i < COUNT(targets); i++) {
         assert_return_code(symlink(targets[i], addr.un.sun_path), errno);
         ino_t inode = file_of(&addr);
-        assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+        assert_int_equal(net_listen(&addr, 16, 0666, 0), -EEXIST);
         assert_int_equal(file_of(&addr), inode);
         remove_file(&addr);
     }
@@ -852,11 +910,11 @@ static void test_listen_in_a_missing_directory(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("no/s");
-    assert_int_equal(net_listen(&addr, 16, 0666), -ENOENT);
+    assert_int_equal(net_listen(&addr, 16, 0666, 0), -ENOENT);
     addr = in_dir("s");
-    net_close(net_listen(&addr, 16, 0666));
+    net_close(net_listen(&addr, 16, 0666, 0));
     union net_addr below = in_dir("s/s");
-    assert_int_equal(net_listen(&below, 16, 0666), -ENOTDIR);
+    assert_int_equal(net_listen(&below, 16, 0666, 0), -ENOTDIR);
     remove_file(&addr);
 }
 
@@ -872,7 +930,7 @@ static void test_listen_unix_failures(void **state)
     union net_addr addr = in_dir("s");
     for (size_t i = 0; i < COUNT(faults); i++) {
         fault_set(faults[i].call, faults[i].error, 0, 1);
-        assert_int_equal(net_listen(&addr, 1, 0600), -faults[i].error);
+        assert_int_equal(net_listen(&addr, 1, 0600, 0), -faults[i].error);
         assert_int_equal(count_fds(), fds_before);
         assert_int_equal(access(addr.un.sun_path, F_OK), -1);
     }
@@ -895,7 +953,7 @@ static void test_a_stale_file_that_cannot_be_replaced(void **state)
         if (access(addr.un.sun_path, F_OK) < 0)
             make_stale(&addr, SOCK_STREAM);
         fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
-        assert_int_equal(net_listen(&addr, 1, 0600), faults[i].result);
+        assert_int_equal(net_listen(&addr, 1, 0600, 0), faults[i].result);
         assert_true(fault.count > faults[i].skip);
         assert_int_equal(count_fds(), fds_before);
     }
@@ -909,9 +967,9 @@ static void test_a_locked_path_is_in_use(void **state)
     union net_addr lock = in_dir("s.uvechod-lock");
     int fd = open(lock.un.sun_path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(flock(fd, LOCK_EX), 0);
-    assert_int_equal(net_listen(&addr, 1, 0600), -EADDRINUSE);
+    assert_int_equal(net_listen(&addr, 1, 0600, 0), -EADDRINUSE);
     net_close(fd);
-    fd = net_listen(&addr, 1, 0600); /* one that was killed has left a file, but no lock */
+    fd = net_listen(&addr, 1, 0600, 0); /* one that was killed has left a file, but no lock */
     assert_return_code(fd, -fd);
     assert_int_equal(access(lock.un.sun_path, F_OK), -1);
     net_close(fd);
@@ -925,7 +983,7 @@ static void test_a_lock_that_is_a_link(void **state)
     union net_addr addr = in_dir("s");
     union net_addr lock = in_dir("s.uvechod-lock");
     assert_return_code(symlink("target", lock.un.sun_path), errno);
-    assert_int_equal(net_listen(&addr, 1, 0600), -ELOOP);
+    assert_int_equal(net_listen(&addr, 1, 0600, 0), -ELOOP);
     remove_file(&lock);
 }
 
@@ -955,7 +1013,7 @@ static void test_a_link_put_there_is_not_followed(void **state)
     for (gate.at = 1;; gate.at++) {
         gate.passed = 0;
         gate.reached = put_link;
-        int server = net_listen(&addr, 1, 0666);
+        int server = net_listen(&addr, 1, 0666, 0);
         assert_return_code(server, -server);
         assert_return_code(fstat(fd, &file), errno);
         assert_int_equal(file.st_mode & 07777, 0400);
@@ -999,7 +1057,7 @@ static void rival_main(const union net_addr *addr, int at)
     (void)rival_hear();
     gate.passed = 0;
     gate.at = at;
-    int fd = net_listen(addr, 16, 0600);
+    int fd = net_listen(addr, 16, 0600, 0);
     gate.at = 0;
     rival_say(fd >= 0 ? 'l' : fd == -EADDRINUSE ? 'u' : 'f');
     (void)rival_hear();
@@ -1042,7 +1100,7 @@ static int check_order(const union net_addr *addr, int ours_at, int theirs_at)
     gate.passed = 0;
     gate.at = ours_at;
     gate.reached = rival_go;
-    int fd = net_listen(addr, 16, 0600);
+    int fd = net_listen(addr, 16, 0600, 0);
     gate.at = 0;
     bool came = rival_state != 's';
     if (!came)
@@ -1109,7 +1167,7 @@ static void test_accept_unix(void **state)
     (void)state;
     union net_peer peer, same;
     union net_addr addr = in_dir("s");
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     assert_int_equal(net_accept(fd, &peer), -EAGAIN);
     pid_t child = fork();
     assert_return_code(child, errno);
@@ -1152,7 +1210,7 @@ static void test_remote_with_a_path(void **state)
     union net_peer peer;
     union net_addr addr = in_dir("server");
     union net_addr mine = in_dir("a-client-with-a-path-longer-than-28-bytes");
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_return_code(bind(client, &mine.sa, sizeof mine.un), errno);
     assert_return_code(connect(client, &addr.sa, sizeof addr.un), errno);
@@ -1206,7 +1264,7 @@ static void test_inspect_unix(void **state)
     (void)state;
     union net_addr addr = in_dir("s");
     int fds[2];
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     int client = connect_unix(&addr);
     assert_int_equal(net_inspect(fd), NET_LISTENING);
     assert_int_equal(net_inspect(client), NET_CONNECTED);
@@ -1295,7 +1353,7 @@ static void test_connect_datagram_failures(void **state)
     assert_int_equal(net_connect_datagram(&addr), -ENOENT);
     make_stale(&addr, SOCK_DGRAM);
     assert_int_equal(net_connect_datagram(&addr), -ECONNREFUSED);
-    int fd = net_listen(&addr, 1, 0600);
+    int fd = net_listen(&addr, 1, 0600, 0);
     assert_int_equal(net_connect_datagram(&addr), -EPROTOTYPE);
     fault_set(CALL_SOCKET, EMFILE, 0, 1);
     assert_int_equal(net_connect_datagram(&addr), -EMFILE);
@@ -1330,6 +1388,9 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_local_failure),
     V4_TEST(test_accept),
     V6_TEST(test_accept),
+    V4_TEST(test_accepted_sockets_are_kept_alive),
+    V6_TEST(test_accepted_sockets_are_kept_alive),
+    FIXTURE_TEST(test_keepalive_failures),
     FIXTURE_TEST(test_accept_failures),
     FIXTURE_TEST(test_recv_failures),
     FIXTURE_TEST(test_send_failures),

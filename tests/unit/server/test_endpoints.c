@@ -9,6 +9,7 @@
 #include "unit/support.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@ enum {
     PORT_TRIES = 16,
     BACKLOG = 17,
     MODE = 0640,
+    KEEPALIVE_S = 60,
     PASSED_FD = 500
 };
 
@@ -42,8 +44,8 @@ static struct {
     struct endpoints endpoints;
 } fix;
 
-int __real_net_listen(const union net_addr *addr, int backlog, mode_t mode);
-int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode);
+int __real_net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s);
+int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s);
 int __real_net_local(int fd, union net_addr *addr);
 int __wrap_net_local(int fd, union net_addr *addr);
 void __real_net_close(int fd);
@@ -53,13 +55,14 @@ int __wrap_unlink(const char *path);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
-int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode)
+int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s)
 {
     if (fix.real)
-        return __real_net_listen(addr, backlog, mode);
+        return __real_net_listen(addr, backlog, mode, keepalive_s);
     assert_true(fix.calls < CALLS_MAX);
     assert_int_equal(backlog, BACKLOG);
     assert_int_equal(mode, MODE);
+    assert_int_equal(keepalive_s, KEEPALIVE_S);
     fix.requested[fix.calls] = *addr;
     int rc = fix.results[fix.calls++];
     if (rc == 0 && fix.always < 0 && fix.open > 0)
@@ -99,7 +102,7 @@ int __wrap_unlink(const char *path)
         union net_addr addr;
         fix.rival_tries = false;
         assert_int_equal(net_unix(fix.path, &addr), 0);
-        fix.rival = __real_net_listen(&addr, 1, 0600);
+        fix.rival = __real_net_listen(&addr, 1, 0600, 0);
     }
     return __real_unlink(path);
 }
@@ -136,8 +139,12 @@ static union net_addr addr_of(const char *text)
 
 static int open_config(const union net_addr *addrs, size_t count, uint16_t port)
 {
-    const struct endpoints_config config = {
-        .addrs = addrs, .count = count, .port = port, .backlog = BACKLOG, .socket_mode = MODE};
+    const struct endpoints_config config = {.addrs = addrs,
+                                            .count = count,
+                                            .port = port,
+                                            .backlog = BACKLOG,
+                                            .socket_mode = MODE,
+                                            .keepalive_s = KEEPALIVE_S};
     return endpoints_open(&fix.endpoints, &config);
 }
 
@@ -400,7 +407,7 @@ static void open_and_end_listening(void)
 static int make_listener(const char *path)
 {
     union net_addr addr = path == NULL ? addr_of("127.0.0.1") : unix_addr(path);
-    int fd = __real_net_listen(&addr, 1, 0600);
+    int fd = __real_net_listen(&addr, 1, 0600, 0);
     assert_return_code(fd, -fd);
     return fd;
 }
@@ -588,6 +595,41 @@ static void test_adopt(void **state)
     expect_passed_closed(3);
 }
 
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, level, option, &value, &len), 0);
+    return value;
+}
+
+/* Sockets that listen and such as are connected; Unix sockets have no such thing. */
+static void test_passed_sockets_are_kept_alive(void **state)
+{
+    (void)state;
+    size_t bad;
+    int pair[2];
+    int listener = make_listener(NULL);
+    union net_addr addr;
+    assert_int_equal(net_local(listener, &addr), 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, &addr.sa, sizeof addr.in), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    pass((const int[]){listener, pair[0], client}, 3);
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 3, NULL, &bad), 0);
+    endpoints_keep_alive(&fix.endpoints, 8);
+    for (int fd = PASSED_FD; fd < PASSED_FD + 3; fd += 2) {
+        assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 8);
+    }
+    endpoints_keep_alive(&fix.endpoints, 0);
+    for (int fd = PASSED_FD; fd < PASSED_FD + 3; fd++)
+        assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+    endpoints_close(&fix.endpoints);
+    (void)close(pair[1]);
+    expect_passed_closed(3);
+}
+
 static void test_adopt_without_names(void **state)
 {
     (void)state;
@@ -671,6 +713,7 @@ int main(void)
         REAL_TEST(test_the_path_passes_to_a_successor),
         REAL_TEST(test_a_failure_removes_the_files),
         REAL_TEST(test_adopt),
+        REAL_TEST(test_passed_sockets_are_kept_alive),
         REAL_TEST(test_adopt_without_names),
         REAL_TEST(test_adopt_a_bad_one),
         REAL_TEST(test_adopt_what_is_not_open),

@@ -481,7 +481,7 @@ static int tcp_connect(int *client)
     union net_addr addr = net_any(AF_INET);
     union net_peer peer;
     addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = net_listen(&addr, 1, 0);
+    int listener = net_listen(&addr, 1, 0, 0);
     assert_return_code(listener, -listener);
     assert_int_equal(net_local(listener, &addr), 0);
     *client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
