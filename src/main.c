@@ -17,7 +17,7 @@ enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
 int main(int argc, char **argv)
 {
     struct options options;
-    signals_block(); /* until the server handles them */
+    signals_block(); /* until the server's handlers stand */
     int rc = descriptors_fill_stdio();
     i18n_init();
     if (rc < 0) {

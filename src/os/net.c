@@ -41,7 +41,7 @@ int net_set_keepalive(int fd, unsigned idle_s)
     return rc == 0 ? net_set_option(fd, SOL_SOCKET, SO_KEEPALIVE) : rc;
 }
 
-/* What only the sockets of the internet families need before they are bound. */
+/* Sets what a TCP socket needs before it is bound, and a Unix socket does not. */
 static int net_set_up_tcp(int fd, sa_family_t family)
 {
     int rc = net_set_option(fd, SOL_SOCKET, SO_REUSEADDR);
@@ -155,7 +155,7 @@ static int net_bind_file(int fd, const union net_addr *addr, mode_t mode)
     return rc;
 }
 
-/* With the path locked. */
+/* Must be called with the path locked. */
 static int net_listen_path(int fd, const union net_addr *addr, int backlog, mode_t mode)
 {
     const char *path = net_unix_path(addr);
@@ -241,18 +241,18 @@ int net_inspect(int fd)
     int broken = 0;
     rc = net_remote(fd, &peer);
     if (rc == -ENOTCONN && net_get_option(fd, SO_ERROR, &broken) == 0 && broken != 0)
-        return NET_CONNECTED; /* it was, and has been reset since */
+        return NET_CONNECTED; /* the peer has reset the connection meanwhile */
     return rc < 0 ? rc : NET_CONNECTED;
 }
 
 int net_local(int fd, union net_addr *addr)
 {
     socklen_t len = sizeof *addr;
-    memset(addr, 0, sizeof *addr); /* a Unix address may be shorter */
+    memset(addr, 0, sizeof *addr); /* the kernel writes no more of a Unix address than it has */
     return (int)net_result(getsockname(fd, &addr->sa, &len));
 }
 
-/* The client of a Unix socket, whom the kernel knows though its address is empty. */
+/* Stores who the client of a Unix socket is: the kernel knows, though the address is empty. */
 static void net_credentials(int fd, union net_peer *peer)
 {
     struct ucred cred = {.pid = 0};
@@ -318,7 +318,7 @@ int net_pipe(int *out, int *in, int bytes)
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;
-    /* One of the usual 16 pages will do. Who has too many pipes gets one of two. */
+    /* The usual 16 pages are enough. A user with too many pipes is given only 2 or 1. */
     if (fcntl(fds[1], F_SETPIPE_SZ, bytes) < 0 && fcntl(fds[1], F_GETPIPE_SZ) < 65536) {
         net_close(fds[0]);
         net_close(fds[1]);

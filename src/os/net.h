@@ -1,10 +1,9 @@
 /*
- * net.h - the socket calls, each returning a value >= 0 or a negative errno.
+ * net.h - the socket calls. Each returns a value >= 0 or a negative errno.
  *
- * This is the only file with raw socket calls (but for one way to write the log), so it is the
- * only one that tests must wrap.
- * Every descriptor made here is close-on-exec and non-blocking. A call that a signal interrupts
- * is repeated: -EINTR is never returned.
+ * Apart from log.c, which sends its lines itself, this is the only file with raw socket calls, and
+ * so the only one that tests must wrap. Every descriptor made here is close-on-exec and
+ * non-blocking. A call that a signal interrupts is repeated: -EINTR is never returned.
  */
 #ifndef UVECHOD_NET_H
 #define UVECHOD_NET_H
@@ -54,59 +53,65 @@ enum {
 int net_set_keepalive(int fd, unsigned idle_s);
 
 /*
- * What a descriptor that somebody else made can be used for: NET_LISTENING or NET_CONNECTED, both
- * of a stream of IPv4, IPv6 or Unix; -EPROTONOSUPPORT for another kind of socket, or a negative
- * errno of getsockopt(2), such as -ENOTSOCK. Either is given TCP_NODELAY where it applies.
+ * Finds out what a descriptor that another program has made can be used for, and sets TCP_NODELAY
+ * if it is a TCP socket. Returns NET_LISTENING or NET_CONNECTED for a stream socket of IPv4, IPv6
+ * or Unix, -EPROTONOSUPPORT for any other kind of socket, or a negative errno of getsockopt(2),
+ * such as -ENOTSOCK.
  */
 enum net_kind { NET_LISTENING, NET_CONNECTED };
 int net_inspect(int fd);
 
-/* The address that fd is bound to (getsockname(2)). Returns 0 or a negative errno. */
+/* Stores the address that fd is bound to (getsockname(2)). Returns 0 or a negative errno. */
 int net_local(int fd, union net_addr *addr);
 
-/* Who is connected to fd (getpeername(2), SO_PEERCRED). Returns 0 or a negative errno. */
+/* Stores who is connected to fd (getpeername(2), SO_PEERCRED). Returns 0 or a negative errno. */
 int net_remote(int fd, union net_peer *peer);
 
 /*
- * Accepts one connection; stores its peer. Returns its descriptor or a negative errno of
- * accept(2), where -EAGAIN says that none is waiting.
+ * Accepts one connection and stores its peer. Returns the descriptor of the connection, which the
+ * caller must close, or a negative errno of accept(2): -EAGAIN when no connection is waiting.
  */
 int net_accept(int fd, union net_peer *peer);
 
-/* A datagram socket connected to a Unix address, or a negative errno of socket or connect(2). */
+/*
+ * Makes a datagram socket that is connected to a Unix address. Returns its descriptor, which the
+ * caller must close, or a negative errno of socket(2) or connect(2).
+ */
 int net_connect_datagram(const union net_addr *addr);
 
 /*
- * Receives at most len bytes into buf, or into the iov in order. Returns how many, 0 at the end
- * of the stream, or a negative errno of recv(2); -EAGAIN when nothing has arrived.
+ * Receive at most len bytes into buf, or fill the buffers of iov one after the other. Return how
+ * many bytes, 0 at the end of the stream, or a negative errno of recv(2): -EAGAIN when nothing has
+ * arrived.
  */
 ssize_t net_recv(int fd, void *buf, size_t len);
 ssize_t net_recvv(int fd, struct iovec *iov, unsigned short count);
 
 /*
- * Sends what the kernel takes of len bytes. Returns how many, or a negative errno of send(2);
- * -EAGAIN when it takes none. Never raises SIGPIPE.
+ * Sends as many of len bytes as the kernel takes. Returns how many, or a negative errno of send(2):
+ * -EAGAIN when the kernel takes none. Never raises SIGPIPE.
  */
 ssize_t net_send(int fd, const void *buf, size_t len);
 
 /*
- * A pipe for net_splice(), asked to hold bytes (fcntl(2), F_SETPIPE_SZ); it may hold less,
- * down to 64 KiB. Returns 0, a negative errno of pipe2(2), or -EMFILE where the user has so many
- * pipes that a further one would hold less (pipe(7), pipe-user-pages-soft).
+ * Makes a pipe for net_splice(): what is written to *in can be read from *out. The kernel is asked
+ * for room for so many bytes (fcntl(2), F_SETPIPE_SZ), but may give less, down to 64 KiB. Returns
+ * 0, a negative errno of pipe2(2), or -EMFILE if the user has so many pipes that a further pipe
+ * would have less room than that (pipe(7), pipe-user-pages-soft).
  */
 int net_pipe(int *out, int *in, int bytes);
 
 /*
- * Moves at most len bytes from one descriptor to the other, one of which is a pipe, without
- * copying them (splice(2)). Returns how many, 0 at the end of the stream, or a negative errno:
- * -EAGAIN when it would have to wait, -EINVAL when one of them cannot be spliced.
+ * Moves at most len bytes from one descriptor to the other without copying them (splice(2)). One of
+ * the two must be a pipe. Returns how many bytes, 0 at the end of the stream, or a negative errno:
+ * -EAGAIN when the call would have to wait, -EINVAL when one of the two cannot be spliced.
  */
 ssize_t net_splice(int from, int to, size_t len);
 
 /*
- * How many bytes have arrived and not been received (FIONREAD), and how many have been sent and
- * not acknowledged or, to a Unix socket, received (SIOCOUTQ; tcp(7), unix(7)). 0 if the kernel
- * does not say.
+ * How many bytes have arrived and have not been received yet (FIONREAD). How many bytes have been
+ * sent and have not been acknowledged yet or, on a Unix socket, not been received by the peer
+ * (SIOCOUTQ; tcp(7), unix(7)). Both are 0 if the kernel does not say.
  */
 size_t net_unread(int fd);
 size_t net_unsent(int fd);
@@ -114,10 +119,14 @@ size_t net_unsent(int fd);
 /* Ends the sending side with a FIN (shutdown(2)). Returns 0 or a negative errno. */
 int net_shutdown_send(int fd);
 
-/* A duplicate of fd whose number is at least lowest, or a negative errno (F_DUPFD, fcntl(2)). */
+/*
+ * Makes a duplicate of fd whose number is at least lowest (fcntl(2), F_DUPFD_CLOEXEC). Returns it,
+ * or a negative errno: -EMFILE if no such number is free, -EINVAL if lowest is beyond
+ * RLIMIT_NOFILE.
+ */
 int net_dup_above(int fd, int lowest);
 
-/* Closes fd. Errors are not told: the descriptor is gone in any case (close(2)). */
+/* Closes fd. There is no result: after an error the descriptor is gone as well (close(2)). */
 void net_close(int fd);
 
 #endif
