@@ -14,7 +14,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* What getaddrinfo() returns: rc or, when that is 0, list. */
+/* What getaddrinfo() returns: rc, and list if rc is 0. */
 static struct {
     bool active;
     int rc;
@@ -79,7 +79,7 @@ static void test_ports(void **state)
     assert_int_equal(net_port(&addr), 0);
     net_set_port(&addr, 25000);
     assert_int_equal(net_port(&addr), 25000);
-    assert_int_equal(ntohs(addr.in.sin_port), 25000); /* the same place in both families */
+    assert_int_equal(ntohs(addr.in.sin_port), 25000); /* both families have it at the same place */
 }
 
 static void expect_format(sa_family_t family, const char *host, uint32_t scope, uint16_t port,
@@ -120,7 +120,8 @@ static void test_format_with_zone(void **state)
         skip();
     (void)snprintf(text, sizeof text, "[fe80::1%%%s]:7", name);
     expect_format(AF_INET6, "fe80::1", first, 7, text);
-    expect_format(AF_INET6, "fe80::1", 4294967295U, 7, "[fe80::1%4294967295]:7"); /* has no name */
+    expect_format(AF_INET6, "fe80::1", 4294967295U, 7,
+                  "[fe80::1%4294967295]:7"); /* this interface has no name */
 }
 
 static void test_format_of_no_address(void **state)
@@ -210,7 +211,8 @@ static void test_unix_addresses(void **state)
     path[107] = 'x';
     assert_int_equal(net_unix(path, &other), -ENAMETOOLONG);
     assert_int_equal(net_unix("", &other), -EINVAL);
-    assert_int_equal(net_unix("x", &other), 0); /* relative, and nothing left of what was there */
+    assert_int_equal(net_unix("x", &other),
+                     0); /* a relative path; nothing is left of what was there */
     assert_memory_equal(other.un.sun_path, "x\0\0\0", 4);
     assert_int_equal(other.un.sun_path[107], 0);
     assert_int_equal(net_port(&addr), 0);
@@ -238,7 +240,7 @@ static void test_abstract_addresses(void **state)
     assert_null(net_unix_path(&addr));
 }
 
-/* To bind it would be to leave the choice of a name to the kernel. */
+/* The kernel would choose a name for a socket that is bound to an empty one. */
 static void test_an_abstract_address_has_a_name(void **state)
 {
     (void)state;

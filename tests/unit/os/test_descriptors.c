@@ -208,7 +208,7 @@ static void test_stdio_is_filled(void **state)
     }
 }
 
-/* Told only if one of the three is closed: nothing else needs the file. */
+/* It fails only if one of the three is closed: otherwise nothing needs /dev/null. */
 static void test_stdio_cannot_be_filled(void **state)
 {
     (void)state;

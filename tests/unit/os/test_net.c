@@ -67,8 +67,8 @@ static bool fault_strikes(enum call call)
 }
 
 /*
- * Where a test holds up one of two processes: before and after each call that is wrapped. The
- * process counts the places that it comes by, and calls the function at one of them.
+ * Gates, at which a test can hold up a process: there is one before and one after each call that
+ * is wrapped as WRAP_GATED. The process counts them and calls a function at one of them.
  */
 static struct {
     int at; /* 0: nowhere */
@@ -99,7 +99,7 @@ static int gated(int rc)
         return fault_strikes(call) ? -1 : __real_##name arguments;                                 \
     }
 
-/* The same with a place before and after it where a test may hold up the process. */
+/* The same, with gates before and after the call. */
 #define WRAP_GATED(call, name, parameters, arguments)                                              \
     int __real_##name parameters;                                                                  \
     int __wrap_##name parameters;                                                                  \
@@ -194,7 +194,7 @@ static char dir[32];
 
 static int fixture_open(void **state)
 {
-    (void)state; /* the family, for some */
+    (void)state; /* the family, for some tests */
     fault_set(CALL_NONE, 0, 0, 0);
     fds_before = count_fds();
     return 0;
@@ -223,7 +223,7 @@ static socklen_t addr_len(const union net_addr *addr)
     return addr->sa.sa_family == AF_INET6 ? sizeof addr->in6 : sizeof addr->in;
 }
 
-/* A listener on a free port of the loopback; *addr tells which. Without the family: skips. */
+/* Listens on a free port of the loopback, which *addr tells. Skips if the family is missing. */
 static int listen_on(sa_family_t family, union net_addr *addr)
 {
     *addr = loopback(family);
@@ -237,7 +237,7 @@ static int listen_on(sa_family_t family, union net_addr *addr)
     return fd;
 }
 
-/* A connection and what it came through. */
+/* A connection, and the socket that has accepted it. */
 struct link {
     int listener;
     int client;
@@ -353,7 +353,7 @@ static void test_listen_unknown_family(void **state)
     assert_int_equal(net_listen(&addr, 1, 0, 0), -EAFNOSUPPORT);
 }
 
-/* Whichever call fails, and whichever of its calls: told, and nothing left open. */
+/* Whatever call fails, its error is returned, and nothing stays open. */
 static void test_listen_failures(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
@@ -418,7 +418,7 @@ static void expect_keepalive(int fd, int idle_s, int interval_s)
     assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPCNT), NET_KEEPALIVE_PROBES);
 }
 
-/* An accepted socket has it from the one that listens, without a call of its own. */
+/* Accepted sockets inherit it from the listening socket. */
 static void test_accepted_sockets_are_kept_alive(void **state)
 {
     static const struct {
@@ -484,7 +484,7 @@ static const int send_errors[] = {
     EOPNOTSUPP, EPIPE,   ETIMEDOUT, EIO,     ENETDOWN,   ENETUNREACH,  EHOSTUNREACH,
 };
 
-/* One of the four calls that carry connections, all with the same descriptor. */
+/* A call on one descriptor: accept, send or one of the two that receive. */
 typedef ssize_t operation(int fd);
 
 static ssize_t do_accept(int fd)
@@ -511,7 +511,7 @@ static ssize_t do_send(int fd)
     return net_send(fd, "abc", 3);
 }
 
-/* Each comes back negated, and at once: -EAGAIN above all must not be repeated. */
+/* Each error is returned negated, after one call: -EAGAIN must not be repeated. */
 static void expect_failures(enum call call, operation *run, const int *errors, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -569,7 +569,7 @@ static void test_interrupted_calls_are_repeated(void **state)
     link_close(&link);
 }
 
-/* What fails after an interruption is told as it is. */
+/* An error after an interruption is returned. */
 static void test_interrupted_then_nothing(void **state)
 {
     (void)state;
@@ -595,7 +595,7 @@ static void test_recv(void **state)
     assert_int_equal(net_shutdown_send(link.client), 0);
     wait_for(link.server, POLLIN);
     assert_int_equal(net_recv(link.server, buf, sizeof buf), 0);
-    assert_int_equal(net_send(link.server, "late", 4), 4); /* the other direction stays */
+    assert_int_equal(net_send(link.server, "late", 4), 4); /* the other direction is still open */
     assert_int_equal(net_recv(link.client, buf, sizeof buf), 4);
     link_close(&link);
 }
@@ -619,7 +619,7 @@ static void test_recvv(void **state)
     link_close(&link);
 }
 
-/* Any size from the usual one up will do, and a lesser one leaves nothing open. */
+/* A pipe of the usual size or more is taken. A smaller one is closed again. */
 static void test_pipes_of_all_sizes(void **state)
 {
     static const int sizes[] = {0, 65536, 65535, 8192};
@@ -667,7 +667,7 @@ static void test_reset(void **state)
     link_close(&link);
 }
 
-/* With SIGPIPE at its default, which would end the test. */
+/* SIGPIPE has its default action here, which would end the test. */
 static void test_send_raises_no_signal(void **state)
 {
     (void)state;
@@ -711,7 +711,7 @@ static void test_dup_above(void **state)
     assert_false(fd_is_open(fd));
 }
 
-/* A directory for Unix sockets; fixture_close() sees to it that nothing is left there. */
+/* A directory for Unix sockets. A file that is left in it fails the test. */
 static int dir_open(void **state)
 {
     make_dir(dir);
@@ -734,7 +734,7 @@ static union net_addr in_dir(const char *name)
     return addr;
 }
 
-/* Unlike an address that the kernel has given, this one is all zero behind its path. */
+/* addr must be all zero behind its path or name, as net_unix() makes it. */
 static int connect_unix(const union net_addr *addr)
 {
     size_t len = strlen(addr->un.sun_path + 1) + 1;
@@ -757,7 +757,7 @@ static void remove_file(const union net_addr *addr)
     assert_return_code(unlink(addr->un.sun_path), errno);
 }
 
-/* A stream or datagram socket's file that nobody has open. */
+/* Makes the file of a socket that is closed already. */
 static void make_stale(const union net_addr *addr, int type)
 {
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
@@ -765,7 +765,7 @@ static void make_stale(const union net_addr *addr, int type)
     net_close(fd);
 }
 
-/* The permissions are those that were asked for, whatever the umask. */
+/* The file has the permissions that were asked for, whatever the umask is. */
 static void test_listen_unix(void **state)
 {
     (void)state;
@@ -790,7 +790,7 @@ static void test_listen_unix(void **state)
     (void)umask(mask);
 }
 
-/* Its name is as long as it says, and it is gone with the socket. */
+/* The name has exactly the given bytes, and goes with its socket. */
 static void test_listen_abstract(void **state)
 {
     (void)state;
@@ -829,7 +829,7 @@ static void test_a_stale_file_is_replaced(void **state)
     }
 }
 
-/* Refused, and whoever listens there does not lose its file or its clients. */
+/* The path is in use, and the file of the socket that listens there stays. */
 static void check_live(const union net_addr *addr)
 {
     ino_t inode = file_of(addr);
@@ -849,7 +849,7 @@ static void test_a_live_socket_is_left_alone(void **state)
     remove_file(&addr);
 }
 
-/* It is alive, too, if it cannot take a connection just now, or ever. */
+/* A socket that cannot take a connection now, or ever, is alive as well. */
 static void test_a_busy_socket_is_left_alone(void **state)
 {
     (void)state;
@@ -888,7 +888,7 @@ static void test_other_files_are_left_alone(void **state)
     assert_return_code(rmdir(addr.un.sun_path), errno);
 }
 
-/* Nor is what it points to, be it a stale socket, nothing, or itself. */
+/* What the link points to is left alone as well: a stale socket, nothing, or the link itself. */
 static void test_a_symbolic_link_is_left_alone(void **state)
 {
     (void)state;
@@ -918,7 +918,7 @@ static void test_listen_in_a_missing_directory(void **state)
     remove_file(&addr);
 }
 
-/* Told, nothing left open, and no file either: the next start is to find what this one found. */
+/* The error is returned, and neither a descriptor nor a file is left. */
 static void test_listen_unix_failures(void **state)
 {
     (void)state;
@@ -936,7 +936,7 @@ static void test_listen_unix_failures(void **state)
     }
 }
 
-/* A stale file that cannot be asked, removed or bound anew is in use, or tells what is wrong. */
+/* Whatever fails while a stale file is replaced, nothing stays open. */
 static void test_a_stale_file_that_cannot_be_replaced(void **state)
 {
     (void)state;
@@ -959,7 +959,7 @@ static void test_a_stale_file_that_cannot_be_replaced(void **state)
     }
 }
 
-/* A lock that somebody else holds means that somebody else starts there just now. */
+/* If another process holds the lock, it is about to listen there. */
 static void test_a_locked_path_is_in_use(void **state)
 {
     (void)state;
@@ -969,14 +969,15 @@ static void test_a_locked_path_is_in_use(void **state)
     assert_int_equal(flock(fd, LOCK_EX), 0);
     assert_int_equal(net_listen(&addr, 1, 0600, 0), -EADDRINUSE);
     net_close(fd);
-    fd = net_listen(&addr, 1, 0600, 0); /* one that was killed has left a file, but no lock */
+    fd = net_listen(&addr, 1, 0600,
+                    0); /* a lock file without a lock is what a killed process leaves */
     assert_return_code(fd, -fd);
     assert_int_equal(access(lock.un.sun_path, F_OK), -1);
     net_close(fd);
     remove_file(&addr);
 }
 
-/* What stands in the place of the lock file is not followed, and nothing comes of it. */
+/* A symbolic link in the place of the lock file is not followed. */
 static void test_a_lock_that_is_a_link(void **state)
 {
     (void)state;
@@ -990,7 +991,7 @@ static void test_a_lock_that_is_a_link(void **state)
 static const char *link_target;
 static const char *link_path;
 
-/* Nothing, if there is no file yet. */
+/* Puts a link in the place of the file, if there is a file yet. */
 static void put_link(void)
 {
     if (unlinkat(AT_FDCWD, link_path, 0) == 0)
@@ -1030,7 +1031,7 @@ static void test_a_link_put_there_is_not_followed(void **state)
 
 /* ---- two processes that listen on one path ---- */
 
-static int rival = -1; /* our end of the line to the other process */
+static int rival = -1; /* our end of the socket pair to the other process */
 
 static void rival_say(char word)
 {
@@ -1039,52 +1040,59 @@ static void rival_say(char word)
 
 static char rival_hear(void)
 {
-    char word = 'e'; /* the line has ended */
-    return read(rival, &word, 1) == 1 ? word : 'e';
+    char word;
+    return read(rival, &word, 1) == 1 ? word : '\0'; /* NUL: the other process has ended */
 }
 
-/* In the other process: says that it has come to its gate, and waits. */
+/* The other process is at its gate: it says so and waits. */
 static void rival_pause(void)
 {
     rival_say('p');
     (void)rival_hear();
 }
 
-/* The other process: listens when it is told to, tells how that went, and goes on until told. */
-static void rival_main(const union net_addr *addr, int at)
+/*
+ * What the other process does, again and again: it is told its gate, listens, says how that went,
+ * and waits before it closes the socket.
+ */
+static void rival_main(const union net_addr *addr)
 {
     gate.reached = rival_pause;
-    (void)rival_hear();
-    gate.passed = 0;
-    gate.at = at;
-    int fd = net_listen(addr, 16, 0600, 0);
-    gate.at = 0;
-    rival_say(fd >= 0 ? 'l' : fd == -EADDRINUSE ? 'u' : 'f');
-    (void)rival_hear();
+    while ((gate.at = rival_hear()) != '\0') {
+        gate.passed = 0;
+        int fd = net_listen(addr, 16, 0600, 0);
+        gate.at = 0;
+        rival_say(fd >= 0 ? 'l' : fd == -EADDRINUSE ? 'u' : 'f');
+        (void)rival_hear();
+        if (fd >= 0)
+            net_close(fd);
+        rival_say('c');
+    }
     _exit(0);
 }
 
-static char
-    rival_state; /* what it has said: it pauses (p), listens (l), found the path in use (u) */
+static char rival_at; /* the gate of the other process */
 
-/* In this process, at its gate: lets the other one go as far as its own gate, or to the end. */
+/* What it has said: it pauses (p), listens (l), found the path in use (u); 0: nothing yet. */
+static char rival_state;
+
+/* Lets the other process run to its gate, or to its end. */
 static void rival_go(void)
 {
-    rival_say('g');
+    rival_say(rival_state == '\0' ? rival_at : 'g');
     rival_state = rival_hear();
 }
 
-static pid_t rival_fork(const union net_addr *addr, int at)
+static pid_t rival_fork(const union net_addr *addr)
 {
     int ends[2];
     assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), errno);
     pid_t pid = fork();
     assert_return_code(pid, errno);
     rival = ends[pid == 0];
-    __real_close(ends[pid != 0]);
+    net_close(ends[pid != 0]);
     if (pid == 0)
-        rival_main(addr, at);
-    rival_state = 's';
+        rival_main(addr);
     return pid;
 }
 
@@ -1094,15 +1102,16 @@ static pid_t rival_fork(const union net_addr *addr, int at)
  * must listen, the other must have found the path in use, and the path must lead to the first.
  * Returns how many have come to their gates: 1 means ours alone.
  */
-static int check_order(const union net_addr *addr, int ours_at, int theirs_at)
+static int check_order(const union net_addr *addr, int ours_at, char theirs_at)
 {
-    pid_t pid = rival_fork(addr, theirs_at);
+    rival_at = theirs_at;
+    rival_state = '\0';
     gate.passed = 0;
     gate.at = ours_at;
     gate.reached = rival_go;
     int fd = net_listen(addr, 16, 0600, 0);
     gate.at = 0;
-    bool came = rival_state != 's';
+    bool came = rival_state != '\0';
     if (!came)
         rival_go();
     bool paused = rival_state == 'p';
@@ -1116,8 +1125,8 @@ static int check_order(const union net_addr *addr, int ours_at, int theirs_at)
         net_close(fd);
     }
     net_close(client);
-    net_close(rival);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    rival_go();
+    assert_int_equal(rival_state, 'c');
     return came + (came && paused);
 }
 
@@ -1127,8 +1136,9 @@ static void check_orders(bool stale)
     int orders = 0;
     int gates;
     int ours = 1;
+    pid_t pid = rival_fork(&addr);
     do {
-        int theirs = 1;
+        char theirs = 1;
         do {
             if (stale)
                 make_stale(&addr, SOCK_STREAM);
@@ -1138,6 +1148,8 @@ static void check_orders(bool stale)
         } while (gates == 2);
         ours++;
     } while (gates == 1);
+    net_close(rival);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
     print_message("%d orders\n", orders);
     assert_true(orders > 50);
 }
@@ -1161,7 +1173,7 @@ static void expect_peer(const union net_peer *peer, pid_t pid)
     assert_int_equal(peer->un.uid, geteuid());
 }
 
-/* Whoever has connected, not whoever asks. */
+/* The peer is the process that has connected, not the one that asks. */
 static void test_accept_unix(void **state)
 {
     (void)state;
@@ -1203,7 +1215,7 @@ static void test_remote(void **state)
     link_close(&link);
 }
 
-/* Larger than what has room for its address: one that is bound to a path. */
+/* The client is bound to a path, so that its address is larger than a union net_peer. */
 static void test_remote_with_a_path(void **state)
 {
     (void)state;
@@ -1238,7 +1250,7 @@ static void test_remote_failures(void **state)
     net_close(fds[1]);
 }
 
-/* A socket that somebody else has made, and who has not thought of delays. */
+/* Sockets that another program has made, without TCP_NODELAY. */
 static void test_inspect_tcp(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
@@ -1280,7 +1292,7 @@ static void test_inspect_unix(void **state)
     net_close(fds[1]);
 }
 
-/* Neither datagrams nor packets, connected or not, nor streams of other families. */
+/* Datagrams and packets, connected or not, and streams of other families are refused. */
 static void test_inspect_what_cannot_be_served(void **state)
 {
     (void)state;
@@ -1339,7 +1351,7 @@ static void test_connect_datagram(void **state)
     do
         n = net_send(fd, large, sizeof large);
     while (n > 0);
-    assert_int_equal(n, -EAGAIN); /* nobody reads, and nobody waits */
+    assert_int_equal(n, -EAGAIN); /* nobody reads, and the call does not wait */
     net_close(receiver);
     assert_int_equal(net_send(fd, "x", 1), -ECONNREFUSED);
     net_close(fd);
