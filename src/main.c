@@ -1,22 +1,31 @@
 /*
- * The order of steps: descriptors, language, options, log, server, exit code.
+ * The order of steps: signals, descriptors, language, options, log, server, exit code.
  */
 #include "os/descriptors.h"
 #include "base/cli.h"
 #include "base/i18n.h"
 #include "base/log.h"
 #include "options.h"
+#include "os/signals.h"
 #include "server/server.h"
 #include "service/echo.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 int main(int argc, char **argv)
 {
     struct options options;
-    descriptors_fill_stdio();
+    signals_block(); /* until the server's handlers stand */
+    int rc = descriptors_fill_stdio();
     i18n_init();
+    if (rc < 0) {
+        (void)fprintf(
+            stderr, _("uvechod: a standard descriptor is closed and cannot become /dev/null: %s\n"),
+            strerror(-rc));
+        return CLI_FAILED;
+    }
     enum cli_outcome outcome = options_parse(&options, argc, argv, stdout, stderr);
     if (outcome != CLI_RUN)
         return (int)outcome;
@@ -24,7 +33,7 @@ int main(int argc, char **argv)
     options.server.services = (struct services){services, sizeof services / sizeof *services};
     struct log log;
     log_init(&log, STDERR_FILENO, options.log_level);
-    int rc = server_run(&options.server, &log);
+    rc = server_run(&options.server, &log);
     log_close(&log);
     if (rc == SERVER_MISUSE)
         return CLI_MISUSE;

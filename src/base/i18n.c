@@ -10,14 +10,15 @@
 #include <unistd.h>
 
 /*
- * Where the catalogues may be, seen from the binary's directory: beside it in a build tree, or
- * where the installation puts them, whatever its prefix. /usr/bin/locale is a program, hence "/.".
+ * Where the catalogues may be, relative to the directory of the binary: beside the binary in a
+ * build tree, or where the installation puts them, for any prefix. The "/." is there because
+ * /usr/bin/locale is a program.
  */
 static const char *const i18n_places[] = {"locale/.", UVECHOD_LOCALEDIR_FROM_BINDIR "/."};
 
 enum { I18N_PLACES = sizeof i18n_places / sizeof *i18n_places };
 
-/* Writes the first of those places that exists to path; false if there is none. */
+/* Writes the path of the first of those places that exists; false if none does. */
 static bool i18n_find(char path[static PATH_MAX])
 {
     ssize_t len = readlink("/proc/self/exe", path, PATH_MAX);

@@ -1,8 +1,8 @@
 /*
  * i18n.h - messages in the reader's language (gettext(3)).
  *
- * What a person reads goes through here: log lines, help, errors. What a program reads does not:
- * names of options and the bytes on the wire. Catalogues are in src/share/po.
+ * What a person reads is translated: log lines, help, errors. What a program reads is not: names of
+ * options and the bytes on the wire. The catalogues are in src/share/po.
  */
 #ifndef UVECHOD_I18N_H
 #define UVECHOD_I18N_H
@@ -10,19 +10,19 @@
 #if UVECHOD_GETTEXT
 #include <libintl.h>
 #define _(text)          gettext(text)
-#define P_(one, many, n) ngettext(one, many, n) /* as many as there are things to count */
+#define P_(one, many, n) ngettext(one, many, n) /* by the number n: singular or plural */
 #else
 #define _(text)          (text)
 #define P_(one, many, n) ((n) == 1 ? (one) : (many))
 #endif
 
-#define N_(text) text /* translated later, where _() is applied to it */
+#define N_(text) text /* only marks text; _() must be applied to it later */
 
 /*
- * Takes the language from the environment (setlocale(3)) for the whole process, and the
- * catalogues from the directory `locale` beside the binary, as in a build tree, or else from
- * where they are installed. To be called once, before there is a second thread. Cannot fail:
- * without locale or catalogue, messages are English.
+ * Takes the language from the environment (setlocale(3)) for the whole process. The catalogues are
+ * those in the directory `locale` beside the binary, as in a build tree, or otherwise the installed
+ * ones. Must be called once, before there is a second thread. Cannot fail: without a locale or a
+ * catalogue, messages are English.
  */
 void i18n_init(void);
 

@@ -1,7 +1,8 @@
 /*
- * list.h - a doubly linked ring: its head is a link that no element owns.
+ * list.h - a doubly linked ring. Its head is a link that belongs to no element.
  *
- * Elements embed a struct list and are found again with container_of(). Every call is O(1).
+ * An element embeds a struct list, and container_of() finds the element from that link. Every call
+ * is O(1).
  */
 #ifndef UVECHOD_LIST_H
 #define UVECHOD_LIST_H
@@ -15,7 +16,7 @@ struct list {
     struct list *next;
 };
 
-/* Makes an empty ring of head. */
+/* Makes head an empty ring. */
 static inline void list_init(struct list *head)
 {
     head->prev = head;
@@ -27,7 +28,7 @@ static inline bool list_empty(const struct list *head)
     return head->next == head;
 }
 
-/* Puts link, which is in no ring, before head: at the end. */
+/* Puts link at the end of the ring of head. The link must not be in a ring. */
 static inline void list_append(struct list *head, struct list *link)
 {
     link->prev = head->prev;
@@ -36,7 +37,7 @@ static inline void list_append(struct list *head, struct list *link)
     head->prev = link;
 }
 
-/* Takes link out of the ring that it is in. */
+/* Takes link out of its ring. The link must be in one. */
 static inline void list_remove(struct list *link)
 {
     link->prev->next = link->next;

@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Under PIPE_BUF (4096 on Linux, 512 in POSIX): a pipe takes such a write whole or not at all. */
+/* Less than PIPE_BUF (4096 on Linux, 512 in POSIX): a pipe takes such a write whole or not. */
 enum { LOG_LINE_MAX = 500 };
 
-/* systemd says which file is its journal, because a service may have its stderr elsewhere. */
+/* systemd tells which file is its journal: the stderr of a service may be another file. */
 static bool log_is_journal(const struct stat *file)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -60,8 +60,9 @@ bool log_enabled(const struct log *log, enum log_level level)
 }
 
 /*
- * A write that does not block: sockets (which cannot be opened anew) have a flag for it, other
- * files that could not be opened anew are asked first. Returns how many bytes it took, or -1.
+ * A write that does not block. For a socket, which cannot be opened anew, there is a flag. Any
+ * other file that could not be opened anew is polled first. Returns how many bytes were written, or
+ * -1.
  */
 static ssize_t log_try(const struct log *log, const char *line, size_t len)
 {
@@ -76,7 +77,7 @@ static ssize_t log_try(const struct log *log, const char *line, size_t len)
     return write(log->fd, line, len);
 }
 
-/* Writes the line, whole, or a full disk keeps its beginning. */
+/* Returns whether the whole line was written. A full disk takes only its beginning. */
 static bool log_put(struct log *log, const char *line, size_t len)
 {
     ssize_t n = log_try(log, line, len);
@@ -96,7 +97,7 @@ static size_t log_put_time(char *line, size_t size)
     return len + (size_t)n;
 }
 
-/* What stands in front of a line; returns its length. */
+/* Writes what a line begins with: priority, time or nothing. Returns its length. */
 static size_t log_put_head(const struct log *log, enum log_level level, char *line, size_t size)
 {
     static const char priorities[] = {'3', '4', '5', '6', '7'}; /* syslog(3)'s */
@@ -110,7 +111,7 @@ static size_t log_put_head(const struct log *log, enum log_level level, char *li
     }
 }
 
-/* Where to cut a line: not within a character of several bytes (UTF-8, RFC 3629). */
+/* Where to cut a line, so that no character is cut in two (UTF-8, RFC 3629). */
 static size_t log_cut(const char *text, size_t len)
 {
     while (len > 0 && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
@@ -118,12 +119,12 @@ static size_t log_cut(const char *text, size_t len)
     return len > 0 && (unsigned char)text[len - 1] >= 0xc0 ? len - 1 : len;
 }
 
-/* Makes text fit to be printed. */
+/* Replaces control characters, so that one event is one line. */
 static void log_clean(char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-            text[i] = '?'; /* one event, one line, whatever a name contains */
+            text[i] = '?';
 }
 
 static bool log_line(struct log *log, enum log_level level, const char *format, va_list args)
@@ -135,7 +136,7 @@ static bool log_line(struct log *log, enum log_level level, const char *format, 
     size_t head = log->cut;
     line[0] = '\n';
     head += log_put_head(log, level, line + head, sizeof line - head);
-    size_t room = sizeof line - head; /* the NUL's place becomes the newline's */
+    size_t room = sizeof line - head; /* the newline takes the place of the NUL */
     int n = vsnprintf(line + head, room, format, args);
     size_t len = n < 0 ? 0 : (size_t)n < room ? (size_t)n : log_cut(line + head, room - 1);
     log_clean(line + head, len);
@@ -155,7 +156,7 @@ static bool log_say(struct log *log, const char *format, ...)
     return said;
 }
 
-/* Says how many lines were lost, once whoever says it; false while that cannot be said either. */
+/* Reports how many lines were lost. One thread does so; false if this line is lost as well. */
 static bool log_catch_up(struct log *log)
 {
     unsigned long lost = log->lost;

@@ -1,15 +1,15 @@
 /*
  * log.h - one line per event on stderr, in levels, never blocking.
  *
- * A line is one write of less than PIPE_BUF bytes. When whoever reads our stderr does not read,
- * the line is lost instead of holding up the loop; how many were lost is said in front of the
- * first line that can be written again.
+ * A line is one write of less than PIPE_BUF bytes. A line that cannot be written at once, because
+ * the reader of our stderr does not read or a disk is full, is lost: it must not hold up the loop.
+ * The number of lost lines is logged before the first line that can be written again.
  *
- * Under systemd's journal a line starts with its priority, as "<6>" (sd-daemon(3)); on a terminal
- * and in a file with the time, as "2026-01-31T23:59:59.000Z" (RFC 3339); on a pipe with neither,
- * because whoever reads that keeps its own time.
+ * In systemd's journal a line starts with its priority, such as "<6>" (sd-daemon(3)). On a terminal
+ * and in a file it starts with the time, such as "2026-01-31T23:59:59.000Z" (RFC 3339). On a pipe
+ * it starts with neither, because the program at the other end notes the time itself.
  *
- * Once log_init() has returned, and until log_close(), any number of threads may write.
+ * Between log_init() and log_close() any number of threads may write.
  */
 #ifndef UVECHOD_LOG_H
 #define UVECHOD_LOG_H
@@ -20,7 +20,7 @@
 enum log_level {
     LOG_LEVEL_ERROR,   /* the daemon ends */
     LOG_LEVEL_WARNING, /* somebody should look */
-    LOG_LEVEL_NOTICE,  /* what was asked for, even of a quiet daemon */
+    LOG_LEVEL_NOTICE,  /* what somebody has asked for; a quiet daemon logs it, too */
     LOG_LEVEL_INFO,    /* what happens every day */
     LOG_LEVEL_DEBUG,
 };
@@ -31,30 +31,31 @@ struct log {
     enum log_level level; /* more detailed lines are not written */
     enum log_style style;
     int fd;
-    bool own;          /* fd has been opened anew, non-blocking */
-    bool regular;      /* a write to a regular file does not block either */
-    atomic_bool cut;   /* the last line was not written to its end: the next starts a new one */
-    atomic_ulong lost; /* lines lost since the last one that could be written */
+    bool own;          /* log_init() has opened fd anew, non-blocking */
+    bool regular;      /* fd is a regular file, to which a write does not block */
+    atomic_bool cut;   /* the last line lacks its end, and the next must start a new line */
+    atomic_ulong lost; /* lines that were lost and have not been reported yet */
 };
 
 /*
- * Writes to what fd refers to, from now until log_close(), which the fd must outlive. A terminal
- * or pipe is opened anew where possible, so that being non-blocking is ours alone and changes
- * nothing for the process that started us. A regular file is not: its writers share the place
- * where the next line goes. Cannot fail.
+ * Makes a log that writes to fd, which must stay open until log_close(). A terminal or pipe is
+ * opened anew where that is possible: it is then non-blocking for us alone, and not for the process
+ * that started us. A regular file is not opened anew, because all that write to it share the
+ * position of the next line. Cannot fail.
  */
 void log_init(struct log *log, int fd, enum log_level level);
 
-/* Whether a line of this level is written; asked before costly arguments are made. */
+/* Whether a line of this level is written. Saves making costly arguments for a line that is not. */
 bool log_enabled(const struct log *log, enum log_level level);
 
 /*
- * Writes one line, as printf(3); the newline is added. A line that is too long is cut, control
- * characters become '?'.
+ * Writes one line in the format of printf(3), to which the newline is added. A line that is too
+ * long is cut. Control characters become '?'.
  */
 void log_write(struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Reports lines that were lost, if it can, and closes what log_init() has opened. */
 void log_close(struct log *log);
 
 #endif

@@ -8,14 +8,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-void descriptors_fill_stdio(void)
+int descriptors_fill_stdio(void)
 {
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR); /* gets the lowest number that is free */
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        (void)close(fd);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        if (open("/dev/null", O_RDWR) < 0) /* gets the lowest number that is free: fd */
+            return -errno;
+    }
+    return 0;
 }
 
 long descriptors_raise(void)
@@ -24,7 +25,7 @@ long descriptors_raise(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;
     limit.rlim_cur = limit.rlim_max;
-    /* Not being allowed to is no failure: what there is will do. */
+    /* If that is not allowed, the soft limit that there is will do. */
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;

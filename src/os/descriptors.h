@@ -12,20 +12,22 @@ enum {
 };
 
 /*
- * Opens /dev/null as those of the descriptors 0 to 2 that are closed: the next socket would get
- * such a number, and its client our log lines. To be called before anything is opened.
+ * Opens /dev/null as each of the descriptors 0 to 2 that is closed. Otherwise the next socket or
+ * libuv's own descriptor would get that number, and be sent our log lines. Must be called before
+ * anything is opened. Returns 0, or the negative errno of open(2) if one of them stays closed.
  */
-void descriptors_fill_stdio(void);
+int descriptors_fill_stdio(void);
 
 /*
- * Raises RLIMIT_NOFILE's soft limit to the hard one (getrlimit(2)). Returns how many descriptors
- * that allows, or a negative errno.
+ * Raises the soft limit of RLIMIT_NOFILE to the hard one (getrlimit(2)). Returns how many
+ * descriptors that allows, or a negative errno.
  */
 long descriptors_raise(void);
 
 /*
- * Whether DESCRIPTORS_LOOP of them are still to be had, found by making and closing duplicates of
- * fd: libuv aborts the process when it lacks one at its start. Returns 0 or -EMFILE.
+ * Whether DESCRIPTORS_LOOP further descriptors can be had. It makes so many duplicates of fd and
+ * closes them again. libuv aborts the process when it lacks a descriptor at its start. Returns 0 or
+ * -EMFILE.
  */
 int descriptors_probe(int fd);
 

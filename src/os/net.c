@@ -1,14 +1,12 @@
 #include "os/net.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stddef.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,136 +17,31 @@ static ssize_t net_result(ssize_t n)
     return n < 0 ? -errno : n;
 }
 
-union net_addr net_any(sa_family_t family)
+static int net_set_number(int fd, int level, int option, int value)
 {
-    union net_addr addr;
-    memset(&addr, 0, sizeof addr); /* all zero is the wildcard in both families */
-    addr.sa.sa_family = family;
-    return addr;
-}
-
-int net_unix(const char *path, union net_addr *addr)
-{
-    size_t len = strlen(path);
-    if (len == 0 || strcmp(path, "@") == 0) /* the kernel would choose a name */
-        return -EINVAL;
-    if (len >= sizeof addr->un.sun_path)
-        return -ENAMETOOLONG;
-    memset(addr, 0, sizeof *addr);
-    addr->un.sun_family = AF_UNIX;
-    memcpy(addr->un.sun_path, path, len);
-    if (path[0] == '@')
-        addr->un.sun_path[0] = '\0';
-    return 0;
-}
-
-const char *net_unix_path(const union net_addr *addr)
-{
-    if (addr->sa.sa_family != AF_UNIX || addr->un.sun_path[0] == '\0')
-        return NULL;
-    return addr->un.sun_path;
-}
-
-uint16_t net_port(const union net_addr *addr)
-{
-    switch (addr->sa.sa_family) {
-    case AF_INET:
-        return ntohs(addr->in.sin_port);
-    case AF_INET6:
-        return ntohs(addr->in6.sin6_port);
-    default:
-        return 0;
-    }
-}
-
-void net_set_port(union net_addr *addr, uint16_t port)
-{
-    if (addr->sa.sa_family == AF_INET)
-        addr->in.sin_port = htons(port);
-    else if (addr->sa.sa_family == AF_INET6)
-        addr->in6.sin6_port = htons(port);
-}
-
-/* An abstract name goes on for as long as the address says: to its last byte that is not NUL. */
-static socklen_t net_unix_len(const struct sockaddr_un *un)
-{
-    size_t len = sizeof un->sun_path;
-    while (len > 0 && un->sun_path[len - 1] == '\0')
-        len--;
-    if (un->sun_path[0] != '\0')
-        len++; /* a path has its NUL counted */
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-}
-
-static socklen_t net_addr_len(const union net_addr *addr)
-{
-    switch (addr->sa.sa_family) {
-    case AF_INET:
-        return sizeof addr->in;
-    case AF_INET6:
-        return sizeof addr->in6;
-    default:
-        return net_unix_len(&addr->un);
-    }
-}
-
-static void net_format_unix(const struct sockaddr_un *un, char *buf)
-{
-    bool abstract = un->sun_path[0] == '\0';
-    int len = (int)(sizeof un->sun_path - abstract);
-    (void)snprintf(buf, NET_ADDR_STRLEN, "unix:%s%.*s", abstract ? "@" : "", len,
-                   un->sun_path + abstract);
-}
-
-const char *net_format(const union net_addr *addr, char buf[static NET_ADDR_STRLEN])
-{
-    if (addr->sa.sa_family == AF_UNIX) {
-        net_format_unix(&addr->un, buf);
-        return buf;
-    }
-    char host[INET6_ADDRSTRLEN + 1 + 16]; /* "%", and at most 15 bytes of interface name */
-    if (getnameinfo(&addr->sa, net_addr_len(addr), host, sizeof host, NULL, 0, NI_NUMERICHOST))
-        (void)snprintf(host, sizeof host, "?");
-    bool in6 = addr->sa.sa_family == AF_INET6;
-    (void)snprintf(buf, NET_ADDR_STRLEN, "%s%s%s:%u", in6 ? "[" : "", host, in6 ? "]" : "",
-                   (unsigned)net_port(addr));
-    return buf;
-}
-
-const char *net_format_peer(const union net_peer *peer, char buf[static NET_ADDR_STRLEN])
-{
-    union net_addr addr = {.in6 = peer->in6};
-    if (peer->sa.sa_family != AF_UNIX)
-        return net_format(&addr, buf);
-    (void)snprintf(buf, NET_ADDR_STRLEN, "unix:pid=%ld,uid=%lu", (long)peer->un.pid,
-                   (unsigned long)peer->un.uid);
-    return buf;
-}
-
-int net_resolve(const char *name, union net_addr *addrs, int max)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    int rc = getaddrinfo(name, NULL, &hints, &found);
-    if (rc != 0)
-        return rc < 0 ? rc : -rc; /* EAI_* is negative in glibc and musl, positive elsewhere */
-    int count = 0;
-    for (const struct addrinfo *ai = found; ai != NULL && count < max; ai = ai->ai_next) {
-        if (ai->ai_family != AF_INET && ai->ai_family != AF_INET6)
-            continue;
-        memcpy(&addrs[count++], ai->ai_addr, ai->ai_addrlen);
-    }
-    freeaddrinfo(found);
-    return count;
+    return (int)net_result(setsockopt(fd, level, option, &value, sizeof value));
 }
 
 static int net_set_option(int fd, int level, int option)
 {
-    const int on = 1;
-    return (int)net_result(setsockopt(fd, level, option, &on, sizeof on));
+    return net_set_number(fd, level, option, 1);
 }
 
-/* What only the sockets of the internet families need before they are bound. */
+int net_set_keepalive(int fd, unsigned idle_s)
+{
+    int idle = idle_s < NET_KEEPALIVE_MAX ? (int)idle_s : NET_KEEPALIVE_MAX;
+    int interval = idle < NET_KEEPALIVE_PROBES ? 1 : idle / NET_KEEPALIVE_PROBES;
+    if (idle == 0)
+        return net_set_number(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+    int rc = net_set_number(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+    if (rc == 0)
+        rc = net_set_number(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
+    if (rc == 0)
+        rc = net_set_number(fd, IPPROTO_TCP, TCP_KEEPCNT, NET_KEEPALIVE_PROBES);
+    return rc == 0 ? net_set_option(fd, SOL_SOCKET, SO_KEEPALIVE) : rc;
+}
+
+/* Sets what a TCP socket needs before it is bound, and a Unix socket does not. */
 static int net_set_up_tcp(int fd, sa_family_t family)
 {
     int rc = net_set_option(fd, SOL_SOCKET, SO_REUSEADDR);
@@ -177,8 +70,55 @@ int net_connect_datagram(const union net_addr *addr)
 }
 
 /*
- * Takes away what stands at path if it is a socket that nobody listens on any more: a daemon
- * that was killed leaves one. Asked by connecting, which changes nothing for who does listen.
+ * One attempt to lock the file at path. Returns its descriptor, -EADDRINUSE while another process
+ * has the lock, or -ESTALE if that process has removed the file just now: somebody else may have
+ * made and locked a new one.
+ */
+static int net_try_lock(const char *path)
+{
+    struct stat ours, there;
+    int fd = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int rc = (int)net_result(flock(fd, LOCK_EX | LOCK_NB));
+    if (rc == 0 && (fstat(fd, &ours) < 0 || lstat(path, &there) < 0 ||
+                    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev))
+        rc = -ESTALE;
+    if (rc == 0)
+        return fd;
+    net_close(fd);
+    return rc == -EWOULDBLOCK ? -EADDRINUSE : rc;
+}
+
+/*
+ * The right to look at what stands at the socket's path and to put another socket there, as a lock
+ * on a file beside it. A process that is killed leaves the file, but no lock. The file is removed
+ * before it is unlocked: a process that has opened it and locks it afterwards sees that it is gone.
+ */
+struct net_lock {
+    char path[sizeof(struct sockaddr_un) + sizeof ".uvechod-lock"];
+    int fd;
+};
+
+static int net_lock(struct net_lock *lock, const char *path)
+{
+    (void)snprintf(lock->path, sizeof lock->path, "%s.uvechod-lock", path);
+    do
+        lock->fd = net_try_lock(lock->path);
+    while (lock->fd == -ESTALE);
+    return lock->fd < 0 ? lock->fd : 0;
+}
+
+static void net_unlock(const struct net_lock *lock)
+{
+    (void)unlink(lock->path);
+    net_close(lock->fd);
+}
+
+/*
+ * Removes what stands at path if it is a socket that nobody listens on any more: a daemon that was
+ * killed leaves one. Connecting tells, and changes nothing for a daemon that does listen. Must be
+ * called with the path locked: a daemon between its bind(2) and listen(2) refuses connections, too.
  */
 static int net_remove_stale(const char *path, const union net_addr *addr)
 {
@@ -200,43 +140,73 @@ static int net_bind(int fd, const union net_addr *addr)
     return (int)net_result(bind(fd, &addr->sa, net_addr_len(addr)));
 }
 
-static int net_bind_tcp(int fd, const union net_addr *addr)
+/*
+ * Binds a socket whose file has the permissions mode from the first moment on. Linux takes them
+ * from the socket itself, less the umask: chmod(2) of the path would follow a link put there
+ * meanwhile.
+ */
+static int net_bind_file(int fd, const union net_addr *addr, mode_t mode)
 {
-    int rc = net_set_up_tcp(fd, addr->sa.sa_family);
-    return rc == 0 ? net_bind(fd, addr) : rc;
-}
-
-static int net_bind_unix(int fd, const union net_addr *addr)
-{
-    const char *path = net_unix_path(addr);
+    if (fchmod(fd, mode) < 0)
+        return -errno;
+    mode_t mask = umask(0);
     int rc = net_bind(fd, addr);
-    if (rc != -EADDRINUSE || path == NULL)
-        return rc;
-    rc = net_remove_stale(path, addr);
-    return rc == 0 ? net_bind(fd, addr) : rc;
+    (void)umask(mask);
+    return rc;
 }
 
-/* Nobody can connect before listen(2), so the file never has other permissions for anybody. */
-static int net_open_to(int fd, const union net_addr *addr, int backlog, mode_t mode)
+/* Must be called with the path locked. */
+static int net_listen_path(int fd, const union net_addr *addr, int backlog, mode_t mode)
 {
     const char *path = net_unix_path(addr);
-    int rc = path != NULL ? (int)net_result(chmod(path, mode)) : 0;
-    if (rc == 0)
-        rc = (int)net_result(listen(fd, backlog));
-    if (rc < 0 && path != NULL)
+    int rc = net_bind_file(fd, addr, mode);
+    if (rc == -EADDRINUSE) {
+        rc = net_remove_stale(path, addr);
+        if (rc == 0)
+            rc = net_bind_file(fd, addr, mode);
+    }
+    if (rc < 0)
+        return rc;
+    rc = (int)net_result(listen(fd, backlog));
+    if (rc < 0)
         (void)unlink(path);
     return rc;
 }
 
-int net_listen(const union net_addr *addr, int backlog, mode_t mode)
+static int net_listen_unix(int fd, const union net_addr *addr, int backlog, mode_t mode)
+{
+    struct net_lock lock;
+    const char *path = net_unix_path(addr);
+    if (path == NULL) { /* an abstract name, which goes with its socket */
+        int rc = net_bind(fd, addr);
+        return rc == 0 ? (int)net_result(listen(fd, backlog)) : rc;
+    }
+    int rc = net_lock(&lock, path);
+    if (rc < 0)
+        return rc;
+    rc = net_listen_path(fd, addr, backlog, mode);
+    net_unlock(&lock);
+    return rc;
+}
+
+static int net_listen_tcp(int fd, const union net_addr *addr, int backlog, unsigned keepalive_s)
+{
+    int rc = net_set_up_tcp(fd, addr->sa.sa_family);
+    if (rc == 0 && keepalive_s > 0)
+        rc = net_set_keepalive(fd, keepalive_s);
+    if (rc == 0)
+        rc = net_bind(fd, addr);
+    return rc == 0 ? (int)net_result(listen(fd, backlog)) : rc;
+}
+
+int net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s)
 {
     sa_family_t family = addr->sa.sa_family;
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    int rc = family == AF_UNIX ? net_bind_unix(fd, addr) : net_bind_tcp(fd, addr);
-    if (rc == 0)
-        rc = net_open_to(fd, addr, backlog, mode);
+    int rc = family == AF_UNIX ? net_listen_unix(fd, addr, backlog, mode)
+                               : net_listen_tcp(fd, addr, backlog, keepalive_s);
     if (rc == 0)
         return fd;
     net_close(fd);
@@ -271,18 +241,18 @@ int net_inspect(int fd)
     int broken = 0;
     rc = net_remote(fd, &peer);
     if (rc == -ENOTCONN && net_get_option(fd, SO_ERROR, &broken) == 0 && broken != 0)
-        return NET_CONNECTED; /* it was, and has been reset since */
+        return NET_CONNECTED; /* the peer has reset the connection meanwhile */
     return rc < 0 ? rc : NET_CONNECTED;
 }
 
 int net_local(int fd, union net_addr *addr)
 {
     socklen_t len = sizeof *addr;
-    memset(addr, 0, sizeof *addr); /* a Unix address may be shorter */
+    memset(addr, 0, sizeof *addr); /* the kernel writes no more of a Unix address than it has */
     return (int)net_result(getsockname(fd, &addr->sa, &len));
 }
 
-/* The client of a Unix socket, whom the kernel knows though its address is empty. */
+/* Stores who the client of a Unix socket is: the kernel knows, though the address is empty. */
 static void net_credentials(int fd, union net_peer *peer)
 {
     struct ucred cred = {.pid = 0};
@@ -348,7 +318,7 @@ int net_pipe(int *out, int *in, int bytes)
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;
-    /* One of the usual 16 pages will do. Who has too many pipes gets one of two. */
+    /* The usual 16 pages are enough. A user with too many pipes is given only 2 or 1. */
     if (fcntl(fds[1], F_SETPIPE_SZ, bytes) < 0 && fcntl(fds[1], F_GETPIPE_SZ) < 65536) {
         net_close(fds[0]);
         net_close(fds[1]);

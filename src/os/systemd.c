@@ -28,7 +28,7 @@ int systemd_open(struct systemd *systemd)
 {
     *systemd = (struct systemd){.notify_fd = -1};
     const char *path = getenv("NOTIFY_SOCKET");
-    /* An address that cannot be used is ignored, as is a manager that has gone. */
+    /* An address that cannot be used is ignored, and so is a manager that has gone. */
     if (path != NULL && (path[0] == '/' || path[0] == '@') &&
         net_unix(path, &systemd->manager) == 0)
         systemd->notify_fd = net_connect_datagram(&systemd->manager);

@@ -1,8 +1,8 @@
 /*
- * systemd.h - what the service manager gives us and wants to be told.
+ * systemd.h - what the service manager gives to the daemon, and what it wants to be told.
  *
- * The only file that knows libsystemd. Without it, or when something else has started us, there
- * are no sockets, no watchdog and nobody to tell, and every call here does just that.
+ * This is the only file that knows libsystemd. Without libsystemd, or when no service manager has
+ * started the daemon, there are no passed sockets, there is no watchdog, and nothing is told.
  */
 #ifndef UVECHOD_SYSTEMD_H
 #define UVECHOD_SYSTEMD_H
@@ -14,35 +14,36 @@
 
 struct systemd {
     int notify_fd;          /* -1: nobody wants to be told */
-    union net_addr manager; /* what it is connected to */
-    uint64_t watchdog_us;   /* a ping is due in this time; 0: none is */
+    union net_addr manager; /* what notify_fd is connected to */
+    uint64_t watchdog_us;   /* the watchdog must be told at least this often; 0: there is none */
 };
 
 /* Whether this build has libsystemd. */
 bool systemd_supported(void);
 
 /*
- * How many sockets have been passed (sd_listen_fds(3)), the first of them in *first, or a
- * negative errno: -EINVAL for a LISTEN_FDS that is no number, -EBADF for one too high. They are
- * made close-on-exec. If names is not NULL it is set to as many strings, to be freed with
- * systemd_free_names(), or to NULL when there are none.
+ * Finds the passed sockets (sd_listen_fds(3)) and makes them close-on-exec. Returns how many there
+ * are, with the number of the first in *first and the others behind it, or a negative errno:
+ * -EINVAL if LISTEN_FDS is no number, -EBADF if it is too high. If names is not NULL, *names
+ * becomes an array of as many strings, which must be freed with systemd_free_names(), or NULL
+ * without sockets.
  */
 int systemd_sockets(int *first, char ***names);
 void systemd_free_names(char **names);
 
 /*
- * Connects to NOTIFY_SOCKET, which nobody need be reading, and looks up the watchdog. Returns 0
- * or a negative errno, such as -EINVAL or -ERANGE, for a WATCHDOG_USEC that is no positive number;
- * there is no watchdog then, but the rest works.
+ * Connects to NOTIFY_SOCKET, if it can, and looks up the watchdog. Returns 0, or a negative errno
+ * such as -EINVAL or -ERANGE if WATCHDOG_USEC is no positive number: then there is no watchdog, but
+ * all else works. systemd_close() must be called in either case.
  */
 int systemd_open(struct systemd *systemd);
 void systemd_close(struct systemd *systemd);
 
 /*
- * Tells an assignment or several, one per line (sd_notify(3)), formatted as printf(3). Returns
- * whether there is nobody to tell, or it has been told: what does not fit into the manager's queue
- * is not. sd_notify() itself would wait for room, and the loop must not. A manager that has made
- * its socket anew is found again.
+ * Tells the manager one or more assignments, one per line (sd_notify(3)), in the format of
+ * printf(3). Returns true if they have been told or nobody wants to be told, and false if the
+ * manager's queue is full: sd_notify() itself would wait for room there, which the loop must not. A
+ * manager that has made its socket anew is connected to again.
  */
 bool systemd_notify(struct systemd *systemd, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -26,10 +26,17 @@ static bool endpoint_owns_file(const struct endpoint *endpoint)
            file.st_mtim.tv_nsec == endpoint->made.tv_nsec;
 }
 
-static void endpoint_close(const struct endpoint *endpoint)
+static void endpoint_remove_file(struct endpoint *endpoint)
 {
     if (endpoint_owns_file(endpoint))
         (void)unlink(net_unix_path(&endpoint->bound));
+    endpoint->inode = 0;
+}
+
+/* The file goes first: endpoints_remove_files(). */
+static void endpoint_close(struct endpoint *endpoint)
+{
+    endpoint_remove_file(endpoint);
     if (endpoint->fd >= 0)
         net_close(endpoint->fd);
     free(endpoint->task);
@@ -67,7 +74,8 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
     for (size_t i = 0; i < config->count; i++) {
         endpoints->failed = config->addrs[i].addr;
         net_set_port(&endpoints->failed, port);
-        rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode);
+        rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode,
+                        config->keepalive_s);
         if (rc < 0 && !(config->addrs[i].may_lack && endpoints_no_family(rc)))
             return rc;
         if (rc < 0)
@@ -128,6 +136,19 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
     }
     free(names);
     return rc < 0 ? rc : 0;
+}
+
+void endpoints_keep_alive(const struct endpoints *endpoints, unsigned keepalive_s)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (endpoints->list[i].bound.sa.sa_family != AF_UNIX)
+            (void)net_set_keepalive(endpoints->list[i].fd, keepalive_s);
+}
+
+void endpoints_remove_files(struct endpoints *endpoints)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        endpoint_remove_file(&endpoints->list[i]);
 }
 
 int endpoints_start(struct endpoints *endpoints, const struct endpoint_context *context)

@@ -64,6 +64,20 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
                     size_t *bad);
 
 /*
+ * Applies net_set_keepalive() to the TCP sockets that endpoints_adopt() has taken over; those of
+ * endpoints_open() have it from the start. For another kind of stream over IP, such as MPTCP, the
+ * kernel may refuse this: the socket is served all the same.
+ */
+void endpoints_keep_alive(const struct endpoints *endpoints, unsigned keepalive_s);
+
+/*
+ * Removes the files of Unix sockets that we have made and that are still the same. Must be called
+ * before the sockets stop listening: until then no other daemon takes them for dead, and puts
+ * another file there between our look at the file and its removal.
+ */
+void endpoints_remove_files(struct endpoints *endpoints);
+
+/*
  * Starts to serve all of them, each as its kind does. Returns 0 or the first failure's negative
  * errno: those before it are served then.
  */

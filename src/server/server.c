@@ -2,15 +2,15 @@
 
 #include "base/i18n.h"
 #include "os/descriptors.h"
+#include "os/signals.h"
 #include "os/systemd.h"
+#include "server/control.h"
 #include "server/drain.h"
-#include "server/signals.h"
 #include "server/supervision.h"
 #include "server/workers.h"
 #include "stream/conn_log.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 /*
@@ -28,10 +28,10 @@ struct server {
     struct workers workers;
     struct supervision supervision;
     struct drain drain;
-    struct signals signals;
+    struct control control;
     struct listener_watcher watcher;
     struct supervised supervised;
-    struct signals_actor actor;
+    struct controlled controlled;
     uint64_t started_ms;
     uint64_t refused;       /* connections accepted and closed before a worker had them */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
@@ -76,9 +76,9 @@ static bool server_alive(struct supervised *supervised)
     return workers_alive(&container_of(supervised, struct server, supervised)->workers);
 }
 
-static void server_log_stats(struct signals_actor *actor)
+static void server_log_stats(struct controlled *controlled)
 {
-    struct server *server = container_of(actor, struct server, actor);
+    struct server *server = container_of(controlled, struct server, controlled);
     struct stats stats;
     server_stats(&server->supervised, &stats);
     log_write(
@@ -94,14 +94,15 @@ static void server_log_stats(struct signals_actor *actor)
 /* The first signal to stop, or a failed start. */
 static void server_drain(struct server *server)
 {
+    endpoints_remove_files(&server->endpoints);
     endpoints_stop(&server->endpoints);
     drain_begin(&server->drain);
     supervision_drain(&server->supervision);
 }
 
-static void server_stop(struct signals_actor *actor)
+static void server_stop(struct controlled *controlled)
 {
-    struct server *server = container_of(actor, struct server, actor);
+    struct server *server = container_of(controlled, struct server, controlled);
     if (server->drain.begun)
         drain_at_once(&server->drain);
     else
@@ -141,6 +142,8 @@ static int server_adopt(struct server *server, int first, int count, char **name
                   strerror(-rc));
     else if (server->config->address_option != NULL)
         rc = server_contradicted(server);
+    else
+        endpoints_keep_alive(&server->endpoints, server->config->endpoints.keepalive_s);
     return rc;
 }
 
@@ -277,7 +280,7 @@ static int server_stopped(const struct server *server, const struct worker *work
 /* All tasks have ended: closes what served them. */
 static void server_close(struct server *server)
 {
-    signals_close(&server->signals);
+    control_close(&server->control);
     drain_close(&server->drain);
     supervision_close(&server->supervision);
     workers_close(&server->workers);
@@ -297,8 +300,8 @@ int server_run(const struct server_config *config, struct log *log)
                             .log = log,
                             .watcher = {.on_event = on_listener_event},
                             .supervised = {.stats = server_stats, .alive = server_alive},
-                            .actor = {.stop = server_stop, .stats = server_log_stats}};
-    (void)signal(SIGPIPE, SIG_IGN);
+                            .controlled = {.stop = server_stop, .stats = server_log_stats}};
+    signals_ignore_of_writes();
     server_open_systemd(&server); /* whom to tell; cannot fail */
 
     int rc = server_open_endpoints(&server); /* the sockets */
@@ -309,7 +312,7 @@ int server_run(const struct server_config *config, struct log *log)
         return rc;
     }
     server_start_tasks(&server); /* supervision and drain; cannot fail */
-    rc = signals_start(&server.signals, workers_sched(&server.workers)->loop, &server.actor);
+    rc = control_start(&server.control, workers_sched(&server.workers)->loop, &server.controlled);
     if (rc == 0)
         rc = workers_start(&server.workers); /* the threads */
     if (rc == 0)

@@ -29,6 +29,8 @@ static void on_reserve_closed(uv_handle_t *handle)
 int sock_reserve(uv_loop_t *loop, int fd, int highest_fd)
 {
     int high = net_dup_above(fd, highest_fd);
+    while (high == -EMFILE && highest_fd > 0) /* the numbers above have been inherited, for good */
+        high = net_dup_above(fd, --highest_fd);
     if (high < 0)
         return high;
     uv_poll_t poll;

@@ -30,7 +30,8 @@ struct sock {
 /*
  * Makes room in the loop's table of descriptors up to highest_fd. libuv aborts the process when
  * that table cannot grow; done at start-up this can only stop a start. fd is any open socket.
- * Returns 0 or a negative errno; -EINVAL if highest_fd is beyond RLIMIT_NOFILE.
+ * Where the highest numbers are taken already, room for the numbers below them is enough. Returns 0
+ * or a negative errno; -EINVAL if highest_fd is beyond RLIMIT_NOFILE.
  */
 int sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
 

@@ -120,6 +120,10 @@ static void unknown_options(struct daemon *daemon)
         {"-d", "uvechod stays in the foreground"},
         {"--config=/etc/uvechod.conf", "there is no configuration file"},
         {"-vx", "'-x'"},
+        {"-\xc3\xbc", "'-\xc3\xbc'"}, /* a letter of two bytes */
+        {"-v\xe2\x82\xacx", "'-\xe2\x82\xac'"},
+        {"-q -v\xf0\x9f\x98\x80", "'-\xf0\x9f\x98\x80'"},
+        {"-\xc3", "'-\xc3'"},
         {"--portt=1", "'--portt=1'"},
         {"--b=1", "'--b=1'"},
         {"stray", "'stray'"},
@@ -294,6 +298,39 @@ static void privileged_port(struct daemon *daemon)
     (void)harness_run_refused(&launch, 1, "127.0.0.1:7:", "Permission denied");
 }
 
+/* Runs a command in a shell with a /dev of its own, which is empty. */
+static void run_without_dev(const char *command)
+{
+    const char *path = harness_path("without-dev");
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fprintf(file,
+                        "exec unshare --user --map-root-user --mount sh -c '\n"
+                        "mount -t tmpfs none /dev || exit 99\n%s'\n",
+                        command) > 0);
+    assert_int_equal(fclose(file), 0);
+    harness_run(&outcome, &(struct launch){.options = path, .program = "sh", .own_port = true});
+    if (strstr(outcome.err, "unshare") != NULL || outcome.status == 99 || outcome.status == 127)
+        harness_skip("no mount name space can be made here (unshare(1), mount(8))");
+}
+
+/*
+ * Without /dev/null the next descriptor that libuv opens for itself would become our stderr. With
+ * all three open, nothing needs that file.
+ */
+static void closed_descriptors_without_dev_null(struct daemon *daemon)
+{
+    (void)daemon;
+    run_without_dev("exec " UVECHOD_BINARY " --port=0 <&-");
+    assert_int_equal(outcome.status, 1);
+    assert_one_line(outcome.err);
+    assert_contains(outcome.err, "/dev/null: No such file or directory");
+    run_without_dev("exec " UVECHOD_BINARY " --port=0 <&- >&- 2>&-");
+    assert_int_equal(outcome.status, 1);
+    run_without_dev("exec " UVECHOD_BINARY " --version");
+    assert_int_equal(outcome.status, 0);
+}
+
 /* ---- starts that do not ---- */
 
 /* Whether or not the port is free, the line says which one it is. */
@@ -354,6 +391,7 @@ int main(void)
         e2e_test(port_in_use),
         e2e_test(address_of_another_machine),
         e2e_test(privileged_port),
+        e2e_test(closed_descriptors_without_dev_null),
         e2e_test(default_port),
         e2e_test(options_in_every_form),
         e2e_test(options_given_twice),

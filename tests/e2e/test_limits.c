@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- --max-connections ---- */
 
@@ -187,6 +188,16 @@ static void descriptors_taken_at_the_start(struct daemon *daemon)
     for (int inherited = FEW; inherited <= MANY; inherited++)
         refused += !check_inherited(inherited);
     assert_between(refused, 1, MANY - FEW);
+}
+
+/* Whoever starts the daemon may have left open the highest descriptor that there may be. */
+static void highest_descriptor_is_taken(struct daemon *daemon)
+{
+    int highest = 63 + 16 * ((int)harness_workers() - 1);   /* by which nofile is raised */
+    assert_int_equal(dup2(STDIN_FILENO, highest), highest); /* which stays open over execve(2) */
+    daemon_start_as(daemon, &(struct launch){.nofile = 64});
+    (void)close(highest);
+    client_ping(client_connect(daemon), "GOT:", "hello");
 }
 
 /* So few that the daemon must limit its connections by itself. */
@@ -379,6 +390,7 @@ int main(void)
         e2e_test(stopped_while_paused),
         e2e_test(too_few_descriptors_to_start),
         e2e_test(descriptors_taken_at_the_start),
+        e2e_test(highest_descriptor_is_taken),
         e2e_test(few_descriptors),
         e2e_test(more_connections_than_descriptors),
         e2e_test(sleeps_without_clients),

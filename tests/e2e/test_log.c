@@ -242,6 +242,50 @@ static void shared_stderr_stays_blocking(struct daemon *daemon)
     assert_int_equal(flags & O_NONBLOCK, 0);
 }
 
+/* ---- a file that may not grow ---- */
+
+/* What a file contains, as a string that must be freed. */
+static char *read_file(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    char *text = calloc(1, 65536);
+    assert_non_null(text);
+    (void)fread(text, 1, 65535, file);
+    (void)fclose(file);
+    return text;
+}
+
+/*
+ * A log that has grown to the limit of file sizes (SIGXFSZ, setrlimit(2)) costs lines and no
+ * connection. The lines that are lost are counted.
+ */
+static void log_at_the_limit_of_file_sizes(struct daemon *daemon)
+{
+    const char *path = harness_path("log");
+    daemon_start_mute(daemon, (struct launch){.options = "-v --bind=127.0.0.1",
+                                              .stderr_kind = STDERR_FILE,
+                                              .stderr_path = path});
+    struct rlimit before;
+    assert_int_equal(prlimit(daemon->pid, RLIMIT_FSIZE, NULL, &before), 0);
+    const struct rlimit small = {.rlim_cur = 1024, .rlim_max = before.rlim_max};
+    assert_int_equal(prlimit(daemon->pid, RLIMIT_FSIZE, &small, NULL), 0);
+    int held = client_connect(daemon);
+    client_ping(held, "GOT:", "hello");
+    for (int i = 0; i < 50; i++)
+        client_close(client_connect(daemon));
+    client_ping(held, "GOT:", "still here");
+    char *full = read_file(path);
+    assert_int_equal(strlen(full), 1024);
+    assert_int_equal(prlimit(daemon->pid, RLIMIT_FSIZE, &before, NULL), 0);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    char *whole = read_file(path);
+    assert_memory_equal(whole, full, 1024);
+    assert_contains(whole + 1024, " log lines lost: they could not be written\n");
+    free(full);
+    free(whole);
+}
+
 /* ---- no stderr at all ---- */
 
 /* A daemon that was started without some of the descriptors 0, 1 and 2. */
@@ -307,6 +351,7 @@ int main(void)
         e2e_test(socket_without_a_reader),
         e2e_test(ends_with_a_full_pipe),
         e2e_test(shared_stderr_stays_blocking),
+        e2e_test(log_at_the_limit_of_file_sizes),
         e2e_test(stderr_closed),
         e2e_test(all_three_closed),
     };

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,7 +56,7 @@ static void use_abstract(char name[static 64])
     (void)snprintf(name, 64, "@uvechod-unix-%d-%u", (int)getpid(), count++);
 }
 
-/* A daemon of its own within a test; second_stop() must follow. */
+/* A daemon of its own within a test; second_stop() or second_end() must follow. */
 static struct daemon *second_setup(struct e2e_case *test)
 {
     void *state = test;
@@ -64,12 +65,18 @@ static struct daemon *second_setup(struct e2e_case *test)
     return test->daemon;
 }
 
-static void second_stop(struct e2e_case *test)
+/* It has ended, with this exit code. */
+static void second_end(struct e2e_case *test, int code)
 {
     void *state = test;
-    assert_int_equal(daemon_stop(test->daemon, SIGTERM), 0);
+    assert_int_equal(code, 0);
     test->passed = true;
     assert_int_equal(harness_teardown(&state), 0);
+}
+
+static void second_stop(struct e2e_case *test)
+{
+    second_end(test, daemon_stop(test->daemon, SIGTERM));
 }
 
 /* ---- echoing ---- */
@@ -484,6 +491,176 @@ static void successor_keeps_its_file(struct daemon *daemon)
     check_echo(path);
 }
 
+/* ---- several at once ---- */
+
+/* A directory for one socket, so that whatever is left in it can be found. */
+static const char *start_directory(void)
+{
+    const char *path = harness_path("start");
+    assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+    return path;
+}
+
+static void check_nothing_left(void)
+{
+    assert_int_equal(rmdir(start_directory()), 0);
+}
+
+enum { RIVALS = 4, ROUNDS = 40 };
+
+/* Waits until it listens, or has found the path in use. Returns which. */
+static bool wins(struct daemon *daemon)
+{
+    if (strstr(daemon_wait_line(daemon, "isten"), "Listening on ") != NULL)
+        return true;
+    assert_contains(daemon->line, "Address already in use");
+    assert_int_equal(daemon_wait_exit(daemon), 1);
+    return false;
+}
+
+/* All start in the same moment: one serves, and the others leave it alone. */
+static void check_rivals(const char *path)
+{
+    struct e2e_case tests[RIVALS];
+    struct e2e_case *winner = NULL;
+    int winners = 0;
+    (void)start_directory();
+    for (int i = 0; i < RIVALS; i++)
+        daemon_launch(second_setup(&tests[i]),
+                      &(struct launch){.options = bind_option(path), .own_port = true});
+    for (int i = 0; i < RIVALS; i++) {
+        if (wins(tests[i].daemon)) {
+            winner = &tests[i];
+            winners++;
+        } else {
+            second_end(&tests[i], 0);
+        }
+    }
+    assert_int_equal(winners, 1);
+    check_echo(path);
+    second_stop(winner);
+}
+
+static void one_of_several_serves(struct daemon *daemon)
+{
+    (void)daemon;
+    for (int i = 0; i < ROUNDS; i++) {
+        check_rivals(harness_path("start/socket"));
+        check_nothing_left();
+        (void)start_directory();
+        make_stale(harness_path("start/socket"));
+        check_rivals(harness_path("start/socket"));
+        check_nothing_left();
+    }
+}
+
+/* One stops in the moment in which another starts. That one serves or has found the path in use. */
+static void stop_and_start_at_once(struct daemon *daemon)
+{
+    (void)daemon;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct e2e_case old, new;
+        const char *path = harness_path("start/socket");
+        (void)start_directory();
+        start_at(second_setup(&old), path, "");
+        struct launch launch = {.options = bind_option(path), .own_port = true};
+        daemon_launch(second_setup(&new), &launch);
+        second_stop(&old);
+        if (wins(new.daemon)) {
+            check_echo(path);
+            second_stop(&new);
+        } else {
+            second_end(&new, 0);
+        }
+        check_nothing_left();
+    }
+}
+
+/* ---- signals while it starts ---- */
+
+/* Starts a daemon at start/socket and waits for nothing. */
+static struct daemon *start_unwatched(struct e2e_case *test)
+{
+    struct daemon *daemon = second_setup(test);
+    (void)start_directory();
+    const char *option = bind_option(harness_path("start/socket"));
+    daemon_launch(daemon, &(struct launch){.options = option, .own_port = true});
+    return daemon;
+}
+
+/* A signal that is pending before the first instruction of the daemon stops it in good order. */
+static void signal_before_the_start(struct daemon *daemon)
+{
+    (void)daemon;
+    static const int signums[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof signums / sizeof *signums; i++) {
+        struct e2e_case test;
+        sigset_t set;
+        assert_int_equal(sigemptyset(&set), 0);
+        assert_int_equal(sigaddset(&set, signums[i]), 0);
+        assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0); /* the daemon inherits this */
+        struct daemon *second = start_unwatched(&test);
+        daemon_signal(second, signums[i]);
+        assert_int_equal(sigprocmask(SIG_UNBLOCK, &set, NULL), 0);
+        second_end(&test, daemon_wait_exit(second));
+        check_nothing_left();
+    }
+}
+
+/* The moment at which a daemon that died by the signal would leave its file behind. */
+static void signal_when_the_file_appears(struct daemon *daemon)
+{
+    (void)daemon;
+    for (int i = 0; i < 50; i++) {
+        struct e2e_case test;
+        char event[512];
+        int watch = inotify_init1(IN_CLOEXEC);
+        assert_true(inotify_add_watch(watch, start_directory(), IN_CREATE) >= 0);
+        struct daemon *second = start_unwatched(&test);
+        assert_true(read(watch, event, sizeof event) > 0);
+        (void)close(watch);
+        second_end(&test, daemon_stop(second, SIGTERM));
+        check_nothing_left();
+    }
+}
+
+/* Whether SIGTERM is in a set of signals that /proc shows: those blocked, or caught. */
+static bool has_sigterm(const char *status, const char *set)
+{
+    const char *at = strstr(status, set);
+    return at != NULL && (strtoull(at + strlen(set), NULL, 16) & 1ULL << (SIGTERM - 1)) != 0;
+}
+
+/* Whether the daemon has come so far that SIGTERM does not kill it any more. */
+static bool is_safe_from_signals(const struct daemon *daemon)
+{
+    char path[64];
+    char status[4096];
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)daemon->pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    status[fread(status, 1, sizeof status - 1, file)] = '\0';
+    (void)fclose(file);
+    return has_sigterm(status, "\nSigBlk:\t") || has_sigterm(status, "\nSigCgt:\t");
+}
+
+/* From the first moment that the daemon itself decides on, a little later each time. */
+static void signal_at_any_moment_of_the_start(struct daemon *daemon)
+{
+    (void)daemon;
+    for (int i = 0; i < 150; i++) {
+        struct e2e_case test;
+        struct daemon *second = start_unwatched(&test);
+        uint64_t begin_ms = harness_now_ms();
+        while (!is_safe_from_signals(second))
+            assert_true(harness_now_ms() - begin_ms < HARNESS_DEADLINE_MS);
+        for (int reads = 0; reads < i; reads++)
+            (void)is_safe_from_signals(second);
+        second_end(&test, daemon_stop(second, SIGTERM));
+        check_nothing_left();
+    }
+}
+
 int main(void)
 {
     harness_init();
@@ -514,6 +691,11 @@ int main(void)
         e2e_test(replaced_file_stays),
         e2e_test(missing_file_is_no_harm),
         e2e_test(successor_keeps_its_file),
+        e2e_test(one_of_several_serves),
+        e2e_test(stop_and_start_at_once),
+        e2e_test(signal_before_the_start),
+        e2e_test(signal_when_the_file_appears),
+        e2e_test(signal_at_any_moment_of_the_start),
     };
     return cmocka_run_group_tests_name("e2e.unix", tests, NULL, NULL);
 }

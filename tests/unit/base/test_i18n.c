@@ -1,7 +1,7 @@
 /*
  * i18n.c: the language of the environment, from the catalogues beside this executable, which the
- * build puts where the daemon's are. The locales themselves are the machine's or, where it has
- * none, are made for the test (localedef(1)); without either the test is skipped and says so.
+ * build puts beside the daemon. The locales are those of the machine. Where a locale is missing,
+ * the test makes it (localedef(1)); where that is not possible, the test is skipped and says so.
  */
 #include "base/i18n.h"
 
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static char dir[32]; /* of the locales that are made, by the first test that needs them */
+static char dir[32]; /* of the locales that the tests have made */
 
 static int fixture_open(void **state)
 {
@@ -40,7 +40,7 @@ static int fixture_close(void **state)
     return 0;
 }
 
-/* As the daemon starts with LC_ALL=name. */
+/* Starts as the daemon does with LC_ALL=name. */
 static void start_with(const char *name)
 {
     assert_int_equal(setenv("LC_ALL", name, 1), 0);
@@ -54,7 +54,7 @@ static bool has_locale(const char *name)
     return found;
 }
 
-/* Runs localedef(1), silently. */
+/* Runs localedef(1) without its output. Returns whether it has made the locale. */
 static bool compile_locale(const char *language, const char *path)
 {
     int status = -1;
@@ -71,13 +71,13 @@ static bool compile_locale(const char *language, const char *path)
         return false;
     assert_int_equal(waitpid(child, &status, 0), child);
     if (status != 0)
-        (void)rmdir(path); /* which localedef leaves, and the next call would take for a locale */
+        (void)rmdir(path); /* localedef leaves it, and the next call would take it for a locale */
     return status == 0;
 }
 
 /*
- * Makes the locale name of a language, "de_DE" say; false if that is not possible here. Each has
- * a directory of its own, because glibc remembers what it has not found in one.
+ * Makes the locale name of a language such as "de_DE"; false if that is not possible here. Each
+ * locale has a directory of its own, because glibc remembers what it has not found in a directory.
  */
 static bool make_locale(const char *language, const char *name)
 {
@@ -89,7 +89,7 @@ static bool make_locale(const char *language, const char *name)
     return access(path, F_OK) == 0 || compile_locale(language, path);
 }
 
-/* Starts in that locale, if it can be had. */
+/* Starts in that locale, or skips the test. */
 static void start_in(const char *language, const char *name)
 {
     if (!UVECHOD_GETTEXT) {
@@ -122,7 +122,7 @@ static void test_english(void **state)
 {
     static const char *const names[] = {"C", "C.UTF-8", "POSIX", "xx_XX.UTF-8", "", "\n"};
     (void)state;
-    expect_english(); /* before the start, too */
+    expect_english(); /* also before the start */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         start_with(names[i]);
         expect_english();

@@ -11,12 +11,12 @@
 enum { ITEMS = 16 };
 
 struct item {
-    int before; /* so that the link does not stand at the start */
+    int before; /* so that the link is not the first member */
     struct list link;
     int id;
 };
 
-/* The ring and what the naive reference says is in it, in order. */
+/* The ring, and the plain array that says what must be in it, in order. */
 struct ring {
     struct list head;
     struct item items[ITEMS];
@@ -35,7 +35,7 @@ static int ring_setup(void **state)
     return 0;
 }
 
-/* The ring reads the same as the reference, forwards and backwards. */
+/* The ring has the same elements as the array, forwards and backwards. */
 static void ring_check(const struct ring *ring)
 {
     struct list *forward = ring->head.next;
@@ -103,7 +103,7 @@ static void test_removed_can_be_appended_again(void **state)
     ring_append(*state, 1);
 }
 
-/* A link that is in no ring may be made one of its own, and is then removed without harm. */
+/* A link that is made a ring of its own can be removed: that does nothing. */
 static void test_a_ring_of_its_own_can_be_removed(void **state)
 {
     struct ring *ring = *state;

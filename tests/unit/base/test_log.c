@@ -1,7 +1,7 @@
 /*
- * test_log.c - lines to a pipe, a socket, a file and a terminal, read back; above all to a reader
- * that does not read: were a write to block, the watchdog would end the test. open(2) is wrapped,
- * so that it can fail as it does where /proc is missing.
+ * test_log.c - lines that are written to a pipe, a socket, a file and a terminal, and read back.
+ * Many go to a reader that does not read: if a write blocked, the watchdog would end the test.
+ * open(2) is wrapped, so that it can fail as it does where /proc is missing.
  */
 #include "unit/support.h"
 
@@ -31,7 +31,7 @@ int __wrap_open(const char *path, int flags, ...)
 
 struct fixture {
     struct log log;
-    int reader; /* -1: closed, or none */
+    int reader; /* -1: there is none, or it is closed */
     int writer; /* what the log was given */
     int fds;    /* open before the test */
 };
@@ -62,12 +62,12 @@ static int fixture_close(void **state)
     if (f->reader >= 0)
         reader_close(f);
     if (f->writer >= 0)
-        assert_return_code(close(f->writer), errno); /* closed by nobody else */
+        assert_return_code(close(f->writer), errno); /* the log has not closed it */
     assert_int_equal(count_fds(), f->fds);
     return 0;
 }
 
-/* The reading end does not block, the writing end does, as a shell would make them. */
+/* A pipe as a shell makes it, whose writing end blocks. Our reading end does not. */
 static void use_pipe(struct fixture *f, enum log_level level)
 {
     int fds[2];
@@ -78,7 +78,7 @@ static void use_pipe(struct fixture *f, enum log_level level)
     log_init(&f->log, f->writer, level);
 }
 
-/* As systemd connects a service with its journal. */
+/* A socket, as systemd connects a service with its journal. */
 static void use_socket(struct fixture *f)
 {
     int fds[2];
@@ -100,7 +100,7 @@ static void use_file(struct fixture *f)
     log_init(&f->log, f->writer, LOG_LEVEL_INFO);
 }
 
-/* A terminal, which hands on what is written to it as it is. */
+/* A terminal that changes nothing in what is written to it. */
 static void use_terminal(struct fixture *f)
 {
     char path[64];
@@ -121,7 +121,7 @@ static void use_terminal(struct fixture *f)
     log_init(&f->log, f->writer, LOG_LEVEL_INFO);
 }
 
-/* As systemd says it of a service: this file leads to the journal. Then the log starts anew. */
+/* Says, as systemd does to a service, that this file leads to the journal. Restarts the log. */
 static void use_journal(struct fixture *f, unsigned device_more, unsigned inode_more)
 {
     struct stat file;
@@ -135,7 +135,7 @@ static void use_journal(struct fixture *f, unsigned device_more, unsigned inode_
     log_init(&f->log, f->writer, LOG_LEVEL_DEBUG);
 }
 
-/* All that can be read now. Returns how much. */
+/* Reads all that can be read now. Returns how many bytes. */
 static size_t read_all(int fd, char *buf, size_t size)
 {
     size_t len = 0;
@@ -155,7 +155,7 @@ static void expect_text(const struct fixture *f, const char *text)
     assert_string_equal(buf, text);
 }
 
-/* Writes numbered lines until some are lost. Returns how many were written before. */
+/* Writes numbered lines until so many are lost. Returns how many were written before that. */
 static unsigned flood(struct fixture *f, unsigned lost)
 {
     unsigned written = 0;
@@ -167,7 +167,7 @@ static unsigned flood(struct fixture *f, unsigned lost)
     return written - 1;
 }
 
-/* Reads what flood() wrote: each line whole and in its place, then no more. */
+/* Reads what flood() has written: every line whole and in its place, and nothing behind them. */
 static void expect_flood(const struct fixture *f, unsigned count)
 {
     static char text[2 * 1024 * 1024];
@@ -183,7 +183,7 @@ static void expect_flood(const struct fixture *f, unsigned count)
     assert_int_equal(at, len);
 }
 
-/* A reader that sleeps, wakes, and goes on: what it missed is told, once, before all else. */
+/* The reader stops and goes on: the next line says, once, how many lines it has missed. */
 static void expect_losses_told(struct fixture *f)
 {
     unsigned count = flood(f, 7);
@@ -230,7 +230,7 @@ static void test_one_line(void **state)
     expect_text(f, "\n");
 }
 
-/* Up to the limit a line is whole; beyond it, it is cut but still a line. */
+/* A line up to the limit is whole. A longer line is cut, but still ends with a newline. */
 static void test_long_line_is_cut(void **state)
 {
     struct fixture *f = *state;
@@ -258,7 +258,7 @@ static void test_control_characters(void **state)
     expect_text(f, "a?b??c?[31m??? ~\n");
     log_write(&f->log, LOG_LEVEL_INFO, "%c|", '\0');
     expect_text(f, "?|\n");
-    log_write(&f->log, LOG_LEVEL_INFO, "%s", "\xc3\xbc"); /* an u with two dots, in UTF-8 */
+    log_write(&f->log, LOG_LEVEL_INFO, "%s", "\xc3\xbc"); /* u with two dots, in UTF-8 */
     expect_text(f, "\xc3\xbc\n");
 }
 
@@ -267,7 +267,7 @@ static void test_pipe_that_nobody_reads(void **state)
     struct fixture *f = *state;
     use_pipe(f, LOG_LEVEL_INFO);
     expect_losses_told(f);
-    expect_losses_told(f); /* again, counted anew */
+    expect_losses_told(f); /* a second time, counted from 0 */
 }
 
 static void test_socket_that_nobody_reads(void **state)
@@ -288,7 +288,7 @@ static void test_pipe_that_cannot_be_reopened(void **state)
     expect_losses_told(f);
 }
 
-/* Whoever started us shares our stderr: its flags are not ours to change. */
+/* The process that started us shares our stderr: we must not change its flags. */
 static void test_flags_of_the_pipe_stay(void **state)
 {
     struct fixture *f = *state;
@@ -308,7 +308,7 @@ static void test_flags_of_the_socket_stay(void **state)
     assert_int_equal(fcntl(f->writer, F_GETFL) & O_NONBLOCK, 0);
 }
 
-/* What is lost silently while lines of a disabled level pass by is none of theirs. */
+/* A line of a disabled level is not counted as lost, and does not report earlier losses. */
 static void test_disabled_line_is_not_lost(void **state)
 {
     struct fixture *f = *state;
@@ -321,13 +321,14 @@ static void test_disabled_line_is_not_lost(void **state)
     expect_text(f, "");
 }
 
-/* Room for the confession, but not for the line behind it: that line is the next loss. */
+/* There is room for the report of losses but not for the line behind it: that line is lost. */
 static void test_loss_after_the_confession(void **state)
 {
     struct fixture *f = *state;
     char blank[1024] = "";
     use_pipe(f, LOG_LEVEL_INFO);
-    int room = fcntl(f->writer, F_SETPIPE_SZ, 4096); /* one page, or as little as there is */
+    int room =
+        fcntl(f->writer, F_SETPIPE_SZ, 4096); /* one page, or the least that the kernel allows */
     assert_return_code(room, errno);
     memset(blank, ' ', sizeof blank);
     for (int len = room - 100; len > 0; len -= (int)sizeof blank) {
@@ -364,7 +365,7 @@ static void test_close_does_not_block_either(void **state)
     expect_flood(f, count);
 }
 
-/* The socket was not opened anew, so it is not the log's to close. */
+/* The log has not opened the socket, so it must not close it. */
 static void test_close_leaves_what_it_was_given(void **state)
 {
     struct fixture *f = *state;
@@ -373,7 +374,7 @@ static void test_close_leaves_what_it_was_given(void **state)
     assert_true(fd_is_open(f->writer));
 }
 
-/* Returns what follows. */
+/* text begins with prefix. Returns what follows. */
 static const char *expect_prefix(const char *text, const char *prefix)
 {
     size_t len = strlen(prefix);
@@ -382,7 +383,7 @@ static const char *expect_prefix(const char *text, const char *prefix)
     return text + len;
 }
 
-/* A time stamp (RFC 3339, in UTC, with milliseconds) from since on; returns what follows. */
+/* text begins with a time (RFC 3339, UTC, milliseconds) not before since. Returns what follows. */
 static const char *expect_time(const char *text, time_t since)
 {
     struct tm utc = {0};
@@ -399,7 +400,7 @@ static const char *expect_time(const char *text, time_t since)
     return rest + len;
 }
 
-/* Others may write to it as well: every line goes behind what is there, whoever wrote it. */
+/* Other processes may write to the file as well: every line goes to its end. */
 static void test_file(void **state)
 {
     struct fixture *f = *state;
@@ -418,7 +419,7 @@ static void test_file(void **state)
     assert_true(fd_is_open(f->writer));
 }
 
-/* The reader is gone for good, and nothing else ends with it. */
+/* The reader has gone for good. The lines are lost, and the process goes on. */
 static void expect_lost(struct fixture *f)
 {
     for (unsigned long i = 1; i <= 3; i++) {
@@ -436,7 +437,7 @@ static void test_closed_pipe(void **state)
     expect_lost(f);
 }
 
-/* Sockets take care of themselves: with SIGPIPE at its default nothing ends either. */
+/* A write to a socket raises no SIGPIPE, so its default action ends nothing. */
 static void test_closed_socket(void **state)
 {
     struct fixture *f = *state;
@@ -446,7 +447,7 @@ static void test_closed_socket(void **state)
     expect_lost(f);
 }
 
-/* Closed from the beginning: it cannot even be opened anew. */
+/* The reader is closed from the beginning: the pipe cannot even be opened anew. */
 static void test_pipe_closed_before(void **state)
 {
     struct fixture *f = *state;
@@ -457,7 +458,7 @@ static void test_pipe_closed_before(void **state)
     expect_lost(f);
 }
 
-/* The zone of the machine does not show. */
+/* The time zone of the machine does not matter. */
 static void test_file_in_another_zone(void **state)
 {
     struct fixture *f = *state;
@@ -500,7 +501,7 @@ static void test_journal(void **state)
     expect_text(f, "<3>level 0\n<4>level 1\n<5>level 2\n<6>level 3\n<7>level 4\n");
 }
 
-/* The confession is a warning. */
+/* The report of losses has the priority of a warning. */
 static void test_journal_that_nobody_reads(void **state)
 {
     struct fixture *f = *state;
@@ -513,7 +514,7 @@ static void test_journal_that_nobody_reads(void **state)
     expect_text(f, "<4>2 log lines lost: they could not be written\n<6>here again\n");
 }
 
-/* A service may have its stderr elsewhere, and the variable is inherited by others. */
+/* The stderr of a service may be another file, and its children inherit the variable. */
 static void test_a_journal_elsewhere(void **state)
 {
     struct fixture *f = *state;

@@ -20,6 +20,8 @@ static struct {
     bool unlimited;       /* what getrlimit() says */
     int dups;             /* calls of net_dup_above() */
     int dup_fails;        /* the call that fails */
+    bool open_fails;      /* as without /dev/null */
+    int filled;           /* what descriptors_fill_stdio() returned */
     int sockets[2];
 } fix;
 
@@ -29,6 +31,18 @@ int __real_setrlimit(int resource, const struct rlimit *limit);
 int __wrap_setrlimit(int resource, const struct rlimit *limit);
 int __real_net_dup_above(int fd, int lowest);
 int __wrap_net_dup_above(int fd, int lowest);
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+
+/* Without O_CREAT, so that there is no third parameter. */
+int __wrap_open(const char *path, int flags, ...)
+{
+    if (fix.open_fails && strcmp(path, "/dev/null") == 0) {
+        errno = ENOENT;
+        return -1;
+    }
+    return __real_open(path, flags);
+}
 
 int __wrap_getrlimit(int resource, struct rlimit *limit)
 {
@@ -172,7 +186,7 @@ static unsigned fill_stdio(unsigned closed)
         if ((closed & 1U << fd) != 0)
             (void)close(fd);
     }
-    descriptors_fill_stdio();
+    fix.filled = descriptors_fill_stdio();
     for (int fd = 0; fd < 3; fd++) {
         open_ones |= fd_is_open(fd) ? 1U << fd : 0;
         (void)dup2(saved[fd], fd);
@@ -189,6 +203,19 @@ static void test_stdio_is_filled(void **state)
         assert_true(fd_is_open(fd)); /* as test runners leave them */
     for (unsigned closed = 0; closed < 8; closed++) {
         assert_int_equal(fill_stdio(closed), 7);
+        assert_int_equal(fix.filled, 0);
+        assert_int_equal(count_fds(), fix.fds);
+    }
+}
+
+/* It fails only if one of the three is closed: otherwise nothing needs /dev/null. */
+static void test_stdio_cannot_be_filled(void **state)
+{
+    (void)state;
+    fix.open_fails = true;
+    for (unsigned closed = 0; closed < 8; closed++) {
+        assert_int_equal(fill_stdio(closed), 7 & ~closed);
+        assert_int_equal(fix.filled, closed == 0 ? 0 : -ENOENT);
         assert_int_equal(count_fds(), fix.fds);
     }
 }
@@ -196,10 +223,11 @@ static void test_stdio_is_filled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_raises_soft_to_hard),   FIXTURE_TEST(test_unlimited_fits_an_int),
-        FIXTURE_TEST(test_what_there_is_will_do), FIXTURE_TEST(test_a_limit_that_cannot_be_read),
-        FIXTURE_TEST(test_probe_gives_all_back),  FIXTURE_TEST(test_probe_fails_at_each_place),
-        FIXTURE_TEST(test_probe_at_the_limit),    FIXTURE_TEST(test_stdio_is_filled),
+        FIXTURE_TEST(test_raises_soft_to_hard),    FIXTURE_TEST(test_unlimited_fits_an_int),
+        FIXTURE_TEST(test_what_there_is_will_do),  FIXTURE_TEST(test_a_limit_that_cannot_be_read),
+        FIXTURE_TEST(test_probe_gives_all_back),   FIXTURE_TEST(test_probe_fails_at_each_place),
+        FIXTURE_TEST(test_probe_at_the_limit),     FIXTURE_TEST(test_stdio_is_filled),
+        FIXTURE_TEST(test_stdio_cannot_be_filled),
     };
     return RUN_TESTS("descriptors", tests);
 }

@@ -9,12 +9,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,7 +26,10 @@ enum call {
     CALL_SETSOCKOPT,
     CALL_BIND,
     CALL_LISTEN,
-    CALL_CHMOD,
+    CALL_FCHMOD,
+    CALL_OPEN,
+    CALL_FLOCK,
+    CALL_CONNECT,
     CALL_UNLINK,
     CALL_ACCEPT,
     CALL_RECV,
@@ -64,6 +66,30 @@ static bool fault_strikes(enum call call)
     return true;
 }
 
+/*
+ * Gates, at which a test can hold up a process: there is one before and one after each call that
+ * is wrapped as WRAP_GATED. The process counts them and calls a function at one of them.
+ */
+static struct {
+    int at; /* 0: nowhere */
+    int passed;
+    void (*reached)(void);
+} gate;
+
+static void gate_pass(void)
+{
+    int error = errno;
+    if (++gate.passed == gate.at)
+        gate.reached();
+    errno = error;
+}
+
+static int gated(int rc)
+{
+    gate_pass();
+    return rc;
+}
+
 /* A call that fails when it is told to, and is the real one otherwise. */
 #define WRAP(call, type, name, parameters, arguments)                                              \
     type __real_##name parameters;                                                                 \
@@ -73,13 +99,27 @@ static bool fault_strikes(enum call call)
         return fault_strikes(call) ? -1 : __real_##name arguments;                                 \
     }
 
+/* The same, with gates before and after the call. */
+#define WRAP_GATED(call, name, parameters, arguments)                                              \
+    int __real_##name parameters;                                                                  \
+    int __wrap_##name parameters;                                                                  \
+    int __wrap_##name parameters                                                                   \
+    {                                                                                              \
+        gate_pass();                                                                               \
+        return gated(fault_strikes(call) ? -1 : __real_##name arguments);                          \
+    }
+
 WRAP(CALL_SOCKET, int, socket, (int family, int type, int protocol), (family, type, protocol))
 WRAP(CALL_SETSOCKOPT, int, setsockopt,
      (int fd, int level, int option, const void *value, socklen_t len),
      (fd, level, option, value, len))
-WRAP(CALL_BIND, int, bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
-WRAP(CALL_CHMOD, int, chmod, (const char *path, mode_t mode), (path, mode))
-WRAP(CALL_UNLINK, int, unlink, (const char *path), (path))
+WRAP_GATED(CALL_BIND, bind, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
+WRAP_GATED(CALL_CONNECT, connect, (int fd, const struct sockaddr *addr, socklen_t len),
+           (fd, addr, len))
+WRAP_GATED(CALL_FCHMOD, fchmod, (int fd, mode_t mode), (fd, mode))
+WRAP_GATED(CALL_FLOCK, flock, (int fd, int operation), (fd, operation))
+WRAP_GATED(CALL_UNLINK, unlink, (const char *path), (path))
+WRAP_GATED(CALL_NONE, close, (int fd), (fd))
 WRAP(CALL_ACCEPT, int, accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
      (fd, addr, len, flags))
 WRAP(CALL_RECV, ssize_t, recv, (int fd, void *buf, size_t len, int flags), (fd, buf, len, flags))
@@ -92,7 +132,20 @@ int __wrap_listen(int fd, int backlog);
 int __wrap_listen(int fd, int backlog)
 {
     listen_backlog = backlog;
-    return fault_strikes(CALL_LISTEN) ? -1 : __real_listen(fd, backlog);
+    gate_pass();
+    return gated(fault_strikes(CALL_LISTEN) ? -1 : __real_listen(fd, backlog));
+}
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    gate_pass();
+    return gated(fault_strikes(CALL_OPEN) ? -1 : __real_open(path, flags, mode));
 }
 
 static int domain; /* what every socket's family is; 0: the truth */
@@ -136,45 +189,13 @@ ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
     return fault_strikes(CALL_SEND) ? -1 : __real_send(fd, buf, len, flags);
 }
 
-/* What getaddrinfo() returns: rc or, when that is 0, list. */
-static struct {
-    bool active;
-    int rc;
-    struct addrinfo *list;
-    int freed;
-} resolver;
-
-int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
-                       struct addrinfo **list);
-int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
-                       struct addrinfo **list);
-int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
-                       struct addrinfo **list)
-{
-    if (!resolver.active)
-        return __real_getaddrinfo(name, service, hints, list);
-    if (resolver.rc == 0)
-        *list = resolver.list;
-    return resolver.rc;
-}
-
-void __real_freeaddrinfo(struct addrinfo *list);
-void __wrap_freeaddrinfo(struct addrinfo *list);
-void __wrap_freeaddrinfo(struct addrinfo *list)
-{
-    resolver.freed++;
-    if (!resolver.active)
-        __real_freeaddrinfo(list);
-}
-
 static int fds_before;
 static char dir[32];
 
 static int fixture_open(void **state)
 {
-    (void)state; /* the family, for some */
+    (void)state; /* the family, for some tests */
     fault_set(CALL_NONE, 0, 0, 0);
-    memset(&resolver, 0, sizeof resolver);
     fds_before = count_fds();
     return 0;
 }
@@ -202,11 +223,11 @@ static socklen_t addr_len(const union net_addr *addr)
     return addr->sa.sa_family == AF_INET6 ? sizeof addr->in6 : sizeof addr->in;
 }
 
-/* A listener on a free port of the loopback; *addr tells which. Without the family: skips. */
+/* Listens on a free port of the loopback, which *addr tells. Skips if the family is missing. */
 static int listen_on(sa_family_t family, union net_addr *addr)
 {
     *addr = loopback(family);
-    int fd = net_listen(addr, 16, 0);
+    int fd = net_listen(addr, 16, 0, 0);
     if (family == AF_INET6 && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)) {
         print_message("no IPv6 on this machine\n");
         skip();
@@ -216,7 +237,7 @@ static int listen_on(sa_family_t family, union net_addr *addr)
     return fd;
 }
 
-/* A connection and what it came through. */
+/* A connection, and the socket that has accepted it. */
 struct link {
     int listener;
     int client;
@@ -298,12 +319,12 @@ static void test_listen_on_both_wildcards(void **state)
     union net_addr probe;
     net_close(listen_on(AF_INET6, &probe)); /* skips */
     union net_addr addr6 = net_any(AF_INET6);
-    int fd6 = net_listen(&addr6, 1, 0);
+    int fd6 = net_listen(&addr6, 1, 0, 0);
     assert_return_code(fd6, -fd6);
     assert_int_equal(net_local(fd6, &addr6), 0);
     union net_addr addr4 = net_any(AF_INET);
     net_set_port(&addr4, net_port(&addr6));
-    int fd4 = net_listen(&addr4, 1, 0);
+    int fd4 = net_listen(&addr4, 1, 0, 0);
     assert_return_code(fd4, -fd4);
     net_close(fd4);
     net_close(fd6);
@@ -313,7 +334,7 @@ static void test_listen_in_use(void **state)
 {
     union net_addr addr;
     int fd = listen_on(*(const sa_family_t *)*state, &addr);
-    assert_int_equal(net_listen(&addr, 1, 0), -EADDRINUSE);
+    assert_int_equal(net_listen(&addr, 1, 0, 0), -EADDRINUSE);
     net_close(fd);
 }
 
@@ -322,17 +343,17 @@ static void test_listen_not_ours(void **state)
     (void)state;
     union net_addr addr = net_any(AF_INET);
     assert_int_equal(inet_pton(AF_INET, "192.0.2.1", &addr.in.sin_addr), 1);
-    assert_int_equal(net_listen(&addr, 1, 0), -EADDRNOTAVAIL);
+    assert_int_equal(net_listen(&addr, 1, 0, 0), -EADDRNOTAVAIL);
 }
 
 static void test_listen_unknown_family(void **state)
 {
     (void)state;
     union net_addr addr = net_any(AF_MAX);
-    assert_int_equal(net_listen(&addr, 1, 0), -EAFNOSUPPORT);
+    assert_int_equal(net_listen(&addr, 1, 0, 0), -EAFNOSUPPORT);
 }
 
-/* Whichever call fails, and whichever of its calls: told, and nothing left open. */
+/* Whatever call fails, its error is returned, and nothing stays open. */
 static void test_listen_failures(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
@@ -359,7 +380,7 @@ static void test_listen_failures(void **state)
     size_t count = COUNT(faults) - (family == AF_INET6 ? 0 : 1);
     for (size_t i = 0; i < count; i++) {
         fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
-        assert_int_equal(net_listen(&addr, 1, 0), -faults[i].error);
+        assert_int_equal(net_listen(&addr, 1, 0, 0), -faults[i].error);
         assert_int_equal(fault.count, faults[i].skip + 1);
         assert_int_equal(count_fds(), fds_before);
     }
@@ -387,6 +408,64 @@ static void test_accept(void **state)
     link_close(&link);
 }
 
+static void expect_keepalive(int fd, int idle_s, int interval_s)
+{
+    assert_int_equal(socket_option(fd, SOL_SOCKET, SO_KEEPALIVE), idle_s > 0);
+    if (idle_s == 0)
+        return;
+    assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE), idle_s);
+    assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPINTVL), interval_s);
+    assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPCNT), NET_KEEPALIVE_PROBES);
+}
+
+/* Accepted sockets inherit it from the listening socket. */
+static void test_accepted_sockets_are_kept_alive(void **state)
+{
+    static const struct {
+        unsigned asked_s;
+        int idle_s;
+        int interval_s;
+    } times[] = {{0, 0, 0},
+                 {1, 1, 1},
+                 {7, 7, 1},
+                 {60, 60, 15},
+                 {32767, 32767, 8191},
+                 {4000000000U, 32767, 8191}};
+    sa_family_t family = *(const sa_family_t *)*state;
+    union net_addr addr;
+    net_close(listen_on(family, &addr)); /* skips */
+    for (size_t i = 0; i < COUNT(times); i++) {
+        union net_peer peer;
+        addr = loopback(family);
+        int listener = net_listen(&addr, 16, 0, times[i].asked_s);
+        assert_return_code(listener, -listener);
+        assert_int_equal(net_local(listener, &addr), 0);
+        int client = connect_to(&addr);
+        int server = net_accept(listener, &peer);
+        expect_keepalive(server, times[i].idle_s, times[i].interval_s);
+        assert_int_equal(net_set_keepalive(server, 0), 0);
+        expect_keepalive(server, 0, 0);
+        net_close(server);
+        net_close(client);
+        net_close(listener);
+    }
+}
+
+static void test_keepalive_failures(void **state)
+{
+    (void)state;
+    union net_addr addr;
+    int fd = listen_on(AF_INET, &addr);
+    for (int skip = 0; skip < 4; skip++) {
+        fault_set(CALL_SETSOCKOPT, ENOPROTOOPT, skip, 1);
+        assert_int_equal(net_set_keepalive(fd, 9), -ENOPROTOOPT);
+    }
+    fault_set(CALL_SETSOCKOPT, ENOPROTOOPT, 3, 1);
+    addr = loopback(AF_INET);
+    assert_int_equal(net_listen(&addr, 1, 0, 9), -ENOPROTOOPT);
+    net_close(fd);
+}
+
 static const int accept_errors[] = {
     EAGAIN, EBADF,        ECONNABORTED, EFAULT,          EINVAL,          EMFILE,
     ENFILE, ENOBUFS,      ENOMEM,       ENOTSOCK,        EOPNOTSUPP,      EPERM,
@@ -405,7 +484,7 @@ static const int send_errors[] = {
     EOPNOTSUPP, EPIPE,   ETIMEDOUT, EIO,     ENETDOWN,   ENETUNREACH,  EHOSTUNREACH,
 };
 
-/* One of the four calls that carry connections, all with the same descriptor. */
+/* A call on one descriptor: accept, send or one of the two that receive. */
 typedef ssize_t operation(int fd);
 
 static ssize_t do_accept(int fd)
@@ -432,7 +511,7 @@ static ssize_t do_send(int fd)
     return net_send(fd, "abc", 3);
 }
 
-/* Each comes back negated, and at once: -EAGAIN above all must not be repeated. */
+/* Each error is returned negated, after one call: -EAGAIN must not be repeated. */
 static void expect_failures(enum call call, operation *run, const int *errors, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -490,7 +569,7 @@ static void test_interrupted_calls_are_repeated(void **state)
     link_close(&link);
 }
 
-/* What fails after an interruption is told as it is. */
+/* An error after an interruption is returned. */
 static void test_interrupted_then_nothing(void **state)
 {
     (void)state;
@@ -516,7 +595,7 @@ static void test_recv(void **state)
     assert_int_equal(net_shutdown_send(link.client), 0);
     wait_for(link.server, POLLIN);
     assert_int_equal(net_recv(link.server, buf, sizeof buf), 0);
-    assert_int_equal(net_send(link.server, "late", 4), 4); /* the other direction stays */
+    assert_int_equal(net_send(link.server, "late", 4), 4); /* the other direction is still open */
     assert_int_equal(net_recv(link.client, buf, sizeof buf), 4);
     link_close(&link);
 }
@@ -540,7 +619,7 @@ static void test_recvv(void **state)
     link_close(&link);
 }
 
-/* Any size from the usual one up will do, and a lesser one leaves nothing open. */
+/* A pipe of the usual size or more is taken. A smaller one is closed again. */
 static void test_pipes_of_all_sizes(void **state)
 {
     static const int sizes[] = {0, 65536, 65535, 8192};
@@ -588,7 +667,7 @@ static void test_reset(void **state)
     link_close(&link);
 }
 
-/* With SIGPIPE at its default, which would end the test. */
+/* SIGPIPE has its default action here, which would end the test. */
 static void test_send_raises_no_signal(void **state)
 {
     (void)state;
@@ -632,130 +711,7 @@ static void test_dup_above(void **state)
     assert_false(fd_is_open(fd));
 }
 
-static void test_ports(void **state)
-{
-    union net_addr addr = net_any(*(const sa_family_t *)*state);
-    assert_int_equal(net_port(&addr), 0);
-    net_set_port(&addr, 25000);
-    assert_int_equal(net_port(&addr), 25000);
-    assert_int_equal(ntohs(addr.in.sin_port), 25000); /* the same place in both families */
-}
-
-static void expect_format(sa_family_t family, const char *host, uint32_t scope, uint16_t port,
-                          const char *text)
-{
-    union net_addr addr = net_any(family);
-    char buf[NET_ADDR_STRLEN];
-    void *raw = family == AF_INET6 ? (void *)&addr.in6.sin6_addr : (void *)&addr.in.sin_addr;
-    assert_int_equal(inet_pton(family, host, raw), 1);
-    if (family == AF_INET6)
-        addr.in6.sin6_scope_id = scope;
-    net_set_port(&addr, port);
-    assert_ptr_equal(net_format(&addr, buf), buf);
-    assert_string_equal(buf, text);
-}
-
-static void test_format(void **state)
-{
-    (void)state;
-    expect_format(AF_INET, "192.0.2.1", 0, 80, "192.0.2.1:80");
-    expect_format(AF_INET, "255.255.255.255", 0, 65535, "255.255.255.255:65535");
-    expect_format(AF_INET, "0.0.0.0", 0, 0, "0.0.0.0:0");
-    expect_format(AF_INET6, "2001:db8::1", 0, 80, "[2001:db8::1]:80");
-    expect_format(AF_INET6, "::", 0, 25000, "[::]:25000");
-    expect_format(AF_INET6, "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 0, 65535,
-                  "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
-}
-
-static void test_format_with_zone(void **state)
-{
-    (void)state;
-    char text[NET_ADDR_STRLEN];
-    char name[IF_NAMESIZE];
-    unsigned first = 1;
-    while (first < 100 && if_indextoname(first, name) == NULL)
-        first++;
-    if (first == 100)
-        skip();
-    (void)snprintf(text, sizeof text, "[fe80::1%%%s]:7", name);
-    expect_format(AF_INET6, "fe80::1", first, 7, text);
-    expect_format(AF_INET6, "fe80::1", 4294967295U, 7, "[fe80::1%4294967295]:7"); /* has no name */
-}
-
-static void test_format_of_no_address(void **state)
-{
-    (void)state;
-    char buf[NET_ADDR_STRLEN];
-    union net_addr addr = net_any(AF_UNSPEC);
-    assert_string_equal(net_format(&addr, buf), "?:0");
-}
-
-static void test_resolve_numeric(void **state)
-{
-    (void)state;
-    union net_addr addrs[4];
-    char buf[NET_ADDR_STRLEN];
-    assert_int_equal(net_resolve("192.0.2.7", addrs, 4), 1); /* once, not per socket type */
-    assert_string_equal(net_format(&addrs[0], buf), "192.0.2.7:0");
-    assert_int_equal(net_resolve("2001:db8::7", addrs, 4), 1);
-    assert_string_equal(net_format(&addrs[0], buf), "[2001:db8::7]:0");
-}
-
-/* A label of more than 63 bytes cannot even be asked for. */
-static void test_resolve_bad_name(void **state)
-{
-    (void)state;
-    union net_addr addr;
-    char name[80];
-    memset(name, 'x', sizeof name);
-    memcpy(name + 70, ".invalid", sizeof ".invalid");
-    int rc = net_resolve(name, &addr, 1);
-    assert_true(rc < 0);
-    assert_non_null(gai_strerror(rc));
-}
-
-static void test_resolve_failures(void **state)
-{
-    (void)state;
-    static const int codes[] = {EAI_NONAME, EAI_AGAIN, EAI_FAIL, EAI_MEMORY, EAI_SYSTEM};
-    union net_addr addr;
-    resolver.active = true;
-    for (size_t i = 0; i < COUNT(codes); i++) {
-        int negative = codes[i] < 0 ? codes[i] : -codes[i];
-        resolver.rc = codes[i];
-        assert_int_equal(net_resolve("example.org", &addr, 1), negative);
-        resolver.rc = -codes[i]; /* systems differ in the sign */
-        assert_int_equal(net_resolve("example.org", &addr, 1), negative);
-    }
-    assert_int_equal(resolver.freed, 0);
-}
-
-/* Of three results the middle one is of a family that is not ours. */
-static void test_resolve_chooses(void **state)
-{
-    (void)state;
-    union net_addr found[] = {loopback(AF_INET), net_any(AF_UNIX), loopback(AF_INET6)};
-    struct addrinfo list[3];
-    union net_addr addrs[3];
-    memset(list, 0, sizeof list);
-    for (size_t i = 0; i < COUNT(list); i++) {
-        list[i].ai_family = found[i].sa.sa_family;
-        list[i].ai_addr = &found[i].sa;
-        list[i].ai_addrlen = addr_len(&found[i]);
-        list[i].ai_next = i + 1 < COUNT(list) ? &list[i + 1] : NULL;
-    }
-    resolver.active = true;
-    resolver.list = list;
-    assert_int_equal(net_resolve("example.org", addrs, 3), 2);
-    assert_memory_equal(&addrs[0], &found[0], sizeof found[0].in);
-    assert_memory_equal(&addrs[1], &found[2], sizeof found[2].in6);
-    memset(addrs, 0, sizeof addrs);
-    assert_int_equal(net_resolve("example.org", addrs, 1), 1);
-    assert_int_equal(addrs[1].sa.sa_family, 0);
-    assert_int_equal(resolver.freed, 2);
-}
-
-/* A directory for Unix sockets; fixture_close() sees to it that nothing is left there. */
+/* A directory for Unix sockets. A file that is left in it fails the test. */
 static int dir_open(void **state)
 {
     make_dir(dir);
@@ -778,7 +734,7 @@ static union net_addr in_dir(const char *name)
     return addr;
 }
 
-/* Unlike an address that the kernel has given, this one is all zero behind its path. */
+/* addr must be all zero behind its path or name, as net_unix() makes it. */
 static int connect_unix(const union net_addr *addr)
 {
     size_t len = strlen(addr->un.sun_path + 1) + 1;
@@ -801,7 +757,7 @@ static void remove_file(const union net_addr *addr)
     assert_return_code(unlink(addr->un.sun_path), errno);
 }
 
-/* A stream or datagram socket's file that nobody has open. */
+/* Makes the file of a socket that is closed already. */
 static void make_stale(const union net_addr *addr, int type)
 {
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
@@ -809,57 +765,7 @@ static void make_stale(const union net_addr *addr, int type)
     net_close(fd);
 }
 
-static void test_unix_addresses(void **state)
-{
-    (void)state;
-    char path[128] = "/";
-    union net_addr addr, other;
-    memset(&addr, 0xa5, sizeof addr);
-    memset(path + 1, 'x', 106);
-    assert_int_equal(net_unix(path, &addr), 0);
-    assert_int_equal(addr.sa.sa_family, AF_UNIX);
-    assert_string_equal(addr.un.sun_path, path);
-    assert_string_equal(net_unix_path(&addr), path);
-    path[107] = 'x';
-    assert_int_equal(net_unix(path, &other), -ENAMETOOLONG);
-    assert_int_equal(net_unix("", &other), -EINVAL);
-    assert_int_equal(net_unix("x", &other), 0); /* relative, and nothing left of what was there */
-    assert_memory_equal(other.un.sun_path, "x\0\0\0", 4);
-    assert_int_equal(other.un.sun_path[107], 0);
-    assert_int_equal(net_port(&addr), 0);
-    other = addr;
-    net_set_port(&addr, 25000);
-    assert_memory_equal(&addr, &other, sizeof addr.un);
-    assert_int_equal(net_port(&addr), 0);
-}
-
-static void test_abstract_addresses(void **state)
-{
-    (void)state;
-    char name[128] = "@";
-    union net_addr addr;
-    memset(&addr, 0xa5, sizeof addr);
-    assert_int_equal(net_unix("@ab", &addr), 0);
-    assert_memory_equal(addr.un.sun_path, "\0ab\0", 4);
-    assert_int_equal(addr.un.sun_path[107], 0);
-    assert_null(net_unix_path(&addr));
-    memset(name + 1, 'x', 106);
-    assert_int_equal(net_unix(name, &addr), 0);
-    name[107] = 'x';
-    assert_int_equal(net_unix(name, &addr), -ENAMETOOLONG);
-    addr = net_any(AF_INET6);
-    assert_null(net_unix_path(&addr));
-}
-
-/* To bind it would be to leave the choice of a name to the kernel. */
-static void test_an_abstract_address_has_a_name(void **state)
-{
-    (void)state;
-    union net_addr addr;
-    assert_int_equal(net_unix("@", &addr), -EINVAL);
-}
-
-/* The permissions are those that were asked for, whatever the umask. */
+/* The file has the permissions that were asked for, whatever the umask is. */
 static void test_listen_unix(void **state)
 {
     (void)state;
@@ -869,7 +775,7 @@ static void test_listen_unix(void **state)
     for (size_t i = 0; i < COUNT(modes); i++) {
         struct stat file;
         union net_addr local;
-        int fd = net_listen(&addr, 16, modes[i]);
+        int fd = net_listen(&addr, 16, modes[i], 0);
         assert_return_code(fd, -fd);
         expect_cloexec_and_nonblock(fd);
         assert_int_equal(listen_backlog, 16);
@@ -884,7 +790,7 @@ static void test_listen_unix(void **state)
     (void)umask(mask);
 }
 
-/* Its name is as long as it says, and it is gone with the socket. */
+/* The name has exactly the given bytes, and goes with its socket. */
 static void test_listen_abstract(void **state)
 {
     (void)state;
@@ -894,12 +800,12 @@ static void test_listen_abstract(void **state)
     (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
     assert_int_equal(net_unix(name, &addr), 0);
     for (int i = 0; i < 2; i++) {
-        int fd = net_listen(&addr, 16, 0600);
+        int fd = net_listen(&addr, 16, 0600, 0);
         assert_return_code(fd, -fd);
         assert_int_equal(net_local(fd, &local), 0);
         assert_memory_equal(&local, &addr, sizeof addr.un);
         assert_string_equal(net_format(&local, buf) + strlen("unix:"), name);
-        assert_int_equal(net_listen(&addr, 16, 0600), -EADDRINUSE);
+        assert_int_equal(net_listen(&addr, 16, 0600, 0), -EADDRINUSE);
         net_close(connect_unix(&addr));
         net_close(fd);
     }
@@ -913,7 +819,7 @@ static void test_a_stale_file_is_replaced(void **state)
     for (size_t i = 0; i < COUNT(types); i++) {
         struct stat file;
         make_stale(&addr, types[i]);
-        int fd = net_listen(&addr, 16, 0640);
+        int fd = net_listen(&addr, 16, 0640, 0);
         assert_return_code(fd, -fd);
         assert_return_code(lstat(addr.un.sun_path, &file), errno);
         assert_int_equal(file.st_mode, S_IFSOCK | 0640);
@@ -923,11 +829,11 @@ static void test_a_stale_file_is_replaced(void **state)
     }
 }
 
-/* Refused, and whoever listens there does not lose its file or its clients. */
+/* The path is in use, and the file of the socket that listens there stays. */
 static void check_live(const union net_addr *addr)
 {
     ino_t inode = file_of(addr);
-    assert_int_equal(net_listen(addr, 16, 0600), -EADDRINUSE);
+    assert_int_equal(net_listen(addr, 16, 0600, 0), -EADDRINUSE);
     assert_int_equal(file_of(addr), inode);
 }
 
@@ -935,7 +841,7 @@ static void test_a_live_socket_is_left_alone(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("s");
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     assert_return_code(fd, -fd);
     check_live(&addr);
     net_close(connect_unix(&addr));
@@ -943,12 +849,12 @@ static void test_a_live_socket_is_left_alone(void **state)
     remove_file(&addr);
 }
 
-/* It is alive, too, if it cannot take a connection just now, or ever. */
+/* A socket that cannot take a connection now, or ever, is alive as well. */
 static void test_a_busy_socket_is_left_alone(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("s");
-    int fd = net_listen(&addr, 0, 0600);
+    int fd = net_listen(&addr, 0, 0600, 0);
     int client = connect_unix(&addr); /* a backlog of 0 is one of 1 */
     check_live(&addr);
     net_close(client);
@@ -968,7 +874,7 @@ static void test_other_files_are_left_alone(void **state)
     int fd = open(addr.un.sun_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
     assert_int_equal(write(fd, "text", 4), 4);
     ino_t inode = file_of(&addr);
-    assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+    assert_int_equal(net_listen(&addr, 16, 0666, 0), -EEXIST);
     assert_int_equal(file_of(&addr), inode);
     assert_int_equal(pread(fd, text, sizeof text, 0), 4);
     assert_string_equal(text, "text");
@@ -978,11 +884,11 @@ static void test_other_files_are_left_alone(void **state)
     net_close(fd);
     remove_file(&addr);
     assert_return_code(mkdir(addr.un.sun_path, 0700), errno);
-    assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+    assert_int_equal(net_listen(&addr, 16, 0666, 0), -EEXIST);
     assert_return_code(rmdir(addr.un.sun_path), errno);
 }
 
-/* Nor is what it points to, be it a stale socket, nothing, or itself. */
+/* What the link points to is left alone as well: a stale socket, nothing, or the link itself. */
 static void test_a_symbolic_link_is_left_alone(void **state)
 {
     (void)state;
@@ -993,7 +899,7 @@ static void test_a_symbolic_link_is_left_alone(void **state)
     for (size_t i = 0; i < COUNT(targets); i++) {
         assert_return_code(symlink(targets[i], addr.un.sun_path), errno);
         ino_t inode = file_of(&addr);
-        assert_int_equal(net_listen(&addr, 16, 0666), -EEXIST);
+        assert_int_equal(net_listen(&addr, 16, 0666, 0), -EEXIST);
         assert_int_equal(file_of(&addr), inode);
         remove_file(&addr);
     }
@@ -1004,33 +910,33 @@ static void test_listen_in_a_missing_directory(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("no/s");
-    assert_int_equal(net_listen(&addr, 16, 0666), -ENOENT);
+    assert_int_equal(net_listen(&addr, 16, 0666, 0), -ENOENT);
     addr = in_dir("s");
-    net_close(net_listen(&addr, 16, 0666));
+    net_close(net_listen(&addr, 16, 0666, 0));
     union net_addr below = in_dir("s/s");
-    assert_int_equal(net_listen(&below, 16, 0666), -ENOTDIR);
+    assert_int_equal(net_listen(&below, 16, 0666, 0), -ENOTDIR);
     remove_file(&addr);
 }
 
-/* Told, nothing left open, and no file either: the next start is to find what this one found. */
+/* The error is returned, and neither a descriptor nor a file is left. */
 static void test_listen_unix_failures(void **state)
 {
     (void)state;
     static const struct {
         enum call call;
         int error;
-    } faults[] = {
-        {CALL_SOCKET, EMFILE}, {CALL_BIND, EACCES}, {CALL_CHMOD, EPERM}, {CALL_LISTEN, ENOMEM}};
+    } faults[] = {{CALL_SOCKET, EMFILE}, {CALL_OPEN, EROFS},   {CALL_FLOCK, ENOLCK},
+                  {CALL_BIND, EACCES},   {CALL_FCHMOD, EPERM}, {CALL_LISTEN, ENOMEM}};
     union net_addr addr = in_dir("s");
     for (size_t i = 0; i < COUNT(faults); i++) {
         fault_set(faults[i].call, faults[i].error, 0, 1);
-        assert_int_equal(net_listen(&addr, 1, 0600), -faults[i].error);
+        assert_int_equal(net_listen(&addr, 1, 0600, 0), -faults[i].error);
         assert_int_equal(count_fds(), fds_before);
         assert_int_equal(access(addr.un.sun_path, F_OK), -1);
     }
 }
 
-/* A stale file that cannot be asked, removed or bound anew is in use, or tells what is wrong. */
+/* Whatever fails while a stale file is replaced, nothing stays open. */
 static void test_a_stale_file_that_cannot_be_replaced(void **state)
 {
     (void)state;
@@ -1047,10 +953,217 @@ static void test_a_stale_file_that_cannot_be_replaced(void **state)
         if (access(addr.un.sun_path, F_OK) < 0)
             make_stale(&addr, SOCK_STREAM);
         fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
-        assert_int_equal(net_listen(&addr, 1, 0600), faults[i].result);
-        assert_int_equal(fault.count, faults[i].skip + 1);
+        assert_int_equal(net_listen(&addr, 1, 0600, 0), faults[i].result);
+        assert_true(fault.count > faults[i].skip);
         assert_int_equal(count_fds(), fds_before);
     }
+}
+
+/* If another process holds the lock, it is about to listen there. */
+static void test_a_locked_path_is_in_use(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    union net_addr lock = in_dir("s.uvechod-lock");
+    int fd = open(lock.un.sun_path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(net_listen(&addr, 1, 0600, 0), -EADDRINUSE);
+    net_close(fd);
+    fd = net_listen(&addr, 1, 0600,
+                    0); /* a lock file without a lock is what a killed process leaves */
+    assert_return_code(fd, -fd);
+    assert_int_equal(access(lock.un.sun_path, F_OK), -1);
+    net_close(fd);
+    remove_file(&addr);
+}
+
+/* A symbolic link in the place of the lock file is not followed. */
+static void test_a_lock_that_is_a_link(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    union net_addr lock = in_dir("s.uvechod-lock");
+    assert_return_code(symlink("target", lock.un.sun_path), errno);
+    assert_int_equal(net_listen(&addr, 1, 0600, 0), -ELOOP);
+    remove_file(&lock);
+}
+
+static const char *link_target;
+static const char *link_path;
+
+/* Puts a link in the place of the file, if there is a file yet. */
+static void put_link(void)
+{
+    if (unlinkat(AT_FDCWD, link_path, 0) == 0)
+        assert_return_code(symlink(link_target, link_path), errno);
+}
+
+/*
+ * A symbolic link that takes the place of the file just after bind(2), or later: what it points to
+ * keeps its mode.
+ */
+static void test_a_link_put_there_is_not_followed(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    union net_addr target = in_dir("target");
+    struct stat file;
+    int fd = open(target.un.sun_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+    link_target = target.un.sun_path;
+    link_path = addr.un.sun_path;
+    for (gate.at = 1;; gate.at++) {
+        gate.passed = 0;
+        gate.reached = put_link;
+        int server = net_listen(&addr, 1, 0666, 0);
+        assert_return_code(server, -server);
+        assert_return_code(fstat(fd, &file), errno);
+        assert_int_equal(file.st_mode & 07777, 0400);
+        bool done = gate.passed < gate.at;
+        net_close(server);
+        remove_file(&addr);
+        if (done)
+            break;
+    }
+    gate.at = 0;
+    net_close(fd);
+    remove_file(&target);
+}
+
+/* ---- two processes that listen on one path ---- */
+
+static int rival = -1; /* our end of the socket pair to the other process */
+
+static void rival_say(char word)
+{
+    assert_int_equal(write(rival, &word, 1), 1);
+}
+
+static char rival_hear(void)
+{
+    char word;
+    return read(rival, &word, 1) == 1 ? word : '\0'; /* NUL: the other process has ended */
+}
+
+/* The other process is at its gate: it says so and waits. */
+static void rival_pause(void)
+{
+    rival_say('p');
+    (void)rival_hear();
+}
+
+/*
+ * What the other process does, again and again: it is told its gate, listens, says how that went,
+ * and waits before it closes the socket.
+ */
+static void rival_main(const union net_addr *addr)
+{
+    gate.reached = rival_pause;
+    while ((gate.at = rival_hear()) != '\0') {
+        gate.passed = 0;
+        int fd = net_listen(addr, 16, 0600, 0);
+        gate.at = 0;
+        rival_say(fd >= 0 ? 'l' : fd == -EADDRINUSE ? 'u' : 'f');
+        (void)rival_hear();
+        if (fd >= 0)
+            net_close(fd);
+        rival_say('c');
+    }
+    _exit(0);
+}
+
+static char rival_at; /* the gate of the other process */
+
+/* What it has said: it pauses (p), listens (l), found the path in use (u); 0: nothing yet. */
+static char rival_state;
+
+/* Lets the other process run to its gate, or to its end. */
+static void rival_go(void)
+{
+    rival_say(rival_state == '\0' ? rival_at : 'g');
+    rival_state = rival_hear();
+}
+
+static pid_t rival_fork(const union net_addr *addr)
+{
+    int ends[2];
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), errno);
+    pid_t pid = fork();
+    assert_return_code(pid, errno);
+    rival = ends[pid == 0];
+    net_close(ends[pid != 0]);
+    if (pid == 0)
+        rival_main(addr);
+    return pid;
+}
+
+/*
+ * One order of the calls of two processes: ours go as far as our gate, then those of the other
+ * process as far as its gate, then the rest of ours, then the rest of its. Exactly one of the two
+ * must listen, the other must have found the path in use, and the path must lead to the first.
+ * Returns how many have come to their gates: 1 means ours alone.
+ */
+static int check_order(const union net_addr *addr, int ours_at, char theirs_at)
+{
+    rival_at = theirs_at;
+    rival_state = '\0';
+    gate.passed = 0;
+    gate.at = ours_at;
+    gate.reached = rival_go;
+    int fd = net_listen(addr, 16, 0600, 0);
+    gate.at = 0;
+    bool came = rival_state != '\0';
+    if (!came)
+        rival_go();
+    bool paused = rival_state == 'p';
+    if (paused)
+        rival_go();
+    assert_true(fd >= 0 ? rival_state == 'u' : fd == -EADDRINUSE && rival_state == 'l');
+    int client = connect_unix(addr);
+    if (fd >= 0) {
+        union net_peer peer;
+        net_close(net_accept(fd, &peer));
+        net_close(fd);
+    }
+    net_close(client);
+    rival_go();
+    assert_int_equal(rival_state, 'c');
+    return came + (came && paused);
+}
+
+static void check_orders(bool stale)
+{
+    union net_addr addr = in_dir("s");
+    int orders = 0;
+    int gates;
+    int ours = 1;
+    pid_t pid = rival_fork(&addr);
+    do {
+        char theirs = 1;
+        do {
+            if (stale)
+                make_stale(&addr, SOCK_STREAM);
+            gates = check_order(&addr, ours, theirs++);
+            remove_file(&addr);
+            orders++;
+        } while (gates == 2);
+        ours++;
+    } while (gates == 1);
+    net_close(rival);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    print_message("%d orders\n", orders);
+    assert_true(orders > 50);
+}
+
+static void test_two_on_one_path(void **state)
+{
+    (void)state;
+    check_orders(false);
+}
+
+static void test_two_on_a_stale_path(void **state)
+{
+    (void)state;
+    check_orders(true);
 }
 
 static void expect_peer(const union net_peer *peer, pid_t pid)
@@ -1060,13 +1173,13 @@ static void expect_peer(const union net_peer *peer, pid_t pid)
     assert_int_equal(peer->un.uid, geteuid());
 }
 
-/* Whoever has connected, not whoever asks. */
+/* The peer is the process that has connected, not the one that asks. */
 static void test_accept_unix(void **state)
 {
     (void)state;
     union net_peer peer, same;
     union net_addr addr = in_dir("s");
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     assert_int_equal(net_accept(fd, &peer), -EAGAIN);
     pid_t child = fork();
     assert_return_code(child, errno);
@@ -1102,14 +1215,14 @@ static void test_remote(void **state)
     link_close(&link);
 }
 
-/* Larger than what has room for its address: one that is bound to a path. */
+/* The client is bound to a path, so that its address is larger than a union net_peer. */
 static void test_remote_with_a_path(void **state)
 {
     (void)state;
     union net_peer peer;
     union net_addr addr = in_dir("server");
     union net_addr mine = in_dir("a-client-with-a-path-longer-than-28-bytes");
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_return_code(bind(client, &mine.sa, sizeof mine.un), errno);
     assert_return_code(connect(client, &addr.sa, sizeof addr.un), errno);
@@ -1137,7 +1250,7 @@ static void test_remote_failures(void **state)
     net_close(fds[1]);
 }
 
-/* A socket that somebody else has made, and who has not thought of delays. */
+/* Sockets that another program has made, without TCP_NODELAY. */
 static void test_inspect_tcp(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
@@ -1163,7 +1276,7 @@ static void test_inspect_unix(void **state)
     (void)state;
     union net_addr addr = in_dir("s");
     int fds[2];
-    int fd = net_listen(&addr, 16, 0600);
+    int fd = net_listen(&addr, 16, 0600, 0);
     int client = connect_unix(&addr);
     assert_int_equal(net_inspect(fd), NET_LISTENING);
     assert_int_equal(net_inspect(client), NET_CONNECTED);
@@ -1179,7 +1292,7 @@ static void test_inspect_unix(void **state)
     net_close(fds[1]);
 }
 
-/* Neither datagrams nor packets, connected or not, nor streams of other families. */
+/* Datagrams and packets, connected or not, and streams of other families are refused. */
 static void test_inspect_what_cannot_be_served(void **state)
 {
     (void)state;
@@ -1238,7 +1351,7 @@ static void test_connect_datagram(void **state)
     do
         n = net_send(fd, large, sizeof large);
     while (n > 0);
-    assert_int_equal(n, -EAGAIN); /* nobody reads, and nobody waits */
+    assert_int_equal(n, -EAGAIN); /* nobody reads, and the call does not wait */
     net_close(receiver);
     assert_int_equal(net_send(fd, "x", 1), -ECONNREFUSED);
     net_close(fd);
@@ -1252,57 +1365,12 @@ static void test_connect_datagram_failures(void **state)
     assert_int_equal(net_connect_datagram(&addr), -ENOENT);
     make_stale(&addr, SOCK_DGRAM);
     assert_int_equal(net_connect_datagram(&addr), -ECONNREFUSED);
-    int fd = net_listen(&addr, 1, 0600);
+    int fd = net_listen(&addr, 1, 0600, 0);
     assert_int_equal(net_connect_datagram(&addr), -EPROTOTYPE);
     fault_set(CALL_SOCKET, EMFILE, 0, 1);
     assert_int_equal(net_connect_datagram(&addr), -EMFILE);
     net_close(fd);
     remove_file(&addr);
-}
-
-static void expect_unix_format(const char *path, const char *expected)
-{
-    char buf[NET_ADDR_STRLEN];
-    union net_addr addr;
-    assert_int_equal(net_unix(path, &addr), 0);
-    assert_ptr_equal(net_format(&addr, buf), buf);
-    assert_string_equal(buf, expected);
-}
-
-static void test_format_unix(void **state)
-{
-    (void)state;
-    char text[128] = "unix:/";
-    expect_unix_format("/run/uvechod.socket", "unix:/run/uvechod.socket");
-    expect_unix_format("relative", "unix:relative");
-    expect_unix_format("@name", "unix:@name");
-    memset(text + 6, 'x', 106);
-    expect_unix_format(text + 5, text);
-    text[5] = '@';
-    expect_unix_format(text + 5, text);
-    union net_addr full; /* as the kernel may give it: 107 bytes of an abstract name */
-    char buf[NET_ADDR_STRLEN];
-    memset(&full, 'y', sizeof full);
-    full.un.sun_family = AF_UNIX;
-    full.un.sun_path[0] = '\0';
-    memset(text + 6, 'y', 107);
-    assert_string_equal(net_format(&full, buf), text);
-}
-
-static void test_format_peer(void **state)
-{
-    (void)state;
-    char buf[NET_ADDR_STRLEN];
-    union net_peer peer = {.in = {.sin_family = AF_INET, .sin_port = htons(80)}};
-    peer.in.sin_addr.s_addr = htonl(0xc0000201);
-    assert_ptr_equal(net_format_peer(&peer, buf), buf);
-    assert_string_equal(buf, "192.0.2.1:80");
-    peer = (union net_peer){.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(25000)}};
-    peer.in6.sin6_addr = in6addr_loopback;
-    assert_string_equal(net_format_peer(&peer, buf), "[::1]:25000");
-    peer = (union net_peer){.un = {.family = AF_UNIX, .pid = 4711, .uid = 4294967294U}};
-    assert_ptr_equal(net_format_peer(&peer, buf), buf);
-    assert_string_equal(buf, "unix:pid=4711,uid=4294967294");
 }
 
 static sa_family_t v4 = AF_INET;
@@ -1332,6 +1400,9 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_local_failure),
     V4_TEST(test_accept),
     V6_TEST(test_accept),
+    V4_TEST(test_accepted_sockets_are_kept_alive),
+    V6_TEST(test_accepted_sockets_are_kept_alive),
+    FIXTURE_TEST(test_keepalive_failures),
     FIXTURE_TEST(test_accept_failures),
     FIXTURE_TEST(test_recv_failures),
     FIXTURE_TEST(test_send_failures),
@@ -1349,18 +1420,6 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_send_raises_no_signal),
     FIXTURE_TEST(test_shutdown_failures),
     FIXTURE_TEST(test_dup_above),
-    V4_TEST(test_ports),
-    V6_TEST(test_ports),
-    FIXTURE_TEST(test_format),
-    FIXTURE_TEST(test_format_with_zone),
-    FIXTURE_TEST(test_format_of_no_address),
-    FIXTURE_TEST(test_resolve_numeric),
-    FIXTURE_TEST(test_resolve_bad_name),
-    FIXTURE_TEST(test_resolve_failures),
-    FIXTURE_TEST(test_resolve_chooses),
-    FIXTURE_TEST(test_unix_addresses),
-    FIXTURE_TEST(test_abstract_addresses),
-    FIXTURE_TEST(test_an_abstract_address_has_a_name),
     DIR_TEST(test_listen_unix),
     FIXTURE_TEST(test_listen_abstract),
     DIR_TEST(test_a_stale_file_is_replaced),
@@ -1371,6 +1430,11 @@ static const struct CMUnitTest tests[] = {
     DIR_TEST(test_listen_in_a_missing_directory),
     DIR_TEST(test_listen_unix_failures),
     DIR_TEST(test_a_stale_file_that_cannot_be_replaced),
+    DIR_TEST(test_a_locked_path_is_in_use),
+    DIR_TEST(test_a_lock_that_is_a_link),
+    DIR_TEST(test_a_link_put_there_is_not_followed),
+    DIR_TEST(test_two_on_one_path),
+    DIR_TEST(test_two_on_a_stale_path),
     DIR_TEST(test_accept_unix),
     V4_TEST(test_remote),
     V6_TEST(test_remote),
@@ -1383,8 +1447,6 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_inspect_no_socket),
     DIR_TEST(test_connect_datagram),
     DIR_TEST(test_connect_datagram_failures),
-    FIXTURE_TEST(test_format_unix),
-    FIXTURE_TEST(test_format_peer),
 };
 
 int main(void)

@@ -1,7 +1,7 @@
 /*
  * systemd.c: the sockets that are passed, and what the manager is told, with the real libsystemd
- * and environment. Were a message to wait for its reader, the watchdog would end the test. Sockets
- * are passed from descriptor 3 on, which main() therefore keeps free.
+ * and environment. If a message waited for its reader, the watchdog would end the test. Sockets are
+ * passed from descriptor 3 on, so main() keeps those numbers free.
  */
 #include "os/systemd.h"
 
@@ -18,14 +18,14 @@ static struct {
     char **names;
     int fds; /* open before the test */
     char dir[32];
-    char path[128]; /* of the socket that is told */
+    char path[128]; /* of the manager's socket */
 } fix;
 
 static int fixture_open(void **state)
 {
     (void)state;
     memset(&fix, 0, sizeof fix);
-    support_begin(); /* the environment of the test before is gone */
+    support_begin(); /* removes what the test before has set */
     fix.fds = count_fds();
     make_dir(fix.dir);
     (void)snprintf(fix.path, sizeof fix.path, "%s/notify", fix.dir);
@@ -60,7 +60,7 @@ static void set_number(const char *name, long value)
     set(name, text);
 }
 
-/* As systemd does it: not close-on-exec. */
+/* Makes sockets as systemd does: not close-on-exec. */
 static void pass_sockets(int count)
 {
     for (int i = 0; i < count; i++)
@@ -115,7 +115,8 @@ static void test_named_sockets(void **state)
     for (int i = 0; i < 3; i++)
         assert_true(is_cloexec(PASSED_FD + i));
     systemd_free_names(fix.names);
-    assert_int_equal(systemd_sockets(&fix.first, NULL), 3); /* asked again, not used up */
+    assert_int_equal(systemd_sockets(&fix.first, NULL),
+                     3); /* a second question has the same answer */
     close_sockets(3);
 }
 
@@ -131,7 +132,7 @@ static void test_sockets_without_names(void **state)
     close_sockets(1);
 }
 
-/* The variables have been inherited: the sockets, if there are any, are none of ours. */
+/* The variables are another process's, and have been inherited: no socket is ours. */
 static void test_sockets_of_another_process(void **state)
 {
     (void)state;
@@ -177,7 +178,7 @@ static void test_more_sockets_than_there_are(void **state)
     close_sockets(2);
 }
 
-/* Opens, with a receiver at address, and tells something. */
+/* Opens with a receiver at address, and tells it something. Returns the receiver. */
 static int open_receiver(const char *address)
 {
     int receiver = make_receiver(address);
@@ -221,7 +222,7 @@ static void test_notify_an_abstract_address(void **state)
     check_told(name);
 }
 
-/* Nobody to tell is no mistake. */
+/* That there is nobody to tell is no failure. */
 static void check_untold(void)
 {
     assert_int_equal(systemd_open(&fix.systemd), 0);
@@ -261,7 +262,7 @@ static void test_addresses_that_cannot_be_used(void **state)
     check_untold();
 }
 
-/* A path counts from the root, whatever the directory we are started in. */
+/* Only an absolute path is taken: the current directory may be any. */
 static void test_a_relative_address(void **state)
 {
     (void)state;
@@ -299,8 +300,7 @@ static void test_a_manager_that_goes(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
-/* What fits into its queue arrives, in order and whole; the rest is lost. */
-/* It has made its socket anew, as one that was itself restarted. */
+/* The manager has made its socket anew, as it does after a restart. */
 static void test_a_manager_that_comes_back(void **state)
 {
     (void)state;
@@ -320,6 +320,7 @@ static void test_a_manager_that_comes_back(void **state)
     (void)close(manager);
 }
 
+/* What fits into the manager's queue arrives, in order and whole. The rest is lost. */
 static void test_a_manager_that_does_not_read(void **state)
 {
     char buf[1024];

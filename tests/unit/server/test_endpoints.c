@@ -9,6 +9,7 @@
 #include "unit/support.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@ enum {
     PORT_TRIES = 16,
     BACKLOG = 17,
     MODE = 0640,
+    KEEPALIVE_S = 60,
     PASSED_FD = 500
 };
 
@@ -37,26 +39,31 @@ static struct {
     int free_port;
     int fds; /* open before the test */
     char dir[32];
-    char path[64]; /* of the Unix socket in it */
+    char path[64];    /* of the Unix socket in it */
+    bool rival_tries; /* to listen on that path before the next file is removed */
+    int rival;        /* what comes of that */
     struct endpoints endpoints;
 } fix;
 
-int __real_net_listen(const union net_addr *addr, int backlog, mode_t mode);
-int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode);
+int __real_net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s);
+int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s);
 int __real_net_local(int fd, union net_addr *addr);
 int __wrap_net_local(int fd, union net_addr *addr);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
-int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode)
+int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s)
 {
     if (fix.real)
-        return __real_net_listen(addr, backlog, mode);
+        return __real_net_listen(addr, backlog, mode, keepalive_s);
     assert_true(fix.calls < CALLS_MAX);
     assert_int_equal(backlog, BACKLOG);
     assert_int_equal(mode, MODE);
+    assert_int_equal(keepalive_s, KEEPALIVE_S);
     fix.requested[fix.calls] = *addr;
     int rc = fix.results[fix.calls++];
     if (rc == 0 && fix.always < 0 && fix.open > 0)
@@ -87,6 +94,18 @@ void __wrap_net_close(int fd)
     }
     assert_between(fd, FIRST_FD, FIRST_FD + CALLS_MAX);
     fix.open--;
+}
+
+/* Between our look at the file and its removal another daemon may try to listen there. */
+int __wrap_unlink(const char *path)
+{
+    if (fix.rival_tries) {
+        union net_addr addr;
+        fix.rival_tries = false;
+        assert_int_equal(net_unix(fix.path, &addr), 0);
+        fix.rival = __real_net_listen(&addr, 1, 0600, 0);
+    }
+    return __real_unlink(path);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
@@ -125,8 +144,12 @@ static int open_config(const union net_addr *addrs, size_t count, uint16_t port)
     assert_true(count <= ADDRS_MAX);
     for (size_t i = 0; i < count; i++)
         wanted[i].addr = addrs[i];
-    const struct endpoints_config config = {
-        .addrs = wanted, .count = count, .port = port, .backlog = BACKLOG, .socket_mode = MODE};
+    const struct endpoints_config config = {.addrs = wanted,
+                                            .count = count,
+                                            .port = port,
+                                            .backlog = BACKLOG,
+                                            .socket_mode = MODE,
+                                            .keepalive_s = KEEPALIVE_S};
     return endpoints_open(&fix.endpoints, &config);
 }
 
@@ -280,8 +303,12 @@ static void test_a_named_family_may_be_missing_if_the_address_says_so(void **sta
 {
     (void)state;
     struct endpoint_addr addrs[] = {{addr_of("127.0.0.1"), false}, {addr_of("::1"), true}};
-    const struct endpoints_config config = {
-        .addrs = addrs, .count = 2, .port = 7, .backlog = BACKLOG, .socket_mode = MODE};
+    const struct endpoints_config config = {.addrs = addrs,
+                                            .count = 2,
+                                            .port = 7,
+                                            .backlog = BACKLOG,
+                                            .socket_mode = MODE,
+                                            .keepalive_s = KEEPALIVE_S};
     fix.results[1] = -EAFNOSUPPORT;
     assert_int_equal(endpoints_open(&fix.endpoints, &config), 0);
     assert_int_equal(fix.endpoints.count, 1);
@@ -407,7 +434,7 @@ static void open_and_end_listening(void)
 static int make_listener(const char *path)
 {
     union net_addr addr = path == NULL ? addr_of("127.0.0.1") : unix_addr(path);
-    int fd = __real_net_listen(&addr, 1, 0600);
+    int fd = __real_net_listen(&addr, 1, 0600, 0);
     assert_return_code(fd, -fd);
     return fd;
 }
@@ -505,6 +532,27 @@ static void test_the_file_of_a_successor_stays(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
+/*
+ * Until the file is gone, another daemon finds the path in use. As soon as it is gone, the other
+ * daemon can listen there, although our socket has not been closed, and keeps its file.
+ */
+static void test_the_path_passes_to_a_successor(void **state)
+{
+    (void)state;
+    union net_addr addr = unix_addr(fix.path);
+    assert_int_equal(open_config(&addr, 1, 25000), 0);
+    fix.rival_tries = true;
+    endpoints_remove_files(&fix.endpoints);
+    assert_int_equal(fix.rival, -EADDRINUSE);
+    assert_false(file_exists());
+    int fd = make_listener(fix.path);
+    endpoints_remove_files(&fix.endpoints);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    __real_net_close(fd);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
 /* What was opened before the address that failed leaves no file behind. */
 static void test_a_failure_removes_the_files(void **state)
 {
@@ -570,6 +618,41 @@ static void test_adopt(void **state)
     endpoints_close(&fix.endpoints);
     assert_true(file_exists());
     assert_int_equal(unlink(fix.path), 0);
+    (void)close(pair[1]);
+    expect_passed_closed(3);
+}
+
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, level, option, &value, &len), 0);
+    return value;
+}
+
+/* Sockets that listen and such as are connected; Unix sockets have no such thing. */
+static void test_passed_sockets_are_kept_alive(void **state)
+{
+    (void)state;
+    size_t bad;
+    int pair[2];
+    int listener = make_listener(NULL);
+    union net_addr addr;
+    assert_int_equal(net_local(listener, &addr), 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, &addr.sa, sizeof addr.in), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    pass((const int[]){listener, pair[0], client}, 3);
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 3, NULL, &bad), 0);
+    endpoints_keep_alive(&fix.endpoints, 8);
+    for (int fd = PASSED_FD; fd < PASSED_FD + 3; fd += 2) {
+        assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 8);
+    }
+    endpoints_keep_alive(&fix.endpoints, 0);
+    for (int fd = PASSED_FD; fd < PASSED_FD + 3; fd++)
+        assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+    endpoints_close(&fix.endpoints);
     (void)close(pair[1]);
     expect_passed_closed(3);
 }
@@ -655,8 +738,10 @@ int main(void)
         REAL_TEST(test_the_file_goes_although_the_socket_was_taken_over),
         REAL_TEST(test_a_file_that_is_not_ours_any_more_stays),
         REAL_TEST(test_the_file_of_a_successor_stays),
+        REAL_TEST(test_the_path_passes_to_a_successor),
         REAL_TEST(test_a_failure_removes_the_files),
         REAL_TEST(test_adopt),
+        REAL_TEST(test_passed_sockets_are_kept_alive),
         REAL_TEST(test_adopt_without_names),
         REAL_TEST(test_adopt_a_bad_one),
         REAL_TEST(test_adopt_what_is_not_open),

@@ -756,7 +756,7 @@ static void test_address_in_use(void **state)
 {
     union net_addr addr;
     (void)state;
-    int other = net_listen(&fix.addrs[0], 1, 0);
+    int other = net_listen(&fix.addrs[0], 1, 0, 0);
     assert_int_equal(net_local(other, &addr), 0);
     fix.config.endpoints.port = net_port(&addr);
     check_cannot_listen(-EADDRINUSE, false);
@@ -865,7 +865,7 @@ static void need_systemd(void)
 
 static int make_listener(const union net_addr *addr)
 {
-    int fd = net_listen(addr, 10, 0600);
+    int fd = net_listen(addr, 10, 0600, 0);
     assert_return_code(fd, -fd);
     return fd;
 }

@@ -481,7 +481,7 @@ static int tcp_connect(int *client)
     union net_addr addr = net_any(AF_INET);
     union net_peer peer;
     addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = net_listen(&addr, 1, 0);
+    int listener = net_listen(&addr, 1, 0, 0);
     assert_return_code(listener, -listener);
     assert_int_equal(net_local(listener, &addr), 0);
     *client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -661,6 +661,25 @@ static void test_reserve_above_the_limit(void **state)
     assert_int_equal(count_fds(), fds);
 }
 
+/* Descriptors that the process has inherited stay open: the room below them is all it needs. */
+static void test_reserve_below_inherited_ones(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before;
+    int fds = count_fds();
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+    const struct rlimit limit = {.rlim_cur = 700, .rlim_max = before.rlim_max};
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+    for (int fd = 697; fd < 700; fd++)
+        assert_int_equal(dup3(f->sock.fd, fd, O_CLOEXEC), fd);
+    assert_int_equal(sock_reserve(&f->loop, f->sock.fd, 699), 0);
+    assert_true(f->loop.nwatchers > 696);
+    for (int fd = 697; fd < 700; fd++)
+        (void)close(fd);
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+    assert_int_equal(count_fds(), fds);
+}
+
 static void test_reserve_needs_a_socket(void **state)
 {
     struct fixture *f = *state;
@@ -707,6 +726,7 @@ int main(void)
         FIXTURE_TEST(test_reserve_makes_room),
         FIXTURE_TEST(test_reserve_beside_a_wait),
         FIXTURE_TEST(test_reserve_above_the_limit),
+        FIXTURE_TEST(test_reserve_below_inherited_ones),
         FIXTURE_TEST(test_reserve_needs_a_socket),
     };
     return RUN_TESTS("sock", tests);
