@@ -55,7 +55,7 @@ static struct {
 
 enum { PIPE_IN = 1000000, PIPE_OUT }; /* no descriptor has such a number */
 
-static bool malloc_fails;
+static bool memory_fails;
 static unsigned buffers; /* that were ever allocated */
 
 static struct {
@@ -68,8 +68,8 @@ static struct {
     int peer;          /* the other end of a real socket, which only the poll handle sees */
 } fix;
 
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
+void *__real_memory_map(size_t bytes);
+void *__wrap_memory_map(size_t bytes);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
 ssize_t __wrap_net_recv(int fd, void *buf, size_t len);
@@ -80,12 +80,12 @@ void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first
 int __wrap_net_pipe(int *out, int *in, int bytes);
 ssize_t __wrap_net_splice(int from, int to, size_t len);
 
-void *__wrap_malloc(size_t size)
+void *__wrap_memory_map(size_t bytes)
 {
-    if (malloc_fails)
+    if (memory_fails)
         return NULL;
-    buffers += size > sizeof(struct pipe);
-    return __real_malloc(size);
+    buffers++;
+    return __real_memory_map(bytes);
 }
 
 void __wrap_net_close(int fd)
@@ -485,9 +485,9 @@ static void test_no_memory(void **state)
 {
     (void)state;
     open_conn("GOT:", 4, 1000);
-    malloc_fails = true;
+    memory_fails = true;
     enum yield_reason last = step().reason;
-    malloc_fails = false;
+    memory_fails = false;
     close_conn(last, -ENOMEM);
     assert_int_equal(wire.calls, 0);
 }
