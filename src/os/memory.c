@@ -1,6 +1,10 @@
 #include "os/memory.h"
 
+#include <stdlib.h> /* says which C library this is */
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 void *memory_map(size_t bytes)
 {
@@ -12,4 +16,11 @@ void memory_unmap(void *memory, size_t bytes)
 {
     if (munmap(memory, bytes) < 0)
         (void)madvise(memory, bytes, MADV_DONTNEED);
+}
+
+void memory_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }

@@ -1,9 +1,10 @@
 /*
- * memory.h - memory that comes from the system in whole pages and goes back to it at once.
+ * memory.h - memory that goes back to the system.
  *
- * free() returns memory to the system only where nothing behind it is in use. A block of this
- * module goes back whatever else is in use. Each block costs a system call and a page fault for
- * each of its pages, so it is for large blocks that are made rarely.
+ * free() returns memory to the system only from the end of the heap: one small block there keeps
+ * all free memory before it. A block of memory_map() goes back whatever else is in use. It costs a
+ * system call and a page fault for each of its pages, so it is for large blocks that are made
+ * rarely. What free() has kept of small blocks goes back with memory_trim().
  */
 #ifndef UVECHOD_MEMORY_H
 #define UVECHOD_MEMORY_H
@@ -23,5 +24,11 @@ void *memory_map(size_t bytes);
  * addresses stay taken when a hole between two blocks would be one mapping too many (munmap(2)).
  */
 void memory_unmap(void *memory, size_t bytes);
+
+/*
+ * Gives the free pages of the heap back to the system (malloc_trim(3)). It takes time in proportion
+ * to the number of free blocks. Does nothing with another C library than glibc.
+ */
+void memory_trim(void);
 
 #endif

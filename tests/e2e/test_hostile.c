@@ -10,6 +10,7 @@ enum {
     FAR_TOO_MUCH = 1 << 28, /* bytes, which no socket's buffers take */
     NEVER_READERS = 50,
     STUCK = 1000,
+    CROWD = 15000,
     RESETS = 200,
     COMINGS_AND_GOINGS = 20000,
     BUFFER_KB = 128, /* more than a connection that holds an answer costs */
@@ -286,6 +287,29 @@ static void a_thousand_at_once(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
+/*
+ * The memory of the connections themselves comes back, too. Each takes little, so there are many.
+ * The daemon has served nobody before: what free() then keeps lies among theirs.
+ */
+static void a_crowd_in_any_order(struct daemon *daemon)
+{
+    static int fds[CROWD];
+    static size_t order[CROWD];
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_cur < CROWD + 100)
+        harness_skip("too few descriptors");
+    daemon_start(daemon, NULL);
+    const struct weight before = {daemon_rss_kb(daemon), daemon_fds(daemon)};
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = client_connect(daemon);
+    client_ping(fds[CROWD - 1], "GOT:", "hello");
+    shuffle(order, CROWD);
+    for (size_t i = 0; i < CROWD; i++)
+        client_reset(fds[order[i]]);
+    check_recovered(daemon, &before);
+}
+
 /* ---- nonsense ---- */
 
 /* Requests of other protocols come back as they are. */
@@ -315,7 +339,8 @@ int main(void)
         e2e_test(many_never_read),           e2e_test(memory_comes_back),
         e2e_test(reads_byte_by_byte),        e2e_test(resets_in_every_state),
         e2e_test(resets_of_the_jammed),      e2e_test(comings_and_goings),
-        e2e_test(a_thousand_at_once),        e2e_test(other_protocols),
+        e2e_test(a_thousand_at_once),        e2e_test(a_crowd_in_any_order),
+        e2e_test(other_protocols),
     };
     return cmocka_run_group_tests_name("e2e.hostile", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /*
  * test_memory.c - blocks of real memory: what they are when they are new, and that their pages go
- * back to the system. munmap() is wrapped, to fail as it does beyond vm.max_map_count.
+ * back to the system. munmap() is wrapped, to fail as it does beyond vm.max_map_count, and so is
+ * malloc_trim(), to be counted.
  */
 #include "os/memory.h"
 
@@ -13,9 +14,11 @@
 enum { PAGES = 16 };
 
 static bool munmap_fails;
+static int trims; /* of the whole heap */
 
 int __real_munmap(void *memory, size_t bytes);
 int __wrap_munmap(void *memory, size_t bytes);
+int __wrap_malloc_trim(size_t pad);
 
 int __wrap_munmap(void *memory, size_t bytes)
 {
@@ -23,6 +26,12 @@ int __wrap_munmap(void *memory, size_t bytes)
         return __real_munmap(memory, bytes);
     errno = ENOMEM;
     return -1;
+}
+
+int __wrap_malloc_trim(size_t pad)
+{
+    trims += pad == 0;
+    return 0;
 }
 
 static size_t page_bytes(void)
@@ -84,6 +93,18 @@ static void test_too_much(void **state)
     assert_null(memory_map(SIZE_MAX / 2));
 }
 
+/* What it does to the heap is the C library's business, or a sanitizer's. */
+static void test_the_heap_is_trimmed(void **state)
+{
+    (void)state;
+    memory_trim();
+#ifdef __GLIBC__
+    assert_int_equal(trims, 1);
+#else
+    assert_int_equal(trims, 0);
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +112,7 @@ int main(void)
         cmocka_unit_test(test_a_block_goes_back),
         cmocka_unit_test(test_the_pages_go_back_even_if_the_addresses_do_not),
         cmocka_unit_test(test_too_much),
+        cmocka_unit_test(test_the_heap_is_trimmed),
     };
     return RUN_TESTS("memory", tests);
 }
