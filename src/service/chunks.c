@@ -1,23 +1,11 @@
 #include "service/chunks.h"
 
-#include "base/container_of.h"
+#include "os/memory.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
-/*
- * Buffers that the pool keeps. One serves any number of clients that read their answers; more
- * are only out while clients do not, and memory goes back when they have gone.
- */
-enum { CHUNKS_SPARES_MAX = 16 };
-
-/* Stands in front of a buffer, so that a spare one keeps its prefixes. */
-struct chunks_spare {
-    struct chunks_spare *next;
-    char buffer[];
-};
-
+/* Bytes of a slot. */
 static size_t chunks_slot(const struct chunks *chunks)
 {
     return chunks->prefix_len + chunks->chunk;
@@ -27,7 +15,7 @@ void chunks_init(struct chunks *chunks, const char *prefix, size_t prefix_len, s
 {
     assert(prefix_len <= CHUNKS_PREFIX_MAX && chunk >= 1 && chunk <= CHUNKS_CHUNK_MAX);
     if (prefix_len == 0)
-        chunk = CHUNKS_BUFFER_BYTES; /* without prefixes nobody can tell chunks apart */
+        chunk = CHUNKS_BUFFER_BYTES; /* without prefixes no client can tell chunks apart */
     *chunks = (struct chunks){.prefix_len = prefix_len, .chunk = chunk};
     if (prefix_len > 0)
         memcpy(chunks->prefix, prefix, prefix_len);
@@ -35,42 +23,39 @@ void chunks_init(struct chunks *chunks, const char *prefix, size_t prefix_len, s
     chunks->slots = slots > CHUNKS_SLOTS_MAX ? CHUNKS_SLOTS_MAX : (unsigned)slots;
 }
 
+/* Bytes of a buffer. */
+static size_t chunks_bytes(const struct chunks *chunks)
+{
+    return chunks->slots * chunks_slot(chunks);
+}
+
 void chunks_free(struct chunks *chunks)
 {
-    while (chunks->spare != NULL) {
-        struct chunks_spare *spare = chunks->spare;
-        chunks->spare = spare->next;
-        free(spare);
-    }
-    chunks->spares = 0;
+    while (chunks->spares > 0)
+        memory_unmap(chunks->spare[--chunks->spares], chunks_bytes(chunks));
+}
+
+static char *chunks_make(const struct chunks *chunks)
+{
+    char *buffer = memory_map(chunks_bytes(chunks));
+    if (buffer == NULL)
+        return NULL;
+    for (unsigned i = 0; i < chunks->slots; i++)
+        memcpy(buffer + i * chunks_slot(chunks), chunks->prefix, chunks->prefix_len);
+    return buffer;
 }
 
 char *chunks_get(struct chunks *chunks)
 {
-    struct chunks_spare *spare = chunks->spare;
-    if (spare != NULL) {
-        chunks->spare = spare->next;
-        chunks->spares--;
-        return spare->buffer;
-    }
-    spare = malloc(sizeof *spare + chunks->slots * chunks_slot(chunks));
-    if (spare == NULL)
-        return NULL;
-    for (unsigned i = 0; i < chunks->slots; i++)
-        memcpy(spare->buffer + i * chunks_slot(chunks), chunks->prefix, chunks->prefix_len);
-    return spare->buffer;
+    return chunks->spares > 0 ? chunks->spare[--chunks->spares] : chunks_make(chunks);
 }
 
 void chunks_put(struct chunks *chunks, char *buffer)
 {
-    struct chunks_spare *spare = container_of(buffer, struct chunks_spare, buffer);
-    if (chunks->spares == CHUNKS_SPARES_MAX) {
-        free(spare);
-        return;
-    }
-    spare->next = chunks->spare;
-    chunks->spare = spare;
-    chunks->spares++;
+    if (chunks->spares < CHUNKS_SPARES_MAX)
+        chunks->spare[chunks->spares++] = buffer;
+    else
+        memory_unmap(buffer, chunks_bytes(chunks));
 }
 
 struct iovec *chunks_scatter(struct chunks *chunks, char *buffer, unsigned slots)
@@ -86,7 +71,7 @@ struct iovec *chunks_scatter(struct chunks *chunks, char *buffer, unsigned slots
 
 size_t chunks_answer(const struct chunks *chunks, size_t received)
 {
-    if (received <= chunks->chunk) /* most are, and a division takes its time */
+    if (received <= chunks->chunk) /* most are; this saves them a division */
         return chunks->prefix_len + received;
     size_t prefixes = (received + chunks->chunk - 1) / chunks->chunk;
     return prefixes * chunks->prefix_len + received;

@@ -1,14 +1,17 @@
 /*
- * chunks.h - what an answer looks like in memory: buffers of slots, each a prefix and a chunk.
+ * chunks.h - the buffers in which answers stand: a row of slots, each a prefix and a chunk.
  *
  *     | prefix | chunk | prefix | chunk | prefix | chunk | ...
  *
  * The prefixes are in place before anything is received. A scatter read fills the chunks between
- * them, and what then stands from the first prefix to the last byte received is the answer: one
- * contiguous send, with nothing copied and no system call per chunk. With an empty prefix an
- * answer is what was received, and a buffer is one slot.
+ * them. The bytes from the first prefix to the last byte received are then the answer, which one
+ * send takes: nothing is copied, and no chunk costs a system call of its own. With an empty prefix
+ * the answer is what was received, and a buffer is one slot.
  *
- * Buffers belong to a pool, one per loop; an idle connection has none.
+ * Buffers belong to a pool, and each loop has one pool. An idle connection holds no buffer. A
+ * connection whose client reads holds one only while its task runs, so that such clients share one
+ * buffer. Clients that do not read make the pool lend more buffers. These go back to the system
+ * when they are given back, except for CHUNKS_SPARES_MAX of them.
  */
 #ifndef UVECHOD_CHUNKS_H
 #define UVECHOD_CHUNKS_H
@@ -18,43 +21,48 @@
 
 #define CHUNKS_PREFIX_MAX   255   /* bytes */
 #define CHUNKS_CHUNK_MAX    65536 /* bytes */
-#define CHUNKS_SLOTS_MAX    1024  /* what readv(2) takes: IOV_MAX on Linux */
-#define CHUNKS_BUFFER_BYTES 65536 /* about so many received bytes fit in a buffer */
-
-struct chunks_spare;
+#define CHUNKS_SLOTS_MAX    1024  /* the most that readv(2) takes: IOV_MAX on Linux */
+#define CHUNKS_BUFFER_BYTES 65536 /* a buffer has room for about so many received bytes */
+#define CHUNKS_SPARES_MAX   8     /* buffers that the pool keeps */
 
 struct chunks {
     char prefix[CHUNKS_PREFIX_MAX];
     size_t prefix_len;
-    size_t chunk;               /* bytes of a chunk */
-    unsigned slots;             /* in a buffer, at least 1 */
-    struct chunks_spare *spare; /* buffers given back, the last one first */
-    unsigned spares;
-    struct iovec iov[CHUNKS_SLOTS_MAX]; /* of one read; too large for a stack frame to be cheap */
+    size_t chunk;                       /* bytes of a chunk */
+    unsigned slots;                     /* in a buffer, at least 1 */
+    unsigned spares;                    /* buffers in spare */
+    char *spare[CHUNKS_SPARES_MAX];     /* buffers given back; the last one is lent next */
+    struct iovec iov[CHUNKS_SLOTS_MAX]; /* of one read; on the stack they would cost time */
 };
 
 /*
- * Sets up the layout and an empty pool. prefix_len is 0 to CHUNKS_PREFIX_MAX, chunk 1 to
- * CHUNKS_CHUNK_MAX; the prefix is copied.
+ * Sets up the layout and an empty pool. prefix_len must be 0 to CHUNKS_PREFIX_MAX, chunk must be 1
+ * to CHUNKS_CHUNK_MAX (both in bytes). The prefix is copied; it may be NULL when prefix_len is 0.
  */
 void chunks_init(struct chunks *chunks, const char *prefix, size_t prefix_len, size_t chunk);
 
-/* Frees the pool; every buffer must have been put back. */
+/* Frees the pool. Every buffer must have been given back. */
 void chunks_free(struct chunks *chunks);
 
-/* A buffer with its prefixes in place; NULL without memory. */
+/*
+ * Lends a buffer that has its prefixes in place. The caller gives it back with chunks_put().
+ * Returns NULL when there is no memory.
+ */
 char *chunks_get(struct chunks *chunks);
 
-/* Gives a buffer back: what its chunks contain is lost. */
+/* Takes a buffer back. The bytes in its chunks are lost. */
 void chunks_put(struct chunks *chunks, char *buffer);
 
 /*
- * Describes the chunks of the first slots of buffer; 1 <= slots <= chunks->slots. Returns that many
- * iovecs, which are good until the next call.
+ * Describes the chunks of the first slots of a buffer to readv(2); slots must be 1 to
+ * chunks->slots. Returns that many iovecs, which are valid until the next call.
  */
 struct iovec *chunks_scatter(struct chunks *chunks, char *buffer, unsigned slots);
 
-/* How many bytes, from the start of the buffer, answer a read of received > 0 bytes. */
+/*
+ * Returns the length of the answer to a read of received > 0 bytes: so many bytes, from the start
+ * of the buffer, must be sent.
+ */
 size_t chunks_answer(const struct chunks *chunks, size_t received);
 
 #endif

@@ -1,15 +1,16 @@
 /*
- * echo.h - the echo_handler task: what this daemon says to its clients.
+ * echo.h - the protocol of this daemon: a client is answered what it has sent.
  *
- * Receives, answers every chunk with the prefix and the chunk, receives again. All that is
- * particular to echoing is in this pair of files: a second protocol would be another.
+ * The task of a connection receives, answers every chunk with the prefix and the chunk, and
+ * receives again. Only the files of service/ know what echoing needs: a second protocol would be
+ * another pair of files here.
  */
 #ifndef UVECHOD_ECHO_H
 #define UVECHOD_ECHO_H
 
 #include "service/chunks.h"
-#include "stream/conn.h"
 #include "service/pipes.h"
+#include "stream/conn.h"
 
 #include <stddef.h>
 

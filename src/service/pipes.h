@@ -2,41 +2,46 @@
  * pipes.h - the pipes through which bulk data passes from socket to socket without being copied.
  *
  * splice(2) moves pages from a socket to a pipe and from a pipe to a socket, so that a verbatim
- * echo need not touch its bytes. A pipe is borrowed for one answer and given back when that has
- * been sent; a loop that only serves clients that read needs one of them.
+ * echo need not touch its bytes. A pipe is lent for one answer and given back when the answer has
+ * been sent. A loop whose clients all read needs only one pipe. A client that does not read keeps
+ * its pipe, so there are a few; a connection for which no pipe is left copies its bytes.
  */
 #ifndef UVECHOD_PIPES_H
 #define UVECHOD_PIPES_H
 
 enum {
-    PIPES_BYTES = 524288, /* that a pipe is asked to hold, and so the most that one answer is */
-    PIPES_MAX = 8,        /* two descriptors each; who finds none left copies */
+    PIPES_BYTES = 524288, /* that a pipe is asked to hold; no spliced answer is longer */
+    PIPES_MAX = 8,        /* of a loop; each takes two descriptors */
 };
 
-/* One of the pipes; empty whenever it is not lent. */
+/* A pipe is empty when it is not lent. */
 struct pipe {
-    struct pipe *next; /* among the spare ones */
+    struct pipe *next; /* in the list of spare pipes */
     int in;            /* write end */
     int out;           /* read end */
 };
 
 struct pipes {
-    struct pipe *spare; /* not lent */
-    unsigned made;      /* in all */
+    struct pipe *spare; /* the pipes that are not lent */
+    unsigned made;      /* how many pipes there are, lent or not */
 };
 
+/* Makes an empty pool: no pipe is made before it is needed. */
 void pipes_init(struct pipes *pipes);
 
-/* Closes them; every one must have been given back. */
+/* Closes the pipes. Every pipe must have been given back. */
 void pipes_free(struct pipes *pipes);
 
-/* An empty pipe, or NULL when all are lent or the machine has no more to give. */
+/*
+ * Lends an empty pipe. Returns NULL when all PIPES_MAX are lent, when there is no memory, and when
+ * net_pipe() fails.
+ */
 struct pipe *pipes_get(struct pipes *pipes);
 
-/* Gives back a pipe that is empty again. */
+/* Takes back a pipe, which must be empty. */
 void pipes_put(struct pipes *pipes, struct pipe *pipe);
 
-/* Gives back a pipe that has bytes left, which are lost: they are not to reach somebody else. */
+/* Takes back a pipe that still holds bytes, and closes it: no other client must get them. */
 void pipes_drop(struct pipes *pipes, struct pipe *pipe);
 
 #endif

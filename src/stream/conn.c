@@ -1,5 +1,7 @@
 #include "stream/conn.h"
 
+#include "os/memory.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -68,6 +70,7 @@ int conn_open(struct conns *conns, const struct accepted *accepted)
     conn->peer = accepted->peer;
     conn->active_ms = conn_now(conn);
     list_append(&conns->active, &conn->link);
+    conns->frames++;
     counter_add(&conns->accepted, 1);
     sched_spawn(sched, &conn->task, handler->start);
     conns->on_event(conn, CONN_OPENED, 0);
@@ -118,10 +121,31 @@ bool conn_stirs(struct conn *conn)
     return stirs;
 }
 
+/*
+ * Gives the memory of freed frames back to the system. That takes time in proportion to all the
+ * frames that there were, so more frames must have been freed than are left.
+ */
+static void conns_trim(struct conns *conns)
+{
+    if (conns->freed < conns->frames + CONNS_TRIM_MIN)
+        return;
+    conns->freed = 0;
+    memory_trim();
+}
+
+static void conn_free(struct conn *conn)
+{
+    struct conns *conns = conn_owner(conn);
+    free(conn);
+    conns->frames--;
+    conns->freed++;
+    conns_trim(conns);
+}
+
 static void on_closed(uv_handle_t *poll)
 {
     struct sock *sock = container_of(poll, struct sock, poll);
-    free(container_of(sock, struct conn, sock));
+    conn_free(container_of(sock, struct conn, sock));
 }
 
 struct yield conn_finish(struct conn *conn, int error)

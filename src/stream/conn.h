@@ -80,6 +80,9 @@ enum conn_event {
 /* Milliseconds, a power of 2, lest the wrap of their clock cuts one short. */
 enum { CONNS_PERIOD_MS = 256 };
 
+/* Fewer freed frames than this may each keep a page of memory. */
+enum { CONNS_TRIM_MIN = 256 };
+
 struct conns {
     struct sched *sched;
     struct services services;
@@ -87,6 +90,8 @@ struct conns {
     void (*on_event)(struct conn *conn, enum conn_event event, int error);
     struct list active;    /* the longest silent first, within CONNS_PERIOD_MS */
     struct list lingering; /* the longest lingering first */
+    unsigned frames;       /* that are in memory */
+    unsigned freed;        /* frames that were freed since memory last went back to the system */
     /* These are counted by the thread of the loop, and may be read by any: see counter.h. */
     _Atomic uint64_t accepted;
     _Atomic uint64_t closed; /* and their descriptors with them */

@@ -9,10 +9,13 @@
 enum {
     FAR_TOO_MUCH = 1 << 28, /* bytes, which no socket's buffers take */
     NEVER_READERS = 50,
+    STUCK = 1000,
+    CROWD = 15000,
     RESETS = 200,
     COMINGS_AND_GOINGS = 20000,
-    BUFFER_KB = 128, /* what one connection may cost, generously */
-    SLACK_KB = 4096, /* for an allocator that keeps some */
+    BUFFER_KB = 128, /* more than a connection that holds an answer costs */
+    ANSWER_KB = 60,  /* less than a connection that holds a long answer costs */
+    SLACK_KB = 2048, /* what a daemon may keep of what it has needed */
 };
 
 /* A daemon that has served a client already, and what it weighs. */
@@ -100,6 +103,54 @@ static void many_never_read(struct daemon *daemon)
     for (size_t i = NEVER_READERS / 2; i < NEVER_READERS; i++)
         client_reset(streams[i].fd);
     client_close(other);
+    check_recovered(daemon, &before);
+}
+
+/* A permutation of 0 to count - 1, the same in every run. */
+static void shuffle(size_t *order, size_t count)
+{
+    unsigned seed = 9;
+    for (size_t i = 0; i < count; i++) {
+        size_t other = (size_t)rand_r(&seed) % (i + 1);
+        order[i] = order[other];
+        order[other] = i;
+    }
+}
+
+/* Sends for as long as anything is taken, and until the daemon weighs so much. */
+static void jam(const struct daemon *daemon, const int *fds, size_t count, long rss_kb)
+{
+    uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
+    bool weigh = harness_may_weigh();
+    bool taken;
+    do {
+        taken = false;
+        for (size_t i = 0; i < count; i++)
+            if (send(fds[i], pattern_get(false), 65536, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+                taken = true;
+        if (harness_now_ms() > deadline)
+            fail_msg("The daemon weighs only %ld KB", daemon_rss_kb(daemon));
+    } while (taken || (weigh && daemon_rss_kb(daemon) < rss_kb));
+}
+
+/*
+ * However many answers could not be sent, and in whatever order their clients go. Unix sockets,
+ * because they take few bytes before they are full.
+ */
+static void memory_comes_back(struct daemon *daemon)
+{
+    static int fds[STUCK];
+    static size_t order[STUCK];
+    char options[200];
+    const char *path = harness_path("stuck");
+    (void)snprintf(options, sizeof options, "--bind=127.0.0.1 --bind=unix:%s", path);
+    struct weight before = start_weighed(daemon, options);
+    for (int i = 0; i < STUCK; i++)
+        fds[i] = client_connect_unix(path);
+    jam(daemon, fds, STUCK, before.rss_kb + STUCK * ANSWER_KB);
+    shuffle(order, STUCK);
+    for (size_t i = 0; i < STUCK; i++)
+        client_close(fds[order[i]]);
     check_recovered(daemon, &before);
 }
 
@@ -236,6 +287,29 @@ static void a_thousand_at_once(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
+/*
+ * The memory of the connections themselves comes back, too. Each takes little, so there are many.
+ * The daemon has served nobody before: what free() then keeps lies among theirs.
+ */
+static void a_crowd_in_any_order(struct daemon *daemon)
+{
+    static int fds[CROWD];
+    static size_t order[CROWD];
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_cur < CROWD + 100)
+        harness_skip("too few descriptors");
+    daemon_start(daemon, NULL);
+    const struct weight before = {daemon_rss_kb(daemon), daemon_fds(daemon)};
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = client_connect(daemon);
+    client_ping(fds[CROWD - 1], "GOT:", "hello");
+    shuffle(order, CROWD);
+    for (size_t i = 0; i < CROWD; i++)
+        client_reset(fds[order[i]]);
+    check_recovered(daemon, &before);
+}
+
 /* ---- nonsense ---- */
 
 /* Requests of other protocols come back as they are. */
@@ -262,9 +336,10 @@ int main(void)
     harness_init();
     const struct CMUnitTest tests[] = {
         e2e_test(never_reads_and_then_does), e2e_test(never_reads_after_its_end),
-        e2e_test(many_never_read),           e2e_test(reads_byte_by_byte),
-        e2e_test(resets_in_every_state),     e2e_test(resets_of_the_jammed),
-        e2e_test(comings_and_goings),        e2e_test(a_thousand_at_once),
+        e2e_test(many_never_read),           e2e_test(memory_comes_back),
+        e2e_test(reads_byte_by_byte),        e2e_test(resets_in_every_state),
+        e2e_test(resets_of_the_jammed),      e2e_test(comings_and_goings),
+        e2e_test(a_thousand_at_once),        e2e_test(a_crowd_in_any_order),
         e2e_test(other_protocols),
     };
     return cmocka_run_group_tests_name("e2e.hostile", tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /*
- * chunks.c: the layout of buffers, the scatter list and the length of the answer, against a naive
- * reference that cuts the input into chunks one by one; and the pool. malloc() and free() are
- * wrapped, to count the buffers that live and to fail. No loop, no sockets.
+ * test_chunks.c - the layout of buffers, the scatter list and the length of the answer, against a
+ * naive reference that cuts the input into chunks one by one; and the pool. memory_map() and
+ * memory_unmap() are wrapped, to count the buffers and to fail. No loop, no sockets.
  */
 #include "service/chunks.h"
 
@@ -10,42 +10,52 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-enum { SPARES_MAX = 16 /* what the pool keeps */ };
-
 static struct {
     bool fail;
-    int live; /* allocated and not freed */
-    int allocated;
-} heap;
+    int live;     /* buffers that are mapped */
+    int mapped;   /* buffers that have been mapped since the test began */
+    size_t bytes; /* of the buffers that are mapped */
+} memory;
 
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void __real_free(void *memory);
-void __wrap_free(void *memory);
+void *__real_memory_map(size_t bytes);
+void *__wrap_memory_map(size_t bytes);
+void __real_memory_unmap(void *buffer, size_t bytes);
+void __wrap_memory_unmap(void *buffer, size_t bytes);
 
-void *__wrap_malloc(size_t size)
+void *__wrap_memory_map(size_t bytes)
 {
-    if (heap.fail)
+    if (memory.fail)
         return NULL;
-    heap.live++;
-    heap.allocated++;
-    return __real_malloc(size);
+    memory.live++;
+    memory.mapped++;
+    memory.bytes += bytes;
+    return __real_memory_map(bytes);
 }
 
-void __wrap_free(void *memory)
+void __wrap_memory_unmap(void *buffer, size_t bytes)
 {
-    heap.live -= memory != NULL;
-    __real_free(memory);
+    memory.live--;
+    memory.bytes -= bytes;
+    __real_memory_unmap(buffer, bytes);
 }
 
-static int heap_setup(void **state)
+static int setup(void **state)
 {
     (void)state;
-    memset(&heap, 0, sizeof heap);
+    memset(&memory, 0, sizeof memory);
     return 0;
 }
 
-/* A prefix of any length; no two neighbours are the same. */
+/* All that was mapped is unmapped, to the byte. */
+static int teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(memory.live, 0);
+    assert_int_equal(memory.bytes, 0);
+    return 0;
+}
+
+/* CHUNKS_PREFIX_MAX bytes for prefixes; each differs from the byte beside it. */
 static const char *prefix_bytes(void)
 {
     static char prefix[CHUNKS_PREFIX_MAX];
@@ -54,14 +64,14 @@ static const char *prefix_bytes(void)
     return prefix;
 }
 
-/* Fills with what no prefix consists of. */
+/* Fills with bytes that no prefix contains. */
 static void random_bytes(char *bytes, size_t count, unsigned *seed)
 {
     for (size_t i = 0; i < count; i++)
         bytes[i] = (char)(rand_r(seed) % 2 != 0 ? -1 - rand_r(seed) % 100 : 0);
 }
 
-/* The answer as somebody would make it who has never heard of scatter reads. */
+/* Makes the answer in the simplest way: copies prefix and chunk, one after the other. */
 static size_t naive_answer(const char *prefix, size_t prefix_len, size_t chunk, const char *in,
                            size_t in_len, char *out)
 {
@@ -75,7 +85,7 @@ static size_t naive_answer(const char *prefix, size_t prefix_len, size_t chunk, 
     return len;
 }
 
-/* What recvmsg(2) does. */
+/* Distributes the bytes as recvmsg(2) does. */
 static void scatter_fill(const struct iovec *iov, const char *in, size_t in_len)
 {
     for (; in_len > 0; iov++) {
@@ -86,7 +96,7 @@ static void scatter_fill(const struct iovec *iov, const char *in, size_t in_len)
     }
 }
 
-/* A read of in_len bytes into slots slots of a buffer of the pool gives the naive answer. */
+/* A read of in_len bytes into that many slots of a buffer gives the same as the naive answer. */
 static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size_t in_len,
                        unsigned *seed)
 {
@@ -107,7 +117,7 @@ static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size
     free(in);
 }
 
-/* Every slot is where the layout says, as long as a chunk, and behind a whole prefix. */
+/* Every slot is where the layout says: a whole prefix, and then as many bytes as a chunk has. */
 static void check_layout(struct chunks *chunks, size_t prefix_len, size_t chunk)
 {
     char *buffer = chunks_get(chunks);
@@ -148,10 +158,9 @@ static void test_layout(void **state)
             check_boundaries(&chunks, sizes[s], &seed);
             chunks_free(&chunks);
         }
-    assert_int_equal(heap.live, 0);
 }
 
-/* Without a prefix the chunk size cannot be seen on the wire: one large slot serves for all. */
+/* Without a prefix no client can see the chunk size, so every size is served by one large slot. */
 static void test_layout_without_prefix(void **state)
 {
     static const size_t sizes[] = {1, 999, 1000, 1001, 65536};
@@ -165,7 +174,6 @@ static void test_layout_without_prefix(void **state)
         check_boundaries(&chunks, sizes[s], &seed);
         chunks_free(&chunks);
     }
-    assert_int_equal(heap.live, 0);
 }
 
 static void test_few_slots_can_be_described(void **state)
@@ -182,7 +190,7 @@ static void test_few_slots_can_be_described(void **state)
     chunks_free(&chunks);
 }
 
-/* Any prefix, any chunk, any read that fits: always on the same few buffers of the pool. */
+/* Prefix, chunk and read of any size, on buffers that are used again and again. */
 static void test_random_reads_match_the_reference(void **state)
 {
     unsigned seed = 25000;
@@ -199,7 +207,6 @@ static void test_random_reads_match_the_reference(void **state)
         }
         chunks_free(&chunks);
     }
-    assert_int_equal(heap.live, 0);
 }
 
 static void test_the_prefix_is_copied(void **state)
@@ -229,30 +236,28 @@ static void test_the_pool_gives_the_last_buffer_first(void **state)
     assert_ptr_equal(chunks_get(&chunks), second);
     assert_ptr_equal(chunks_get(&chunks), first);
     assert_int_equal(chunks.spares, 0);
-    assert_int_equal(heap.allocated, 2);
+    assert_int_equal(memory.mapped, 2);
     chunks_put(&chunks, first);
     chunks_put(&chunks, second);
     chunks_free(&chunks);
-    assert_int_equal(heap.live, 0);
 }
 
-/* Of many buffers that come back, the pool keeps a few and frees the rest at once. */
+/* Of many buffers that come back, the pool keeps a few and unmaps the rest at once. */
 static void test_the_pool_is_bounded(void **state)
 {
-    char *buffers[2 * SPARES_MAX];
+    char *buffers[2 * CHUNKS_SPARES_MAX];
     struct chunks chunks;
     (void)state;
     chunks_init(&chunks, "GOT:", 4, 1000);
-    for (int i = 0; i < 2 * SPARES_MAX; i++)
+    for (int i = 0; i < 2 * CHUNKS_SPARES_MAX; i++)
         buffers[i] = chunks_get(&chunks);
-    for (int i = 0; i < 2 * SPARES_MAX; i++) {
+    for (int i = 0; i < 2 * CHUNKS_SPARES_MAX; i++) {
         chunks_put(&chunks, buffers[i]);
-        assert_int_equal(chunks.spares, i < SPARES_MAX ? i + 1 : SPARES_MAX);
+        assert_int_equal(chunks.spares, i < CHUNKS_SPARES_MAX ? i + 1 : CHUNKS_SPARES_MAX);
     }
-    assert_int_equal(heap.live, SPARES_MAX);
+    assert_int_equal(memory.live, CHUNKS_SPARES_MAX);
     chunks_free(&chunks);
     assert_int_equal(chunks.spares, 0);
-    assert_int_equal(heap.live, 0);
 }
 
 static void test_no_memory(void **state)
@@ -261,14 +266,13 @@ static void test_no_memory(void **state)
     (void)state;
     chunks_init(&chunks, "GOT:", 4, 1000);
     char *buffer = chunks_get(&chunks);
-    heap.fail = true;
+    memory.fail = true;
     assert_null(chunks_get(&chunks));
     chunks_put(&chunks, buffer);
-    assert_ptr_equal(chunks_get(&chunks), buffer); /* a spare one needs no memory */
-    heap.fail = false;
+    assert_ptr_equal(chunks_get(&chunks), buffer); /* a spare buffer needs no memory */
+    memory.fail = false;
     chunks_put(&chunks, buffer);
     chunks_free(&chunks);
-    assert_int_equal(heap.live, 0);
 }
 
 static void test_freeing_twice_is_harmless(void **state)
@@ -279,21 +283,20 @@ static void test_freeing_twice_is_harmless(void **state)
     chunks_put(&chunks, chunks_get(&chunks));
     chunks_free(&chunks);
     chunks_free(&chunks);
-    assert_int_equal(heap.live, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_layout, heap_setup),
-        cmocka_unit_test_setup(test_layout_without_prefix, heap_setup),
-        cmocka_unit_test_setup(test_few_slots_can_be_described, heap_setup),
-        cmocka_unit_test_setup(test_random_reads_match_the_reference, heap_setup),
-        cmocka_unit_test_setup(test_the_prefix_is_copied, heap_setup),
-        cmocka_unit_test_setup(test_the_pool_gives_the_last_buffer_first, heap_setup),
-        cmocka_unit_test_setup(test_the_pool_is_bounded, heap_setup),
-        cmocka_unit_test_setup(test_no_memory, heap_setup),
-        cmocka_unit_test_setup(test_freeing_twice_is_harmless, heap_setup),
+        cmocka_unit_test_setup_teardown(test_layout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_layout_without_prefix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_few_slots_can_be_described, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_random_reads_match_the_reference, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_prefix_is_copied, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_pool_gives_the_last_buffer_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_pool_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_freeing_twice_is_harmless, setup, teardown),
     };
     return RUN_TESTS("chunks", tests);
 }

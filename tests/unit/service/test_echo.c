@@ -1,8 +1,9 @@
 /*
- * echo.c: the steps of a connection, driven by hand as the scheduler would, on a kernel that this
- * file plays: the net_*() calls are wrapped, and serve what the test lets the peer send, refuse
- * or break. The loop is there because a socket needs one; it runs only to close what was opened.
- * sched_spawn() is wrapped too, so that the task is in no queue but ours.
+ * test_echo.c - the steps of a connection, copied (echo.c) and spliced (echo_splice.c). The tests
+ * call the steps as the scheduler would. The net_*() calls are wrapped: this file plays the kernel
+ * and the peer, who send, refuse and break what a test wants. There is a loop because a socket
+ * needs one; it runs only to close the socket. sched_spawn() is wrapped, so that no queue has the
+ * task.
  */
 #include "service/echo.h"
 
@@ -18,45 +19,45 @@
 
 enum {
     WIRE_MAX = 1 << 20, /* bytes that a test sends or gets */
-    CALLS_MAX = 4096,   /* receiving calls that are noted */
+    CALLS_MAX = 4096,   /* receiving calls of a test */
     NO_LIMIT = WIRE_MAX,
 };
 
 /* The peer and the kernel between us. */
 static struct {
-    char in[WIRE_MAX]; /* what the peer sends in all */
+    char in[WIRE_MAX]; /* all that the peer has sent */
     size_t in_len;
-    size_t in_at;
-    int in_end;            /* what a receive finds after that: 0 or a negative errno */
-    size_t recv_max;       /* no receive returns more */
-    char out[WIRE_MAX];    /* what the peer gets */
-    char answer[WIRE_MAX]; /* what it should get: made from each receive, chunk by chunk */
+    size_t in_at;          /* bytes of it that have been received */
+    int in_end;            /* what a receive returns after the last byte: 0 or a negative errno */
+    size_t recv_max;       /* the most that a receive returns */
+    char out[WIRE_MAX];    /* what the peer has got */
+    char answer[WIRE_MAX]; /* what the peer should have got */
     size_t out_len;
     size_t answer_len;
-    size_t send_max; /* no send takes more; 0: it takes none */
-    int send_error;  /* a negative errno that every send returns, or 0 */
-    bool refused;    /* the last call returned -EAGAIN */
-    int closed;
-    int calls;
-    unsigned slots[CALLS_MAX]; /* that each receiving call offered */
+    size_t send_max;           /* the most that a send takes; 0: sends are refused */
+    int send_error;            /* what every send returns: a negative errno, or 0 for no error */
+    bool refused;              /* the last call returned -EAGAIN */
+    int closed;                /* descriptors, without those of pipes */
+    int calls;                 /* receiving ones */
+    unsigned slots[CALLS_MAX]; /* what each of these calls offered */
 } wire;
 
-/* The one pipe that can be lent at a time, and what it was asked to do. */
+/* The pipe. A test has one connection, which borrows one pipe at most. */
 static struct {
     char data[WIRE_MAX];
     size_t at;
     size_t len;
-    int refusal;  /* of a kernel or a sandbox that does not splice; 0: it does */
-    int blind;    /* 1: splice sees no byte, 2: but the end */
-    bool lacking; /* there are no pipes to be had */
-    int filled;   /* how often */
-    int closed;   /* ends */
+    int refusal;  /* what splice returns where it is not possible, or 0 where it is */
+    int blind;    /* what splice says although there are bytes: 1: nothing, 2: the end */
+    bool lacking; /* no pipe can be made */
+    int filled;   /* how often splice has filled it */
+    int closed;   /* ends that were closed */
 } pipeline;
 
 enum { PIPE_IN = 1000000, PIPE_OUT }; /* no descriptor has such a number */
 
-static bool malloc_fails;
-static unsigned buffers; /* that were ever allocated */
+static bool memory_fails;
+static unsigned buffers; /* how many have been allocated */
 
 static struct {
     uv_loop_t loop;
@@ -65,12 +66,12 @@ static struct {
     struct echo_state *echo;
     struct conns conns;
     struct conn *conn; /* NULL once it is closed */
-    int error;         /* that it was closed with */
-    int peer;          /* the other end of a real socket, which only the poll handle sees */
+    int error;         /* the reason for which it was closed */
+    int peer;          /* the other end of a real socket, used by the poll handle only */
 } fix;
 
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
+void *__real_memory_map(size_t bytes);
+void *__wrap_memory_map(size_t bytes);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
 ssize_t __wrap_net_recv(int fd, void *buf, size_t len);
@@ -81,19 +82,19 @@ void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first
 int __wrap_net_pipe(int *out, int *in, int bytes);
 ssize_t __wrap_net_splice(int from, int to, size_t len);
 
-void *__wrap_malloc(size_t size)
+void *__wrap_memory_map(size_t bytes)
 {
-    if (malloc_fails)
+    if (memory_fails)
         return NULL;
-    buffers += size > sizeof(struct pipe);
-    return __real_malloc(size);
+    buffers++;
+    return __real_memory_map(bytes);
 }
 
 void __wrap_net_close(int fd)
 {
     if (fd == PIPE_IN || fd == PIPE_OUT) {
         pipeline.closed++;
-        pipeline.at = pipeline.len; /* what was left is lost */
+        pipeline.at = pipeline.len; /* the bytes in it are lost */
         return;
     }
     wire.closed++;
@@ -112,7 +113,7 @@ void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first
     *task = (struct task){.resume = first};
 }
 
-/* The naive reference: what the peer is due for these bytes, received at once. */
+/* The naive reference: the peer should get the answer to these bytes, which one call received. */
 static void wire_expect(const char *bytes, size_t len)
 {
     size_t most = fix.echo->chunks.prefix_len == 0 ? len : fix.echo->chunks.chunk;
@@ -186,7 +187,7 @@ static ssize_t pipe_fill(size_t len)
         return pipeline.refusal;
     if (pipeline.blind != 0)
         return pipeline.blind == 1 ? -EAGAIN : 0;
-    assert_int_equal(pipeline.at, pipeline.len); /* it is empty */
+    assert_int_equal(pipeline.at, pipeline.len); /* the pipe is empty */
     ssize_t n = __wrap_net_recv(fix.conn->sock.fd, pipeline.data, len);
     pipeline.at = 0;
     pipeline.len = n > 0 ? (size_t)n : 0;
@@ -223,7 +224,7 @@ static void on_wake(struct waker *waker, struct task *task)
     (void)waker, (void)task;
 }
 
-/* A new connection, whose peer has sent nothing. */
+/* Opens a connection whose peer has sent nothing yet. */
 static void open_conn(const char *prefix, size_t prefix_len, size_t chunk)
 {
     static const struct service service = {.handler = &echo_handler, .config = &fix.config};
@@ -245,7 +246,7 @@ static void open_conn(const char *prefix, size_t prefix_len, size_t chunk)
     assert_int_equal(conn_open(&fix.conns, &(struct accepted){.fd = fds[0]}), 0);
 }
 
-/* The peer sends some more, which stands in the receive buffer now. */
+/* Puts bytes of the peer into the receive buffer. */
 static void peer_sends(const char *bytes, size_t len)
 {
     assert_true(wire.in_len + len <= WIRE_MAX);
@@ -267,7 +268,7 @@ static struct yield step(void)
     return task->resume(task);
 }
 
-/* As the scheduler, until the kernel refuses a call or the task is done. Returns the last yield. */
+/* Runs steps until the kernel refuses a call or the task is done. Returns the last yield. */
 static enum yield_reason drive(void)
 {
     struct yield why;
@@ -277,7 +278,7 @@ static enum yield_reason drive(void)
     return why.reason;
 }
 
-/* The next step yields this reason, and its socket. */
+/* The next step yields this reason and the socket of the connection. */
 static void step_yields(enum yield_reason reason)
 {
     struct sock *sock = &fix.conn->sock;
@@ -298,7 +299,7 @@ static void check_answer(void)
     assert_memory_equal(wire.out, wire.answer, wire.answer_len);
 }
 
-/* The connection has ended for this reason and holds nothing. */
+/* The connection has ended for this reason and holds no buffer. */
 static void check_closed(int error)
 {
     assert_null(fix.conn);
@@ -308,7 +309,7 @@ static void check_closed(int error)
     assert_int_equal(fix.conns.accepted, fix.conns.closed);
 }
 
-/* Every test ends here: the last step ends the connection, and the loop has nothing left. */
+/* Every test ends here: the last step has ended the connection, and no handle is left. */
 static void close_conn(enum yield_reason last, int error)
 {
     assert_int_equal(last, YIELD_DONE);
@@ -357,7 +358,7 @@ static void test_answers_verbatim_without_prefix(void **state)
     end_of_file();
 }
 
-/* Before the first byte, and after an answer: waits, and has given its buffer back. */
+/* A connection that waits, before its first byte or after an answer, has no buffer. */
 static void test_holds_no_buffer_while_idle(void **state)
 {
     (void)state;
@@ -395,7 +396,7 @@ static void test_finishes_short_writes(void **state)
     end_of_file();
 }
 
-/* Nothing is received while an answer waits, and nothing of it is lost or said twice. */
+/* While an answer waits nothing is received. No byte of the answer is lost or sent twice. */
 static void test_waits_while_sending_is_refused(void **state)
 {
     unsigned seed = 4;
@@ -417,7 +418,7 @@ static void test_waits_while_sending_is_refused(void **state)
     end_of_file();
 }
 
-/* What was sent before the FIN is answered in full. */
+/* All that the peer has sent before its FIN is answered. */
 static void test_answers_all_before_the_end(void **state)
 {
     unsigned seed = 5;
@@ -477,22 +478,22 @@ static void test_reset_while_sending(void **state)
     (void)state;
     check_send_error(-ECONNRESET, 0);
     check_send_error(-EPIPE, 0);
-    check_send_error(-EPIPE, 4); /* amid an answer */
+    check_send_error(-EPIPE, 4); /* in the middle of an answer */
 }
 
 static void test_no_memory(void **state)
 {
     (void)state;
     open_conn("GOT:", 4, 1000);
-    malloc_fails = true;
+    memory_fails = true;
     enum yield_reason last = step().reason;
-    malloc_fails = false;
+    memory_fails = false;
     close_conn(last, -ENOMEM);
     assert_int_equal(wire.calls, 0);
 }
 
-/* Whoever ends the connection amid an answer: the buffer goes back to the pool. */
-static void test_aborted_amid_an_answer(void **state)
+/* Somebody else ends the connection in the middle of an answer: the pool gets the buffer back. */
+static void test_aborted_in_the_middle_of_an_answer(void **state)
 {
     (void)state;
     open_conn("GOT:", 4, 1000);
@@ -505,7 +506,7 @@ static void test_aborted_amid_an_answer(void **state)
     assert_int_equal(wire.out_len, 2);
 }
 
-static void test_shut_amid_an_answer(void **state)
+static void test_shut_in_the_middle_of_an_answer(void **state)
 {
     (void)state;
     open_conn("GOT:", 4, 1000);
@@ -528,7 +529,7 @@ static void check_chunks(const char *prefix, size_t prefix_len, size_t chunk, si
     peer_sends_random(len, &seed);
     assert_int_equal(drive(), YIELD_RECV);
     check_answer();
-    /* Every read but the last filled whole chunks, so all of it is cut as if read at once. */
+    /* All reads but the last have filled whole chunks, so only the last chunk may be shorter. */
     size_t prefixes = (len + chunk - 1) / chunk;
     assert_int_equal(wire.out_len, len + prefixes * prefix_len);
     end_of_file();
@@ -551,7 +552,7 @@ static void test_chunk_boundaries(void **state)
         }
 }
 
-/* 2500 bytes at once: two whole chunks and a rest. */
+/* 2500 bytes at once are two whole chunks and a shorter one. */
 static void test_a_backlog_is_cut_into_chunks(void **state)
 {
     unsigned seed = 6;
@@ -568,7 +569,7 @@ static void test_a_backlog_is_cut_into_chunks(void **state)
     end_of_file();
 }
 
-/* A full read is followed by a larger one, up to a whole buffer; a small one by a small one. */
+/* After a full read, more slots are offered, up to a whole buffer; after a small read, one slot. */
 static void test_reads_grow_and_shrink(void **state)
 {
     unsigned seed = 7;
@@ -584,7 +585,7 @@ static void test_reads_grow_and_shrink(void **state)
     assert_int_equal(drive(), YIELD_RECV);
     assert_int_equal(wire.slots[6], 3);
     assert_int_equal(wire.slots[7], 1);
-    peer_sends_random(999, &seed); /* not full: no larger one */
+    peer_sends_random(999, &seed); /* not full, so no more slots */
     assert_int_equal(drive(), YIELD_RECV);
     assert_int_equal(wire.slots[8], 1);
     assert_int_equal(wire.slots[9], 1);
@@ -592,7 +593,7 @@ static void test_reads_grow_and_shrink(void **state)
     end_of_file();
 }
 
-/* Ping-pong with messages that fill their slot: more is offered now and then, not every time. */
+/* Ping-pong with messages that fill a slot: more slots are offered sometimes, not every time. */
 static void test_messages_of_a_whole_chunk(void **state)
 {
     unsigned seed = 17;
@@ -606,7 +607,7 @@ static void test_messages_of_a_whole_chunk(void **state)
         grown += wire.slots[call] > 1;
     }
     assert_between(grown, 5, 10);
-    peer_sends_random(20000, &seed); /* and then a backlog after all */
+    peer_sends_random(20000, &seed); /* and now there is a backlog */
     int call = wire.calls;
     assert_int_equal(drive(), YIELD_RECV);
     assert_true(wire.calls - call <= 12);
@@ -614,7 +615,7 @@ static void test_messages_of_a_whole_chunk(void **state)
     end_of_file();
 }
 
-/* A read that fills its buffer shows that there is more; from there on nothing is copied. */
+/* Opens a connection whose first read fills the buffer, so that the next read is spliced. */
 static void make_bulk(size_t more, unsigned *seed)
 {
     open_conn("", 0, 1000);
@@ -656,7 +657,7 @@ static void test_chunks_are_never_spliced(void **state)
     end_of_file();
 }
 
-/* One small read may be chance: it takes one that does not pay for a pipe to go back. */
+/* After a spliced answer that was too short for splicing, the next bytes are copied. */
 static void test_small_messages_are_not_spliced(void **state)
 {
     unsigned seed = 10;
@@ -673,7 +674,7 @@ static void test_small_messages_are_not_spliced(void **state)
     end_of_file();
 }
 
-/* The pipe stays lent while bytes are left in it. */
+/* The pipe is lent until the last byte has left it. */
 static void test_a_pipe_is_emptied_bit_by_bit(void **state)
 {
     unsigned seed = 11;
@@ -702,7 +703,7 @@ static void test_sockets_that_cannot_be_spliced(void **state)
         make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
         pipeline.refusal = refusals[i];
         step_yields(YIELD_SEND);
-        pipeline.refusal = 0; /* it is not asked again */
+        pipeline.refusal = 0; /* but splice is not called again */
         assert_int_equal(drive(), YIELD_RECV);
         assert_int_equal(pipeline.filled, 0);
         check_answer();
@@ -710,8 +711,8 @@ static void test_sockets_that_cannot_be_spliced(void **state)
     }
 }
 
-/* As at the place of an urgent byte, which it never passes. */
-static void test_splice_sees_nothing(void **state)
+/* As it is at the place of an urgent byte, which splice never passes. */
+static void test_splice_finds_nothing(void **state)
 {
     unsigned seed = 17;
     (void)state;
@@ -735,14 +736,14 @@ static void test_without_a_pipe(void **state)
     pipeline.lacking = true;
     step_yields(YIELD_SEND);
     step_yields(YIELD_RECV);
-    pipeline.lacking = false; /* there may be one next time */
+    pipeline.lacking = false; /* the next time there may be a pipe */
     assert_int_equal(drive(), YIELD_RECV);
     assert_int_equal(pipeline.filled, 1);
     check_answer();
     end_of_file();
 }
 
-/* What is left in a pipe must not reach the next client. */
+/* The bytes that are left in a pipe must not reach another client. */
 static void test_a_pipe_with_bytes_left_is_not_lent_again(void **state)
 {
     unsigned seed = 14;
@@ -783,18 +784,18 @@ static void test_shut_while_spliced(void **state)
     assert_int_equal(pipeline.closed, 2);
 }
 
-/* Whatever the kernel gives, takes or refuses, in whatever pieces. */
-static void check_random_weather(unsigned seed)
+/* The kernel gives, takes and refuses pieces of random length. */
+static void check_random_pieces(unsigned seed)
 {
     static const size_t chunks[] = {1, 10, 1000, 4096};
-    bool verbatim = seed % 3 == 0; /* and now and then bulk */
+    bool verbatim = seed % 3 == 0; /* with bulk data among the rest */
     open_conn("GOT:", verbatim ? 0 : 4, chunks[seed % 4]);
     for (int i = 0; i < 100; i++) {
         peer_sends_random((size_t)rand_r(&seed) % (verbatim && i % 30 == 0 ? 150000 : 1500), &seed);
         wire.recv_max = (size_t)(rand_r(&seed) % 3 == 0 ? 1 + rand_r(&seed) % 20 : NO_LIMIT);
         wire.send_max = (size_t)(rand_r(&seed) % 2 == 0 ? rand_r(&seed) % 2000 : NO_LIMIT);
         if (wire.send_max > 0 && wire.send_max < 50)
-            wire.send_max = 50; /* CALLS_MAX bounds how small the pieces may be */
+            wire.send_max = 50; /* smaller pieces would be more calls than CALLS_MAX */
         for (int steps = rand_r(&seed) % 20; steps > 0; steps--)
             assert_int_not_equal(step().reason, YIELD_DONE);
     }
@@ -806,11 +807,11 @@ static void check_random_weather(unsigned seed)
     end_of_file();
 }
 
-static void test_random_weather(void **state)
+static void test_random_pieces(void **state)
 {
     (void)state;
     for (unsigned seed = 1; seed <= 48; seed++)
-        check_random_weather(seed);
+        check_random_pieces(seed);
 }
 
 int main(void)
@@ -827,8 +828,8 @@ int main(void)
         cmocka_unit_test(test_timeout_while_receiving_again),
         cmocka_unit_test(test_reset_while_sending),
         cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_aborted_amid_an_answer),
-        cmocka_unit_test(test_shut_amid_an_answer),
+        cmocka_unit_test(test_aborted_in_the_middle_of_an_answer),
+        cmocka_unit_test(test_shut_in_the_middle_of_an_answer),
         cmocka_unit_test(test_chunk_boundaries),
         cmocka_unit_test(test_a_backlog_is_cut_into_chunks),
         cmocka_unit_test(test_reads_grow_and_shrink),
@@ -838,12 +839,12 @@ int main(void)
         cmocka_unit_test(test_small_messages_are_not_spliced),
         cmocka_unit_test(test_a_pipe_is_emptied_bit_by_bit),
         cmocka_unit_test(test_sockets_that_cannot_be_spliced),
-        cmocka_unit_test(test_splice_sees_nothing),
+        cmocka_unit_test(test_splice_finds_nothing),
         cmocka_unit_test(test_without_a_pipe),
         cmocka_unit_test(test_a_pipe_with_bytes_left_is_not_lent_again),
         cmocka_unit_test(test_ends_while_splicing),
         cmocka_unit_test(test_shut_while_spliced),
-        cmocka_unit_test(test_random_weather),
+        cmocka_unit_test(test_random_pieces),
     };
     return RUN_TESTS("echo", tests);
 }

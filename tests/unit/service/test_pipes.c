@@ -1,5 +1,5 @@
 /*
- * test_pipes.c - the pool of pipes: real ones, of which no byte gets to somebody else.
+ * test_pipes.c - the pool of pipes. The pipes are real.
  */
 #include "unit/support.h"
 
@@ -11,7 +11,7 @@
 
 static struct {
     struct pipes pipes;
-    int fds; /* that were open before */
+    int fds; /* how many descriptors were open before the test */
 } fix;
 
 static int fixture_open(void **state)
@@ -37,7 +37,7 @@ static void test_nothing_is_made_before_it_is_needed(void **state)
     assert_int_equal(fix.pipes.made, 0);
 }
 
-/* As many bytes as it is asked for, neither end of which blocks or is inherited. */
+/* A pipe holds PIPES_BYTES. Neither end of it blocks, and no child process inherits one. */
 static void test_a_pipe(void **state)
 {
     (void)state;
@@ -55,7 +55,7 @@ static void test_a_pipe(void **state)
     pipes_put(&fix.pipes, pipe);
 }
 
-static void test_the_last_one_back_is_the_next(void **state)
+static void test_the_pipe_that_came_back_last_is_lent_next(void **state)
 {
     (void)state;
     struct pipe *first = pipes_get(&fix.pipes);
@@ -70,7 +70,7 @@ static void test_the_last_one_back_is_the_next(void **state)
     pipes_put(&fix.pipes, second);
 }
 
-static void test_there_are_only_so_many(void **state)
+static void test_there_are_at_most_pipes_max(void **state)
 {
     struct pipe *lent[PIPES_MAX];
     (void)state;
@@ -109,7 +109,7 @@ static void test_without_descriptors(void **state)
     assert_int_equal(fix.pipes.made, 0);
 }
 
-/* From one socket to the other by way of a pipe, and what the calls say when there is nothing. */
+/* From a socket through a pipe to another socket; and what splice says when there is nothing. */
 static void test_splicing(void **state)
 {
     int from[2];
@@ -127,7 +127,7 @@ static void test_splicing(void **state)
     assert_memory_equal(got, "hello", 5);
     (void)close(from[1]);
     assert_int_equal(net_splice(from[0], pipe->in, PIPES_BYTES), 0);
-    assert_int_equal(net_splice(from[0], to[0], 1), -EINVAL); /* neither is a pipe */
+    assert_int_equal(net_splice(from[0], to[0], 1), -EINVAL); /* no pipe among them */
     pipes_put(&fix.pipes, pipe);
     (void)close(from[0]);
     (void)close(to[0]);
@@ -139,8 +139,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_nothing_is_made_before_it_is_needed),
         FIXTURE_TEST(test_a_pipe),
-        FIXTURE_TEST(test_the_last_one_back_is_the_next),
-        FIXTURE_TEST(test_there_are_only_so_many),
+        FIXTURE_TEST(test_the_pipe_that_came_back_last_is_lent_next),
+        FIXTURE_TEST(test_there_are_at_most_pipes_max),
         FIXTURE_TEST(test_a_dropped_pipe_is_closed),
         FIXTURE_TEST(test_without_descriptors),
         FIXTURE_TEST(test_splicing),

@@ -42,6 +42,7 @@ static struct {
     bool calloc_fails;
     int fins;   /* calls of net_shutdown_send() */
     int closes; /* calls of net_close() */
+    int trims;  /* calls of memory_trim() */
     int fds;    /* open before the test */
 } fix;
 
@@ -51,6 +52,7 @@ int __real_net_shutdown_send(int fd);
 int __wrap_net_shutdown_send(int fd);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
+void __wrap_memory_trim(void);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
@@ -67,6 +69,11 @@ void __wrap_net_close(int fd)
 {
     fix.closes++;
     __real_net_close(fd);
+}
+
+void __wrap_memory_trim(void)
+{
+    fix.trims++;
 }
 
 static struct probe *probe_of(struct conn *conn)
@@ -570,6 +577,33 @@ static void test_open_what_cannot_be_polled(void **state)
     check_open_fails(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), -EPERM);
 }
 
+static void test_memory_goes_back_after_many(void **state)
+{
+    (void)state;
+    open_waiting(2);
+    fix.conns.freed = CONNS_TRIM_MIN - 2;
+    peer_closes(0); /* one is left: one more must go */
+    assert_int_equal(fix.trims, 0);
+    peer_closes(1);
+    assert_int_equal(fix.trims, 1);
+    assert_int_equal(fix.conns.freed, 0);
+    assert_int_equal(fix.conns.frames, 0);
+}
+
+/* To look through the memory of a million frames takes long, so many of them must have gone. */
+static void test_memory_stays_while_more_are_left(void **state)
+{
+    (void)state;
+    open_waiting(3);
+    fix.conns.frames += 1000000;
+    fix.conns.freed = 1000000 + CONNS_TRIM_MIN - 1;
+    peer_closes(0); /* two are left of which the test knows */
+    assert_int_equal(fix.trims, 0);
+    peer_closes(1);
+    assert_int_equal(fix.trims, 1);
+    fix.conns.frames -= 1000000;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -594,6 +628,8 @@ int main(void)
         FIXTURE_TEST(test_abort_all),
         FIXTURE_TEST(test_open_without_memory),
         FIXTURE_TEST(test_open_what_cannot_be_polled),
+        FIXTURE_TEST(test_memory_goes_back_after_many),
+        FIXTURE_TEST(test_memory_stays_while_more_are_left),
     };
     return RUN_TESTS("conn", tests);
 }
