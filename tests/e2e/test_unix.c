@@ -506,7 +506,8 @@ static void check_nothing_left(void)
     assert_int_equal(rmdir(start_directory()), 0);
 }
 
-enum { RIVALS = 4, ROUNDS = 40 };
+/* How often the tests below start daemons; a sanitizer makes each start take long. */
+enum { RIVALS = 4, ROUNDS = HARNESS_ASAN || HARNESS_TSAN ? 4 : 40 };
 
 /* Waits until it listens, or has found the path in use. Returns which. */
 static bool wins(struct daemon *daemon)
@@ -611,7 +612,7 @@ static void signal_before_the_start(struct daemon *daemon)
 static void signal_when_the_file_appears(struct daemon *daemon)
 {
     (void)daemon;
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < ROUNDS; i++) {
         struct e2e_case test;
         char event[512];
         int watch = inotify_init1(IN_CLOEXEC);
@@ -648,7 +649,7 @@ static bool is_safe_from_signals(const struct daemon *daemon)
 static void signal_at_any_moment_of_the_start(struct daemon *daemon)
 {
     (void)daemon;
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < 4 * ROUNDS; i++) {
         struct e2e_case test;
         struct daemon *second = start_unwatched(&test);
         uint64_t begin_ms = harness_now_ms();
