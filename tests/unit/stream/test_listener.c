@@ -279,14 +279,40 @@ static void test_errors_that_are_skipped(void **state)
     }
 }
 
-/* A flood of them is a burst, too: others get their turn. */
-static void test_skipping_is_bounded(void **state)
+/* A burst of nothing but such errors may go on for ever, as with a firewall rule: it pauses. */
+static void test_a_burst_that_is_all_skipped_pauses(void **state)
 {
     (void)state;
-    fix.skip_error = -ECONNABORTED;
-    fix.skipped = 1000;
+    fix.skip_error = -EPERM;
+    fix.skipped = 2 * BURST;
+    fix.backlog = 1;
+    step_sleeps();
+    assert_int_equal(fix.accepts, BURST);
+    assert_int_equal(fix.paused, 1);
+    assert_int_equal(fix.event_error, -EPERM);
+    timer_wake(&fix.listener.timer);
+    check_woken();
+    step_sleeps();
+    assert_int_equal(fix.accepts, 2 * BURST);
+    timer_wake(&fix.listener.timer);
+    check_woken();
+    step_waits();
+    assert_int_equal(fix.paused, 1);
+    assert_int_equal(fix.resumed, 1);
+    assert_int_equal(fix.open, 1);
+}
+
+/* One connection that could be accepted shows that nothing is lacking. */
+static void test_a_burst_with_one_connection_goes_on(void **state)
+{
+    (void)state;
+    fix.skip_error = -EPERM;
+    fix.skipped = BURST - 1;
+    fix.backlog = 2;
     assert_int_equal(step().reason, YIELD_RECV);
     assert_int_equal(fix.accepts, BURST);
+    assert_int_equal(fix.open, 1);
+    assert_int_equal(fix.paused, 0);
 }
 
 /* The machine's errors, and what we have never heard of: no spin, and no end. */
@@ -543,7 +569,8 @@ int main(void)
         FIXTURE_TEST(test_accepts_what_waits),
         FIXTURE_TEST(test_a_burst_is_bounded),
         FIXTURE_TEST(test_errors_that_are_skipped),
-        FIXTURE_TEST(test_skipping_is_bounded),
+        FIXTURE_TEST(test_a_burst_that_is_all_skipped_pauses),
+        FIXTURE_TEST(test_a_burst_with_one_connection_goes_on),
         FIXTURE_TEST(test_errors_that_pause),
         FIXTURE_TEST(test_what_came_before_an_error_is_served),
         FIXTURE_TEST(test_a_streak_is_told_once),
