@@ -1,5 +1,6 @@
 #include "stream/conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -34,6 +35,7 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
         net_close(fd);
         return rc;
     }
+    conn_handle_opened(conn);
     conn->peer = *peer;
     conn->active_ms = conn_now(conn);
     list_append(&conns->active, &conn->link);
@@ -87,10 +89,23 @@ bool conn_stirs(struct conn *conn)
     return stirs;
 }
 
+void conn_handle_opened(struct conn *conn)
+{
+    assert(conn->handles < UINT8_MAX);
+    conn->handles++;
+}
+
+void conn_handle_closed(struct conn *conn)
+{
+    assert(conn->handles > 0);
+    if (--conn->handles == 0)
+        free(conn);
+}
+
 static void on_closed(uv_handle_t *poll)
 {
     struct sock *sock = container_of(poll, struct sock, poll);
-    free(container_of(sock, struct conn, sock));
+    conn_handle_closed(container_of(sock, struct conn, sock));
 }
 
 struct yield conn_finish(struct conn *conn, int error)
@@ -121,12 +136,19 @@ static struct yield conn_end(struct task *task)
     return conn_finish(conn, conn->error);
 }
 
-/* The task goes on in another step than it thought, now. It waits, or is queued already. */
+/*
+ * The task goes on in another step than the one that it has chosen, in the turn to come. A task
+ * waits for one thing at a time, so at most one of the wakes finds it; none does when it is queued
+ * already.
+ */
 static void conn_divert(struct conn *conn, task_step *step, int error)
 {
+    const struct handler *handler = conn_owner(conn)->handler;
     conn->error = (short)error;
     conn->task.resume = step;
     sock_wake(&conn->sock);
+    if (handler->wake != NULL)
+        handler->wake(conn);
 }
 
 void conn_shut(struct conn *conn, int error)

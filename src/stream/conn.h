@@ -29,6 +29,7 @@ struct conn {
     uint32_t unsent; /* bytes that the kernel had yet to deliver when that was last looked at */
     short error;     /* why it lingers: 0 or a negative errno */
     bool lingering;  /* we have sent our FIN and wait for the peer's */
+    uint8_t handles; /* of the frame that have not closed yet; the socket's is one of them */
     struct task task;
     struct sock sock;
     uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
@@ -40,6 +41,12 @@ struct handler {
     size_t frame_size;              /* of the struct that starts with a struct conn */
     task_step *start;               /* its first step; the frame is zero but for its conn */
     void (*release)(struct conn *); /* gives back what the frame holds; called once, at the end */
+    /*
+     * Wakes the task if it waits for anything but the socket: its timer, a second socket, or the
+     * sched_wake() that ends a park. The task then goes on in a step of conn.c. NULL for a handler
+     * whose tasks wait for the socket only.
+     */
+    void (*wake)(struct conn *);
 };
 
 enum conn_event {
@@ -107,6 +114,15 @@ bool conn_stirs(struct conn *conn);
  * a negative errno: what broke it) and ends the task.
  */
 struct yield conn_finish(struct conn *conn, int error);
+
+/*
+ * A frame may own more libuv handles than its socket's, at most 254. The handler calls the first
+ * when it has opened one, closes those that are open in release, and calls the second in the
+ * close callback of each. The frame is freed when its last handle has closed, whichever that is:
+ * libuv closes the handles of one pass in the reverse order.
+ */
+void conn_handle_opened(struct conn *conn);
+void conn_handle_closed(struct conn *conn);
 
 /*
  * For others than its own step. Ends the connection for the reason error, so that what is on its
