@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 void conns_init(struct conns *conns)
@@ -38,6 +39,7 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
     conn_handle_opened(conn);
     conn->peer = *peer;
     conn->active_ms = conn_now(conn);
+    conn->unsent = CONN_UNSENT_UNKNOWN;
     list_append(&conns->active, &conn->link);
     counter_add(&conns->accepted, 1);
     sched_spawn(conns->sched, &conn->task, conns->handler->start);
@@ -46,11 +48,11 @@ int conn_open(struct conns *conns, int fd, const union net_peer *peer)
 }
 
 /*
- * O(1), because the end of the list is where the most lively one belongs. Among those of the same
- * period the order does not matter: a busy connection then seldom moves, which costs the cache
- * lines of three others.
+ * Makes now the time of its last byte. O(1), because the end of the list is where the most lively
+ * connection belongs. Among those of the same period the order does not matter: a busy connection
+ * then seldom moves, which would touch the cache lines of three others.
  */
-static void conn_touch(struct conn *conn)
+static void conn_date(struct conn *conn)
 {
     uint32_t now_ms = conn_now(conn);
     bool same_period = now_ms / CONNS_PERIOD_MS == conn->active_ms / CONNS_PERIOD_MS;
@@ -61,10 +63,17 @@ static void conn_touch(struct conn *conn)
     list_append(&conn_owner(conn)->active, &conn->link);
 }
 
+/* A step has moved bytes. */
+static void conn_moved(struct conn *conn)
+{
+    conn->unsent = CONN_UNSENT_UNKNOWN;
+    conn_date(conn);
+}
+
 void conn_received(struct conn *conn, size_t bytes)
 {
     counter_add(&conn_owner(conn)->bytes_in, bytes);
-    conn_touch(conn);
+    conn_moved(conn);
     if (!conn->spoke) {
         conn->spoke = true;
         conn_owner(conn)->on_event(conn, CONN_SPOKE, 0);
@@ -74,19 +83,54 @@ void conn_received(struct conn *conn, size_t bytes)
 void conn_sent(struct conn *conn, size_t bytes)
 {
     counter_add(&conn_owner(conn)->bytes_out, bytes);
-    conn_touch(conn);
+    conn_moved(conn);
 }
 
-bool conn_stirs(struct conn *conn)
+/* Whether the task goes on although its peer does nothing. */
+static bool conn_goes_on(const struct conn *conn)
 {
-    uint32_t unsent = (uint32_t)net_unsent(conn->sock.fd);
-    bool stirs = unsent != conn->unsent;
-    if (conn->sock.recv_wait != NULL && net_unread(conn->sock.fd) > 0)
-        stirs = true;
-    conn->unsent = unsent;
-    if (stirs)
-        conn_touch(conn);
-    return stirs;
+    const struct sock *sock = &conn->sock;
+    bool receives = sock->recv_wait != NULL;
+    bool sends = sock->send_wait != NULL;
+    if (!receives && !sends)
+        return true;
+    return net_ready(sock->fd, (short)((receives ? POLLIN : 0) | (sends ? POLLOUT : 0)));
+}
+
+/*
+ * Whether the peer may have taken bytes although the kernel counts as many as at the last look:
+ * of a Unix socket it counts whole buffers. After two such looks the peer has taken none.
+ */
+static bool conn_may_have_taken(struct conn *conn)
+{
+    conn->spared = conn->unsent > 0 && conn->peer.sa.sa_family == AF_UNIX && !conn->spared;
+    return conn->spared;
+}
+
+/* How many milliseconds ago, at the least, a byte has moved. UINT32_MAX: before the last look. */
+static uint32_t conn_look(struct conn *conn)
+{
+    uint32_t before = conn->unsent;
+    conn->unsent = (uint32_t)net_unsent(conn->sock.fd);
+    if (conn->unsent == before)
+        return conn_may_have_taken(conn) ? 0 : UINT32_MAX;
+    conn->spared = false;
+    if (before == CONN_UNSENT_UNKNOWN && conn->unsent == 0)
+        return net_moved_ms(conn->sock.fd);
+    return 0;
+}
+
+bool conn_is_idle(struct conn *conn, uint32_t idle_ms)
+{
+    uint32_t moved_ms = conn_goes_on(conn) ? 0 : conn_look(conn);
+    if (moved_ms >= idle_ms)
+        return true;
+    /* It may stay the first for as long as the order of active is exact. */
+    if (idle_ms - moved_ms <= CONNS_PERIOD_MS)
+        conn->active_ms = conn_now(conn) - moved_ms;
+    else
+        conn_date(conn);
+    return false;
 }
 
 void conn_handle_opened(struct conn *conn)
@@ -156,6 +200,7 @@ void conn_shut(struct conn *conn, int error)
     if (conn->lingering)
         return;
     conn->lingering = true;
+    uv_update_time(conn->sock.poll.loop); /* this pass of the loop may have begun long ago */
     conn->active_ms = conn_now(conn);
     list_remove(&conn->link);
     list_append(&conn_owner(conn)->lingering, &conn->link);

@@ -26,15 +26,19 @@
 struct conn {
     struct list link; /* among the active or the lingering of its set */
     union net_peer peer;
-    uint32_t unsent; /* bytes that the kernel had yet to deliver when that was last looked at */
     short error;     /* why it lingers: 0 or a negative errno */
     bool lingering;  /* we have sent our FIN and wait for the peer's */
     uint8_t handles; /* of the frame that have not closed yet; the socket's is one of them */
     struct task task;
     struct sock sock;
     uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
+    uint32_t unsent;    /* what net_unsent() said at the last look, or CONN_UNSENT_UNKNOWN */
     bool spoke;         /* it has sent a byte */
+    bool spared;        /* the last look found it silent, and let it live all the same */
 };
+
+/* Bytes have moved since the last look of conn_is_idle(). */
+#define CONN_UNSENT_UNKNOWN UINT32_MAX
 
 /* A protocol. */
 struct handler {
@@ -102,12 +106,21 @@ void conn_sent(struct conn *conn, size_t bytes);
 uint32_t conn_silent_ms(const struct conn *conn);
 
 /*
- * Whether bytes move that no step has seen, in which case its silence ends now: some have arrived
- * that it was waiting for, when the process has not run for a while, or the peer takes what it has
- * been sent, slowly. The latter is told from a look at the time before, so a peer that takes
- * nothing is found out the second time. Two system calls: for when its time is up only.
+ * A look at a connection that has been silent for idle_ms, which must be the first of active:
+ * whether it is idle, so that it may be ended. A connection is idle when its task waits for the
+ * peer, and the peer does nothing. So it is not idle
+ * - while its task does not wait for its socket: it is queued, sleeps or parks;
+ * - when what its task waits for has come and the loop has not seen it yet, because the process
+ *   has not run for a while: input, its end, or room to send;
+ * - when the peer has taken some of the bytes that the kernel holds for it since the last look;
+ * - when bytes have moved since the last look and the kernel still holds some of them, or moved
+ *   some of them less than idle_ms ago: the steps date a byte too early in a long pass of the
+ *   loop, and do not see when the peer takes it.
+ * It then counts as active again. A peer that does nothing is idle at the second look at the
+ * latest; one of a Unix socket that has bytes to take, at the third, because the kernel counts
+ * those by whole buffers. At most three system calls.
  */
-bool conn_stirs(struct conn *conn);
+bool conn_is_idle(struct conn *conn, uint32_t idle_ms);
 
 /*
  * The last word of a connection's own step: closes it, tells on_event why (0: the peer was done;

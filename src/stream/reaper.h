@@ -3,8 +3,10 @@
  *
  * The connections of a loop are kept in the order in which they last moved a byte, so the first
  * is the next to be idle for too long: one timer serves them all, and a connection pays for its
- * timeout with a list link instead of a timer of its own. The order is exact to CONNS_PERIOD_MS,
- * and so late may an end by idleness be; it is never early.
+ * timeout with a list link instead of a timer of its own. When the time of the first is up,
+ * conn_is_idle() looks whether it is idle in fact. An end by idleness is never early. It may be
+ * late: by CONNS_PERIOD_MS because the order is not more exact, and by the same again because the
+ * first may stay the first for so long when it has moved a byte after all.
  */
 #ifndef UVECHOD_REAPER_H
 #define UVECHOD_REAPER_H
