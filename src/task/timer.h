@@ -18,14 +18,15 @@ struct timer {
 };
 
 /*
- * Sets up the timer on the loop. Cannot fail. A sleep keeps uv_run() from returning; a task that
- * merely looks after others gives its timer to uv_unref().
+ * Sets up the timer on the loop, which must outlive it; who sleeps is woken by waker. Cannot fail.
+ * A sleep keeps uv_run() from returning; for a task that only looks after others, call uv_unref()
+ * on timer->uv.
  */
 void timer_init(struct timer *timer, uv_loop_t *loop, struct waker *waker);
 
 /*
- * Wakes the task after ms milliseconds, counted from the loop's time (uv_now). Returns 0, or
- * -EBUSY if another task sleeps on this timer.
+ * Wakes the task after ms milliseconds, counted from this call: brings the loop's time (uv_now) up
+ * to date. Returns 0, -EBUSY if another task sleeps on this timer, or -EINVAL after timer_close().
  */
 int timer_wait(struct timer *timer, struct task *task, unsigned ms);
 
