@@ -20,6 +20,12 @@
 #include <stdbool.h>
 #include <uv.h>
 
+/*
+ * How long a task sleeps instead of waiting for its socket while the kernel has no watch for that.
+ * Nobody tells when there is one again.
+ */
+enum { SCHED_RETRY_MS = 100 };
+
 /* Divides 1024, so that libuv finds nobody queued when it looks at the sockets again. */
 enum { SCHED_TURN_MAX = 256 };
 
@@ -29,11 +35,13 @@ struct sched {
     uv_idle_t idle;
     struct task *head; /* the run queue, in order of waking */
     struct task *tail;
-    unsigned queued; /* how many */
-    bool running;    /* a turn is under way */
-    size_t tasks;    /* spawned and not done yet */
-    int error;       /* 0, or why the scheduler stopped */
-    int reason;      /* the reason that a task gave when it stopped */
+    unsigned queued;        /* how many */
+    bool running;           /* a turn is under way */
+    size_t tasks;           /* spawned and not done yet */
+    uv_timer_t retry;       /* wakes the tasks of unwatched */
+    struct task *unwatched; /* would wait, but the kernel has no watch for their sockets */
+    int error;              /* 0, or why the scheduler stopped */
+    int reason;             /* the reason that a task gave when it stopped */
 };
 
 /* Sets up a scheduler on the loop, which must outlive it. Cannot fail. */

@@ -42,8 +42,10 @@ int sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
 int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd);
 
 /*
- * Wakes the task when sock is readable, or has an error or an end of file to tell. Returns 0, or
- * -EBUSY when another task waits for the same; that one goes on waiting.
+ * Wakes the task when sock is readable, or has an error or an end of file to tell. Returns 0,
+ * -EBUSY when another task waits for the same, which goes on waiting, or -ENOSPC or -ENOMEM when
+ * the kernel has no watch for sock (epoll_ctl(2)): the task does not wait then, and one that
+ * waited for the other reason is woken.
  */
 int sock_wait_recv(struct sock *sock, struct task *task);
 
