@@ -125,7 +125,7 @@ bool conn_is_idle(struct conn *conn, uint32_t idle_ms)
     uint32_t moved_ms = conn_goes_on(conn) ? 0 : conn_look(conn);
     if (moved_ms >= idle_ms)
         return true;
-    /* It may stay the first for as long as the order of active is exact. */
+    /* It stays the first if it is the next to be looked at, as far as the order is exact. */
     if (idle_ms - moved_ms <= CONNS_PERIOD_MS)
         conn->active_ms = conn_now(conn) - moved_ms;
     else
@@ -163,7 +163,7 @@ struct yield conn_finish(struct conn *conn, int error)
     return yield_done(&conn->task);
 }
 
-/* Throws away what the peer sends until it ends, too. */
+/* Throws away what the peer sends until the peer ends, too. */
 static struct yield conn_linger(struct task *task)
 {
     struct conn *conn = container_of(task, struct conn, task);
@@ -204,14 +204,14 @@ void conn_shut(struct conn *conn, int error)
     conn->active_ms = conn_now(conn);
     list_remove(&conn->link);
     list_append(&conn_owner(conn)->lingering, &conn->link);
-    (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer is gone; recv says so */
+    (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer has gone, which recv tells */
     conn_divert(conn, conn_linger, error);
 }
 
 void conn_abort(struct conn *conn, int error)
 {
     list_remove(&conn->link);
-    list_init(&conn->link); /* nobody finds it any more: it ends in the turn to come */
+    list_init(&conn->link); /* in no list any more: it ends in the turn to come */
     conn_divert(conn, conn_end, conn->lingering ? conn->error : error);
 }
 

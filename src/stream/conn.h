@@ -5,9 +5,10 @@
  * it speaks: its peer, when it last moved a byte, why it ends. A protocol is a struct handler;
  * its frame starts with a struct conn and adds its own locals.
  *
- * A connection ends in one of two ways. Its own step says `return conn_finish(conn, error)`; or
- * somebody else says conn_shut(), which is generator.close() here: the task goes on in another
- * step, which says goodbye to the peer. Frames are freed in the close callback only.
+ * A connection ends in one of two ways. Either its own step says `return conn_finish(conn, error)`,
+ * or other code calls conn_shut() or conn_abort(), which is generator.close() here: that wakes the
+ * task from whatever it waits for, and the task goes on in a step of conn.c. The frame is freed
+ * when its last handle has closed.
  */
 #ifndef UVECHOD_CONN_H
 #define UVECHOD_CONN_H
@@ -22,16 +23,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What every message touches stands together, at the end, where the frame goes on with the same. */
+/* What every message touches stands at the end, next to the locals that the frame adds. */
 struct conn {
     struct list link; /* among the active or the lingering of its set */
     union net_peer peer;
-    short error;     /* why it lingers: 0 or a negative errno */
+    short error;     /* why it ends: 0 or a negative errno */
     bool lingering;  /* we have sent our FIN and wait for the peer's */
-    uint8_t handles; /* of the frame that have not closed yet; the socket's is one of them */
+    uint8_t handles; /* how many of the frame's are open; the socket's is one of them */
     struct task task;
     struct sock sock;
-    uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
+    uint32_t active_ms; /* loop time of its last byte or, when lingering, of our FIN; it wraps */
     uint32_t unsent;    /* what net_unsent() said at the last look, or CONN_UNSENT_UNKNOWN */
     bool spoke;         /* it has sent a byte */
     bool spared;        /* the last look found it silent, and let it live all the same */
@@ -59,7 +60,7 @@ enum conn_event {
     CONN_CLOSED, /* its descriptor is closed; error is 0 or the negative errno that ended it */
 };
 
-/* Milliseconds, a power of 2, lest the wrap of their clock cuts one short. */
+/* Milliseconds. A power of 2, so that no period is cut short when active_ms wraps. */
 enum { CONNS_PERIOD_MS = 256 };
 
 struct conns {
@@ -88,7 +89,7 @@ static inline struct conns *conn_owner(const struct conn *conn)
     return conn->sock.poll.loop->data;
 }
 
-/* Every connection that is open says goodbye (conn_shut) or ends at once (conn_abort). */
+/* Calls conn_shut() or conn_abort() for every connection that is open. */
 void conns_shut_all(struct conns *conns, int error);
 void conns_abort_all(struct conns *conns, int error);
 
@@ -98,11 +99,11 @@ void conns_abort_all(struct conns *conns, int error);
  */
 int conn_open(struct conns *conns, int fd, const union net_peer *peer);
 
-/* The handler has received or sent this many bytes: counts them, and notes that it lives. */
+/* Steps must call these when they have received or sent bytes: counts them and their time. */
 void conn_received(struct conn *conn, size_t bytes);
 void conn_sent(struct conn *conn, size_t bytes);
 
-/* How long ago its last byte was, or our FIN, in milliseconds; less than 49 days. */
+/* How long ago its last byte or our FIN was, in milliseconds; must be less than 49 days. */
 uint32_t conn_silent_ms(const struct conn *conn);
 
 /*
@@ -123,8 +124,8 @@ uint32_t conn_silent_ms(const struct conn *conn);
 bool conn_is_idle(struct conn *conn, uint32_t idle_ms);
 
 /*
- * The last word of a connection's own step: closes it, tells on_event why (0: the peer was done;
- * a negative errno: what broke it) and ends the task.
+ * What a connection's own step returns at its end: closes the connection, tells on_event why (0:
+ * the peer was done; a negative errno: what broke it) and ends the task.
  */
 struct yield conn_finish(struct conn *conn, int error);
 
@@ -138,14 +139,14 @@ void conn_handle_opened(struct conn *conn);
 void conn_handle_closed(struct conn *conn);
 
 /*
- * For others than its own step. Ends the connection for the reason error, so that what is on its
- * way to the peer arrives: a FIN first, then whatever the peer still sends is thrown away until
- * it ends too. (Closing with unread input would make the kernel send a reset, which destroys
- * answers in flight.) The peer may take for ever: somebody must call conn_abort() in the end.
+ * Not for its own step. Ends the connection for the reason error, so that what is on its way to the
+ * peer arrives: sends a FIN, then throws away what the peer still sends until the peer ends, too.
+ * (Closing with unread input would make the kernel send a reset, which destroys answers in flight.)
+ * The peer may never end, so the caller must see to it that conn_abort() is called in the end.
  */
 void conn_shut(struct conn *conn, int error);
 
-/* For others than its own step. Ends the connection in this turn, whatever is on its way. */
+/* Not for its own step. Ends the connection in the turn to come, whatever is on its way. */
 void conn_abort(struct conn *conn, int error);
 
 #endif

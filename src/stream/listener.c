@@ -12,9 +12,9 @@
 #include <errno.h>
 
 enum {
-    LISTENER_BURST = 64,        /* accepted per turn, so that a flood of them starves nobody */
+    LISTENER_BURST = 64,        /* tries per turn: a flood must not hold up others */
     LISTENER_LAST_BURST = 4096, /* accepted at the end: a whole backlog, but not for ever */
-    LISTENER_PAUSE_MS = 100,    /* nobody tells us when descriptors are to be had again */
+    LISTENER_PAUSE_MS = 100,    /* the kernel does not tell when there are descriptors again */
 };
 
 /*
@@ -109,7 +109,7 @@ static struct yield listener_accept(struct task *task)
 static struct yield listener_wait(struct task *task)
 {
     struct listener *listener = container_of(task, struct listener, task);
-    if (listener->stopping) /* already: nobody would wake it */
+    if (listener->stopping) /* already, and no further wake will come */
         return listener_accept(task);
     return yield_recv(task, &listener->sock, listener_accept);
 }

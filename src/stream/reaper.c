@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <limits.h>
 
-/* The first connection of the list, if its time is up; else NULL, and *sleep_ms to wait for it. */
+/*
+ * Returns the first connection of the list if its time is up, otherwise NULL; then *sleep_ms is
+ * lowered to how long its time still lasts.
+ */
 static struct conn *reaper_next(const struct list *head, unsigned limit_ms, unsigned *sleep_ms)
 {
     if (list_empty(head))

@@ -20,7 +20,7 @@ struct reaper {
     struct timer timer; /* does not keep the loop running */
     struct conns *conns;
     unsigned idle_ms; /* without a byte in either direction; 0: for ever */
-    bool parked;      /* there is no connection to end, and the loop may sleep for ever */
+    bool parked;      /* there is no connection, so that the loop may sleep for ever */
 };
 
 /* How long a peer has to answer our FIN with its own before the connection is cut. */
@@ -29,13 +29,13 @@ enum { REAPER_LINGER_MS = 2000 };
 /* Spawns the task on conns->sched. The caller has set conns and idle_ms. Cannot fail. */
 void reaper_start(struct reaper *reaper);
 
-/* To be called when somebody else has made connections linger: it then minds them as well. */
+/* Must be called when other code has called conn_shut(): makes it mind those connections, too. */
 void reaper_wake(struct reaper *reaper);
 
-/* To be called when a connection has been opened: a parked reaper then minds it. */
+/* Must be called when a connection has been opened: makes a parked reaper mind it. */
 void reaper_unpark(struct reaper *reaper);
 
-/* The task is not resumed again. The memory is the owner's when the loop has run once more. */
+/* Ends the task. The memory is the owner's again when the loop has run once more. */
 void reaper_close(struct reaper *reaper);
 
 #endif

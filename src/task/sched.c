@@ -34,7 +34,7 @@ static struct task *sched_pop(struct sched *sched)
 
 /*
  * Acts on a yield. Returns 0 when the task waits (or is done), 1 when what it asked for is there
- * and it can go on at once, or a negative errno for what no task may ask.
+ * and it can go on at once, or a negative errno when it cannot wait for this.
  */
 static int sched_wait(struct sched *sched, struct task *task, struct yield why)
 {
@@ -65,8 +65,7 @@ static void on_retry(uv_timer_t *retry)
     }
 }
 
-/* The task is woken in a while, as by its event: its step then tries its call, and may wait again.
- */
+/* Wakes the task after a while, as its event would: its step tries its call, and may wait again. */
 static void sched_retry(struct sched *sched, struct task *task)
 {
     task->next = sched->unwatched;

@@ -9,8 +9,9 @@
 static void on_poll(uv_poll_t *poll, int status, int events);
 
 /*
- * Starts the poll handle, which gives up the watch that it had and gets another one. libuv would
- * get that later, and abort the process where there is none.
+ * Starts the poll handle. uv_poll_start() gives up the watch that the handle had, and libuv adds
+ * another one when its loop polls; there it aborts the process if the kernel refuses. So the watch
+ * is added here, where a refusal is an error like others.
  */
 static int sock_start(struct sock *sock, int events)
 {
@@ -74,7 +75,7 @@ int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd)
     return 0;
 }
 
-/* Ends a wait: its task, or NULL if nobody waited. */
+/* Ends a wait. Returns the task that waited, or NULL. */
 static struct task *sock_take(struct task **wait)
 {
     struct task *task = *wait;
@@ -101,7 +102,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sock *sock = container_of(poll, struct sock, poll);
     if (status < 0) {
-        /* POLLERR: libuv has stopped the handle. The waiter's own call finds the real error. */
+        /* POLLERR: libuv has stopped the handle. The task's own call finds the real error. */
         sock->armed = 0;
         sock->send_refused = false;
         sock_wake(sock);
@@ -112,18 +113,17 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if ((events & UV_WRITABLE) != 0)
         sock->send_refused = false;
     int wanted = (receiver != NULL ? UV_READABLE : 0) | (sender != NULL ? UV_WRITABLE : 0);
-    /* The kernel would report what nobody waited for again at once, and for ever. */
+    /* An event for which no task waited would be reported again at once, and for ever. */
     if ((events & ~wanted) != 0 && sock_arm(sock, sock->armed & ~(events & ~wanted)) < 0) {
         receiver = receiver != NULL ? receiver : sock_take(&sock->recv_wait);
         sender = sender != NULL ? sender : sock_take(&sock->send_wait);
     }
-    /* Last, because a task that is woken may run at once and close the socket. */
+    /* This comes last, because a task that is woken may run at once and close the socket. */
     sock_wake_task(sock, receiver);
     sock_wake_task(sock, sender);
 }
 
-/* Arms sock for those who wait for it. After a failure nobody waits: nobody would hear of events.
- */
+/* Arms sock for the tasks that wait. After a failure they would not hear of events: none waits. */
 static int sock_arm_waits(struct sock *sock, struct task **failed, int wanted)
 {
     int rc = sock_arm(sock, wanted);
