@@ -266,7 +266,7 @@ static void open_waiting(int count)
         assert_ptr_equal(fix.seen[i].conn->sock.recv_wait, &fix.seen[i].conn->task);
 }
 
-/* Opens a connection whose task waits to send to somebody who does not read. */
+/* Opens a connection whose task waits to send to a peer that does not read. */
 static struct conn *open_sending(void)
 {
     static const char bytes[65536];
@@ -398,14 +398,14 @@ static void test_sending_is_not_speaking(void **state)
     assert_false(fix.seen[0].conn->spoke);
 }
 
-/* The longest silent comes first, whichever direction the others moved a byte in. */
-/* It has been silent for long. */
+/* Makes it one that has been silent for long. */
 static struct conn *silent(int id)
 {
     fix.seen[id].conn->active_ms = 1;
     return fix.seen[id].conn;
 }
 
+/* The longest silent comes first, whichever direction the others moved a byte in. */
 static void test_activity_order(void **state)
 {
     (void)state;
@@ -540,7 +540,7 @@ static void test_abort(void **state)
     (void)state;
     open_waiting(2);
     conn_abort(fix.seen[0].conn, -ESHUTDOWN);
-    check_open(0); /* not inside the call: the caller may be amid a list */
+    check_open(0); /* it does not end in the call: the caller may be going through a list */
     check_order(&fix.conns.active, (int[]){1}, 1);
     loop_turn(&fix.loop);
     check_closed(0, -ESHUTDOWN);
@@ -733,7 +733,7 @@ static void test_abort_all(void **state)
     conns_abort_all(&fix.conns, -ESHUTDOWN);
     check_order(&fix.conns.active, NULL, 0);
     check_order(&fix.conns.lingering, NULL, 0);
-    conns_abort_all(&fix.conns, -EIO); /* finds nobody: they have their reason */
+    conns_abort_all(&fix.conns, -EIO); /* finds none: all have their reason already */
     loop_turn(&fix.loop);
     for (int i = 0; i < 4; i++)
         check_closed(i, i == 1 ? -ETIME : -ESHUTDOWN);

@@ -1,7 +1,7 @@
 /*
  * listener.c: the accepting task, its steps driven by hand as the scheduler would. net_accept() is
  * wrapped and plays a backlog with an error behind it; sched_spawn() and sched_wake() are wrapped,
- * so that there is no queue, and who takes the connections only counts them. The loop runs only to
+ * so that there is no queue, and connections that are taken are only counted. The loop runs only to
  * close.
  */
 #include "stream/listener.h"
@@ -26,7 +26,7 @@ static struct {
     int skipped; /* so often accept says skip_error before it looks */
     int skip_error;
     int accepts;                         /* calls */
-    int take_error;                      /* of who takes it */
+    int take_error;                      /* what taking one returns */
     int paused, resumed, refused, ended; /* events */
     int event_error;                     /* of the last event */
 } fix;
@@ -157,7 +157,7 @@ static void step_sleeps(void)
     assert_int_equal(timer_wait(why.timer, &fix.listener.task, why.ms), 0);
 }
 
-/* The listener has been woken once, and nobody else. */
+/* The listener has been woken once, and no other task. */
 static void check_woken(void)
 {
     recorder_expect(&fix.recorder, &fix.listener.task, NULL);
@@ -174,7 +174,7 @@ static void step_ends(void)
 
 /*
  * As the scheduler, after a stop: goes on as long as something is to be waited for, and fails when
- * the task waits for a connection that nobody makes.
+ * the task waits for a connection that does not come.
  */
 static void steps_end(void)
 {
@@ -279,7 +279,7 @@ static void test_errors_that_are_skipped(void **state)
     }
 }
 
-/* A burst of nothing but such errors may go on for ever, as with a firewall rule: it pauses. */
+/* With a firewall rule such errors may go on for ever, so a burst of nothing else is a lack. */
 static void test_a_burst_that_is_all_skipped_pauses(void **state)
 {
     (void)state;
@@ -345,7 +345,7 @@ static void test_what_came_before_an_error_is_served(void **state)
     assert_int_equal(fix.open, 2);
 }
 
-/* However long it takes, it is said once, and once that it is over. */
+/* However long a lack lasts, its beginning and its end are told once each. */
 static void test_a_streak_is_told_once(void **state)
 {
     (void)state;
@@ -408,7 +408,7 @@ static void test_parks_at_the_limit(void **state)
     assert_int_equal(fix.accepts, 6);
 }
 
-/* Woken, but somebody else has taken the place meanwhile: no accept. */
+/* It is woken, but the place has been taken in the meantime: it does not accept. */
 static void test_parks_again(void **state)
 {
     (void)state;
@@ -473,7 +473,7 @@ static void test_stop_while_sleeping(void **state)
     step_sleeps();
     listener_stop(&fix.listener);
     check_woken();
-    step_ends(); /* although it is still so */
+    step_ends(); /* although descriptors are still lacking */
     assert_int_equal(fix.paused, 1);
 }
 
@@ -495,7 +495,7 @@ static void test_stop_twice(void **state)
     step_ends();
 }
 
-/* Who connected before the stop is served, but not beyond the limit. */
+/* Clients that connected before the stop are served, but not beyond the limit. */
 static void test_the_backlog_is_accepted_at_stop(void **state)
 {
     (void)state;
@@ -535,7 +535,7 @@ static void test_a_longer_backlog_at_stop(void **state)
     assert_int_equal(fix.open, 2 * BURST + 1);
 }
 
-/* Whoever goes on knocking while we stop does not keep us. */
+/* Clients that go on connecting do not hold up the stop. */
 static void test_the_last_burst_is_bounded(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /*
- * reaper.c: who is ended when. The clock is ours: uv_now() is wrapped, and a sleep is over when
- * the test says so, so nothing here waits. The task's step is driven by hand as the scheduler
- * would; connections are real ones on socket pairs, whose steps are driven by hand, too.
+ * reaper.c: which connection is ended when. The clock is ours: uv_now() is wrapped, and a sleep is
+ * over when the test says so, so nothing here waits. The task's step is driven by hand as the
+ * scheduler would; connections are real ones on socket pairs, whose steps are driven by hand, too.
  */
 #include "stream/reaper.h"
 
@@ -211,13 +211,13 @@ static void test_an_idle_one_is_ended_on_time(void **state)
     assert_int_equal(sweep(), IDLE_MS);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
     assert_false(fix.conns_opened[0]->lingering);
-    assert_int_equal(sweep_after(1), IDLE_MS); /* for whoever may come now */
+    assert_int_equal(sweep_after(1), IDLE_MS); /* for a connection that may come now */
     assert_true(fix.conns_opened[0]->lingering);
     assert_int_equal(fix.conns_opened[0]->error, -ETIME);
 }
 
-/* Who is accepted while it sleeps is not overslept, whenever that is. */
-static void test_who_comes_later_is_ended_on_time(void **state)
+/* A connection that is accepted while the reaper sleeps is ended on time. */
+static void test_a_later_one_is_ended_on_time(void **state)
 {
     (void)state;
     (void)open_one();
@@ -269,7 +269,8 @@ static void test_activity_postpones(void **state)
     conn_received(received, 1);
     fix.now_ms += 100;
     conn_sent(sent, 1);
-    assert_int_equal(sweep_after(300), 600); /* the silent one; the next is due 600 later */
+    assert_int_equal(sweep_after(300),
+                     600); /* the silent one; the next one's time is up 600 later */
     check_lingering(false, false, true);
     assert_int_equal(sweep_after(600), 100);
     check_lingering(true, false, true);
@@ -277,7 +278,8 @@ static void test_activity_postpones(void **state)
     check_lingering(true, true, true);
 }
 
-/* Their order does not tell who was active last within a period: late they may be, never early. */
+/* The order of a period's connections does not tell which was active last: late, but never early.
+ */
 static void test_active_within_a_period(void **state)
 {
     (void)state;
@@ -289,7 +291,7 @@ static void test_active_within_a_period(void **state)
     fix.now_ms += CONNS_PERIOD_MS - 101;
     conn_received(first, 1);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
-    check_lingering(false, false, false); /* the second one's time is up, but who knows */
+    check_lingering(false, false, false); /* the second one's time is up, but it is not the first */
     (void)sweep_after(1);
     check_lingering(true, true, false);
 }
@@ -459,7 +461,7 @@ static void test_without_a_timeout_nobody_is_idle(void **state)
     check_lingering(false, false, false);
 }
 
-/* The peer has so long for its FIN, counted from ours; then it is cut, for the first reason. */
+/* The peer's time for its FIN is counted from ours. Then it is cut, for the first reason. */
 static void test_a_lingering_one_is_cut(void **state)
 {
     (void)state;
@@ -533,7 +535,7 @@ int main(void)
         FIXTURE_TEST(test_sleeps_when_there_is_nobody),
         FIXTURE_TEST(test_a_parked_one_is_woken_once),
         FIXTURE_TEST(test_an_idle_one_is_ended_on_time),
-        FIXTURE_TEST(test_who_comes_later_is_ended_on_time),
+        FIXTURE_TEST(test_a_later_one_is_ended_on_time),
         FIXTURE_TEST(test_the_longest_silent_first),
         FIXTURE_TEST(test_several_at_once),
         FIXTURE_TEST(test_activity_postpones),

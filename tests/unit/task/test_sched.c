@@ -85,7 +85,7 @@ static int fixture_open(void **state)
 static int fixture_close(void **state)
 {
     struct fixture *f = *state;
-    f->sock.recv_wait = NULL; /* tests of errors leave somebody waiting */
+    f->sock.recv_wait = NULL; /* tests of errors leave a task waiting */
     f->sock.send_wait = NULL;
     sock_close(&f->sock, NULL);
     timer_close(&f->timer, NULL);
@@ -433,7 +433,7 @@ static void test_sleep_ends_early(void **state)
     assert_string_equal(f->trace, "a|a|");
 }
 
-/* A task that nobody will wake is no reason to stay: sched_run() returns. */
+/* A task that will never be woken does not keep sched_run() from returning. */
 static void test_parked_task_does_not_keep_it_running(void **state)
 {
     struct fixture *f = *state;
@@ -697,7 +697,7 @@ struct member {
     struct task task;
     struct sock sock;
     int peer;
-    int left; /* bytes that it is to receive yet */
+    int left; /* how many bytes it has still to receive */
 };
 
 static struct yield member_recv(struct task *task)

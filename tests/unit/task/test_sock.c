@@ -133,7 +133,7 @@ static int fixture_open(void **state)
 static int fixture_close(void **state)
 {
     struct fixture *f = *state;
-    sock_wake(&f->sock); /* a test may leave somebody waiting */
+    sock_wake(&f->sock); /* a test may leave a task waiting */
     if (f->closed == NULL)
         sock_close(&f->sock, on_closed);
     if (f->peer >= 0)
@@ -340,7 +340,7 @@ static void test_failed_send_is_no_refusal(void **state)
     assert_int_equal(sock_wait_send(&f->sock, &f->writer), 1);
 }
 
-/* WRITABLE stays armed for the next wait, and is disarmed once nobody waits for it. */
+/* WRITABLE stays armed for the next wait, and is disarmed when it comes and no task waits. */
 static void test_writable_does_not_spin(void **state)
 {
     struct fixture *f = *state;
@@ -416,7 +416,7 @@ static void test_disarms_one_of_two(void **state)
     recorder_expect(&f->recorder, &f->writer, NULL);
 }
 
-/* A wait that must be armed for is a chance to drop what nobody waits for any more. */
+/* When a wait must be armed for, what no task waits for any more is dropped at the same time. */
 static void test_arms_for_the_waits_alone(void **state)
 {
     struct fixture *f = *state;
@@ -625,7 +625,7 @@ static void test_no_watch_for_the_other_one(void **state)
     sock_wake(&f->sock);
     recorder_expect(&f->recorder, &f->reader, &f->writer);
     assert_int_equal(sock_wait_send(&f->sock, &f->writer), 0);
-    peer_send(f); /* nobody waits for that any more */
+    peer_send(f); /* no task waits for that any more */
     calls.no_watch = -ENOSPC;
     loop_turn(&f->loop);
     assert_int_equal(calls.no_watch, 0);

@@ -136,7 +136,7 @@ static void test_wakes_in_order_of_time(void **state)
     loop_turn(&f->loop);
 }
 
-/* Two that are due at once are woken in the order in which they went to sleep. */
+/* Two sleeps that end at once are woken in the order in which they began. */
 static void test_equal_times_are_fifo(void **state)
 {
     struct fixture *f = *state;
@@ -170,7 +170,7 @@ static void test_early_wake(void **state)
     recorder_expect(&f->recorder, &f->task, NULL);
     assert_null(f->timer.sleeper);
     assert_false(timer_is_active(&f->timer));
-    timer_wake(&f->timer); /* nobody sleeps any more */
+    timer_wake(&f->timer); /* no task sleeps any more */
     assert_int_equal(uv_run(&f->loop, UV_RUN_DEFAULT), 0);
     recorder_expect(&f->recorder, NULL, NULL);
 }
