@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -338,22 +339,33 @@ ssize_t net_splice(int from, int to, size_t len)
     return net_result(n);
 }
 
-/* The request is of a type that fits both unsigned long, which glibc takes, and int, which musl
- * does. */
-static size_t net_ask(int fd, unsigned short request)
+bool net_ready(int fd, short events)
 {
-    int bytes = 0;
-    return ioctl(fd, request, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
-}
-
-size_t net_unread(int fd)
-{
-    return net_ask(fd, FIONREAD);
+    struct pollfd ready = {.fd = fd, .events = events};
+    return poll(&ready, 1, 0) > 0;
 }
 
 size_t net_unsent(int fd)
 {
-    return net_ask(fd, SIOCOUTQ);
+    /* Of a type that fits both unsigned long, which glibc takes, and int, which musl takes. */
+    const unsigned short request = SIOCOUTQ;
+    int bytes = 0;
+    return ioctl(fd, request, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+}
+
+/* The kernel counts in ticks of its clock, which are 10 ms at the longest. */
+enum { NET_TICK_MS = 10 };
+
+uint32_t net_moved_ms(int fd)
+{
+    struct tcp_info info = {.tcpi_last_data_sent = 0};
+    socklen_t len = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return 0;
+    uint32_t sent_ms = info.tcpi_last_data_sent;
+    uint32_t received_ms = info.tcpi_last_data_recv;
+    uint32_t moved_ms = sent_ms < received_ms ? sent_ms : received_ms;
+    return moved_ms > NET_TICK_MS ? moved_ms - NET_TICK_MS : 0;
 }
 
 int net_shutdown_send(int fd)

@@ -10,6 +10,7 @@
 
 #include "os/addr.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -109,12 +110,24 @@ int net_pipe(int *out, int *in, int bytes);
 ssize_t net_splice(int from, int to, size_t len);
 
 /*
- * How many bytes have arrived and have not been received yet (FIONREAD). How many bytes have been
- * sent and have not been acknowledged yet or, on a Unix socket, not been received by the peer
- * (SIOCOUTQ; tcp(7), unix(7)). Both are 0 if the kernel does not say.
+ * Whether one of the events of poll(2) has come to fd, or an error or a hangup. Does not wait.
+ * False if the kernel does not say.
  */
-size_t net_unread(int fd);
+bool net_ready(int fd, short events);
+
+/*
+ * How many bytes have been sent and not acknowledged or, to a Unix socket, not received (SIOCOUTQ;
+ * tcp(7), unix(7)); there, buffers are counted as a whole until their last byte has been received.
+ * 0 if the kernel does not say.
+ */
 size_t net_unsent(int fd);
+
+/*
+ * How many milliseconds ago, at the least, data went over a TCP connection in either direction
+ * (TCP_INFO, tcp(7)); keepalive probes are no data. 0 for another socket: its kernel side keeps no
+ * such times.
+ */
+uint32_t net_moved_ms(int fd);
 
 /* Ends the sending side with a FIN (shutdown(2)). Returns 0 or a negative errno. */
 int net_shutdown_send(int fd);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 static const struct handler *conns_handler(const struct conns *conns, unsigned service)
@@ -66,9 +67,11 @@ int conn_open(struct conns *conns, const struct accepted *accepted)
         net_close(accepted->fd);
         return rc;
     }
+    conn_handle_opened(conn);
     conn->service = accepted->service;
     conn->peer = accepted->peer;
     conn->active_ms = conn_now(conn);
+    conn->unsent = CONN_UNSENT_UNKNOWN;
     list_append(&conns->active, &conn->link);
     conns->frames++;
     counter_add(&conns->accepted, 1);
@@ -78,11 +81,11 @@ int conn_open(struct conns *conns, const struct accepted *accepted)
 }
 
 /*
- * O(1), because the end of the list is where the most lively one belongs. Among those of the same
- * period the order does not matter: a busy connection then seldom moves, which costs the cache
- * lines of three others.
+ * Makes now the time of its last byte. O(1), because the end of the list is where the most lively
+ * connection belongs. Among those of the same period the order does not matter: a busy connection
+ * then seldom moves, which would touch the cache lines of three others.
  */
-static void conn_touch(struct conn *conn)
+static void conn_date(struct conn *conn)
 {
     uint32_t now_ms = conn_now(conn);
     bool same_period = now_ms / CONNS_PERIOD_MS == conn->active_ms / CONNS_PERIOD_MS;
@@ -93,10 +96,17 @@ static void conn_touch(struct conn *conn)
     list_append(&conn_owner(conn)->active, &conn->link);
 }
 
+/* A step has moved bytes. */
+static void conn_moved(struct conn *conn)
+{
+    conn->unsent = CONN_UNSENT_UNKNOWN;
+    conn_date(conn);
+}
+
 void conn_received(struct conn *conn, size_t bytes)
 {
     counter_add(&conn_owner(conn)->bytes_in, bytes);
-    conn_touch(conn);
+    conn_moved(conn);
     if (!conn->spoke) {
         conn->spoke = true;
         conn_owner(conn)->on_event(conn, CONN_SPOKE, 0);
@@ -106,19 +116,54 @@ void conn_received(struct conn *conn, size_t bytes)
 void conn_sent(struct conn *conn, size_t bytes)
 {
     counter_add(&conn_owner(conn)->bytes_out, bytes);
-    conn_touch(conn);
+    conn_moved(conn);
 }
 
-bool conn_stirs(struct conn *conn)
+/* Whether the task goes on although its peer does nothing. */
+static bool conn_goes_on(const struct conn *conn)
 {
-    uint32_t unsent = (uint32_t)net_unsent(conn->sock.fd);
-    bool stirs = unsent != conn->unsent;
-    if (conn->sock.recv_wait != NULL && net_unread(conn->sock.fd) > 0)
-        stirs = true;
-    conn->unsent = unsent;
-    if (stirs)
-        conn_touch(conn);
-    return stirs;
+    const struct sock *sock = &conn->sock;
+    bool receives = sock->recv_wait != NULL;
+    bool sends = sock->send_wait != NULL;
+    if (!receives && !sends)
+        return true;
+    return net_ready(sock->fd, (short)((receives ? POLLIN : 0) | (sends ? POLLOUT : 0)));
+}
+
+/*
+ * Whether the peer may have taken bytes although the kernel counts as many as at the last look:
+ * of a Unix socket it counts whole buffers. After two such looks the peer has taken none.
+ */
+static bool conn_may_have_taken(struct conn *conn)
+{
+    conn->spared = conn->unsent > 0 && conn->peer.sa.sa_family == AF_UNIX && !conn->spared;
+    return conn->spared;
+}
+
+/* How many milliseconds ago, at the least, a byte has moved. UINT32_MAX: before the last look. */
+static uint32_t conn_look(struct conn *conn)
+{
+    uint32_t before = conn->unsent;
+    conn->unsent = (uint32_t)net_unsent(conn->sock.fd);
+    if (conn->unsent == before)
+        return conn_may_have_taken(conn) ? 0 : UINT32_MAX;
+    conn->spared = false;
+    if (before == CONN_UNSENT_UNKNOWN && conn->unsent == 0)
+        return net_moved_ms(conn->sock.fd);
+    return 0;
+}
+
+bool conn_is_idle(struct conn *conn, uint32_t idle_ms)
+{
+    uint32_t moved_ms = conn_goes_on(conn) ? 0 : conn_look(conn);
+    if (moved_ms >= idle_ms)
+        return true;
+    /* It stays the first if it is the next to be looked at, as far as the order is exact. */
+    if (idle_ms - moved_ms <= CONNS_PERIOD_MS)
+        conn->active_ms = conn_now(conn) - moved_ms;
+    else
+        conn_date(conn);
+    return false;
 }
 
 /*
@@ -142,10 +187,23 @@ static void conn_free(struct conn *conn)
     conns_trim(conns);
 }
 
+void conn_handle_opened(struct conn *conn)
+{
+    assert(conn->handles < UINT8_MAX);
+    conn->handles++;
+}
+
+void conn_handle_closed(struct conn *conn)
+{
+    assert(conn->handles > 0);
+    if (--conn->handles == 0)
+        conn_free(conn);
+}
+
 static void on_closed(uv_handle_t *poll)
 {
     struct sock *sock = container_of(poll, struct sock, poll);
-    conn_free(container_of(sock, struct conn, sock));
+    conn_handle_closed(container_of(sock, struct conn, sock));
 }
 
 struct yield conn_finish(struct conn *conn, int error)
@@ -159,7 +217,7 @@ struct yield conn_finish(struct conn *conn, int error)
     return yield_done(&conn->task);
 }
 
-/* Throws away what the peer sends until it ends, too. */
+/* Throws away what the peer sends until the peer ends, too. */
 static struct yield conn_linger(struct task *task)
 {
     struct conn *conn = container_of(task, struct conn, task);
@@ -176,12 +234,19 @@ static struct yield conn_end(struct task *task)
     return conn_finish(conn, conn->error);
 }
 
-/* The task goes on in another step than it thought, now. It waits, or is queued already. */
+/*
+ * The task goes on in another step than the one that it has chosen, in the turn to come. A task
+ * waits for one thing at a time, so at most one of the wakes finds it; none does when it is queued
+ * already.
+ */
 static void conn_divert(struct conn *conn, task_step *step, int error)
 {
+    const struct handler *handler = conns_handler(conn_owner(conn), conn->service);
     conn->error = (short)error;
     conn->task.resume = step;
     sock_wake(&conn->sock);
+    if (handler->wake != NULL)
+        handler->wake(conn);
 }
 
 void conn_shut(struct conn *conn, int error)
@@ -189,17 +254,18 @@ void conn_shut(struct conn *conn, int error)
     if (conn->lingering)
         return;
     conn->lingering = true;
+    uv_update_time(conn->sock.poll.loop); /* this pass of the loop may have begun long ago */
     conn->active_ms = conn_now(conn);
     list_remove(&conn->link);
     list_append(&conn_owner(conn)->lingering, &conn->link);
-    (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer is gone; recv says so */
+    (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer has gone, which recv tells */
     conn_divert(conn, conn_linger, error);
 }
 
 void conn_abort(struct conn *conn, int error)
 {
     list_remove(&conn->link);
-    list_init(&conn->link); /* nobody finds it any more: it ends in the turn to come */
+    list_init(&conn->link); /* in no list any more: it ends in the turn to come */
     conn_divert(conn, conn_end, conn->lingering ? conn->error : error);
 }
 

@@ -6,9 +6,10 @@
  * its frame starts with a struct conn and adds its own locals. A service is a protocol with its
  * configuration; a daemon has a table of them, and a connection knows the number of its own.
  *
- * A connection ends in one of two ways. Its own step says `return conn_finish(conn, error)`; or
- * somebody else says conn_shut(), which is generator.close() here: the task goes on in another
- * step, which says goodbye to the peer. Frames are freed in the close callback only.
+ * A connection ends in one of two ways. Either its own step says `return conn_finish(conn, error)`,
+ * or other code calls conn_shut() or conn_abort(), which is generator.close() here: that wakes the
+ * task from whatever it waits for, and the task goes on in a step of conn.c. The frame is freed
+ * when its last handle has closed.
  */
 #ifndef UVECHOD_CONN_H
 #define UVECHOD_CONN_H
@@ -23,25 +24,36 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What every message touches stands together, at the end, where the frame goes on with the same. */
+/* What every message touches stands at the end, next to the locals that the frame adds. */
 struct conn {
     struct list link; /* among the active or the lingering of its set */
     union net_peer peer;
-    uint32_t unsent; /* bytes that the kernel had yet to deliver when that was last looked at */
-    short error;     /* why it lingers: 0 or a negative errno */
+    short error;     /* why it ends: 0 or a negative errno */
     bool lingering;  /* we have sent our FIN and wait for the peer's */
+    uint8_t handles; /* how many of the frame's are open; the socket's is one of them */
     struct task task;
     struct sock sock;
-    uint32_t active_ms; /* loop time of its last byte, when lingering of our FIN; it wraps */
+    uint32_t active_ms; /* loop time of its last byte or, when lingering, of our FIN; it wraps */
+    uint32_t unsent;    /* what net_unsent() said at the last look, or CONN_UNSENT_UNKNOWN */
     bool spoke;         /* it has sent a byte */
     uint8_t service;    /* its number among those of its set */
+    bool spared;        /* the last look found it silent, and let it live all the same */
 };
+
+/* Bytes have moved since the last look of conn_is_idle(). */
+#define CONN_UNSENT_UNKNOWN UINT32_MAX
 
 /* A protocol. */
 struct handler {
     size_t frame_size;              /* of the struct that starts with a struct conn */
     task_step *start;               /* its first step; the frame is zero but for its conn */
     void (*release)(struct conn *); /* gives back what the frame holds; called once, at the end */
+    /*
+     * Wakes the task if it waits for anything but the socket: its timer, a second socket, or the
+     * sched_wake() that ends a park. The task then goes on in a step of conn.c. NULL for a handler
+     * whose tasks wait for the socket only.
+     */
+    void (*wake)(struct conn *);
     /* Makes what all frames on one loop share. Returns it, or NULL without memory. */
     void *(*open)(const void *config);
     void (*close)(void *state); /* frees what open has made */
@@ -77,7 +89,7 @@ enum conn_event {
     CONN_CLOSED, /* its descriptor is closed; error is 0 or the negative errno that ended it */
 };
 
-/* Milliseconds, a power of 2, lest the wrap of their clock cuts one short. */
+/* Milliseconds. A power of 2, so that no period is cut short when active_ms wraps. */
 enum { CONNS_PERIOD_MS = 256 };
 
 /* Fewer freed frames than this may each keep a page of memory. */
@@ -122,7 +134,7 @@ static inline void *conn_state(const struct conn *conn)
     return conn_owner(conn)->states[conn->service];
 }
 
-/* Every connection that is open says goodbye (conn_shut) or ends at once (conn_abort). */
+/* Calls conn_shut() or conn_abort() for every connection that is open. */
 void conns_shut_all(struct conns *conns, int error);
 void conns_abort_all(struct conns *conns, int error);
 
@@ -132,36 +144,54 @@ void conns_abort_all(struct conns *conns, int error);
  */
 int conn_open(struct conns *conns, const struct accepted *accepted);
 
-/* The handler has received or sent this many bytes: counts them, and notes that it lives. */
+/* Steps must call these when they have received or sent bytes: counts them and their time. */
 void conn_received(struct conn *conn, size_t bytes);
 void conn_sent(struct conn *conn, size_t bytes);
 
-/* How long ago its last byte was, or our FIN, in milliseconds; less than 49 days. */
+/* How long ago its last byte or our FIN was, in milliseconds; must be less than 49 days. */
 uint32_t conn_silent_ms(const struct conn *conn);
 
 /*
- * Whether bytes move that no step has seen, in which case its silence ends now: some have arrived
- * that it was waiting for, when the process has not run for a while, or the peer takes what it has
- * been sent, slowly. The latter is told from a look at the time before, so a peer that takes
- * nothing is found out the second time. Two system calls: for when its time is up only.
+ * A look at a connection that has been silent for idle_ms, which must be the first of active:
+ * whether it is idle, so that it may be ended. A connection is idle when its task waits for the
+ * peer, and the peer does nothing. So it is not idle
+ * - while its task does not wait for its socket: it is queued, sleeps or parks;
+ * - when what its task waits for has come and the loop has not seen it yet, because the process
+ *   has not run for a while: input, its end, or room to send;
+ * - when the peer has taken some of the bytes that the kernel holds for it since the last look;
+ * - when bytes have moved since the last look and the kernel still holds some of them, or moved
+ *   some of them less than idle_ms ago: the steps date a byte too early in a long pass of the
+ *   loop, and do not see when the peer takes it.
+ * It then counts as active again. A peer that does nothing is idle at the second look at the
+ * latest; one of a Unix socket that has bytes to take, at the third, because the kernel counts
+ * those by whole buffers. At most three system calls.
  */
-bool conn_stirs(struct conn *conn);
+bool conn_is_idle(struct conn *conn, uint32_t idle_ms);
 
 /*
- * The last word of a connection's own step: closes it, tells on_event why (0: the peer was done;
- * a negative errno: what broke it) and ends the task.
+ * What a connection's own step returns at its end: closes the connection, tells on_event why (0:
+ * the peer was done; a negative errno: what broke it) and ends the task.
  */
 struct yield conn_finish(struct conn *conn, int error);
 
 /*
- * For others than its own step. Ends the connection for the reason error, so that what is on its
- * way to the peer arrives: a FIN first, then whatever the peer still sends is thrown away until
- * it ends too. (Closing with unread input would make the kernel send a reset, which destroys
- * answers in flight.) The peer may take for ever: somebody must call conn_abort() in the end.
+ * A frame may own more libuv handles than its socket's, at most 254. The handler calls the first
+ * when it has opened one, closes those that are open in release, and calls the second in the
+ * close callback of each. The frame is freed when its last handle has closed, whichever that is:
+ * libuv closes the handles of one pass in the reverse order.
+ */
+void conn_handle_opened(struct conn *conn);
+void conn_handle_closed(struct conn *conn);
+
+/*
+ * Not for its own step. Ends the connection for the reason error, so that what is on its way to the
+ * peer arrives: sends a FIN, then throws away what the peer still sends until the peer ends, too.
+ * (Closing with unread input would make the kernel send a reset, which destroys answers in flight.)
+ * The peer may never end, so the caller must see to it that conn_abort() is called in the end.
  */
 void conn_shut(struct conn *conn, int error);
 
-/* For others than its own step. Ends the connection in this turn, whatever is on its way. */
+/* Not for its own step. Ends the connection in the turn to come, whatever is on its way. */
 void conn_abort(struct conn *conn, int error);
 
 #endif

@@ -12,14 +12,14 @@
 #include <errno.h>
 
 enum {
-    LISTENER_BURST = 64,        /* accepted per turn, so that a flood of them starves nobody */
+    LISTENER_BURST = 64,        /* tries per turn: a flood must not hold up others */
     LISTENER_LAST_BURST = 4096, /* accepted at the end: a whole backlog, but not for ever */
-    LISTENER_PAUSE_MS = 100,    /* nobody tells us when descriptors are to be had again */
+    LISTENER_PAUSE_MS = 100,    /* the kernel does not tell when there are descriptors again */
 };
 
 /*
- * Whether accept(2) failed because of one connection that is gone already. All else is the
- * machine's state, and trying again at once would spin.
+ * Whether accept(2) failed because of one connection that is gone already: the next one may be
+ * accepted at once. After all other errors, trying again at once would spin.
  */
 static bool listener_may_skip(int error)
 {
@@ -59,16 +59,35 @@ static void listener_set_paused(struct listener *listener, bool paused, int erro
     listener_tell(listener, paused ? LISTENER_PAUSED : LISTENER_RESUMED, error);
 }
 
-/* Accepts one connection. Returns 0 when there may be more, or the errno that says why not. */
+/* Returns 0 when a connection was accepted, or a negative errno of net_accept(). */
 static int listener_accept_one(struct listener *listener)
 {
     struct accepted accepted = {.service = listener->service};
     accepted.fd = net_accept(listener->sock.fd, &accepted.peer);
     if (accepted.fd < 0)
-        return listener_may_skip(accepted.fd) ? 0 : accepted.fd;
+        return accepted.fd;
     int rc = listener->acceptor->take(listener->acceptor, &accepted);
     listener_tell(listener, rc == 0 ? LISTENER_TOOK : LISTENER_REFUSED, rc);
     return 0;
+}
+
+/*
+ * Accepts up to burst connections. Returns 0, or the negative errno of what is lacking. That is
+ * also what accept said last when it skipped all of the burst: a firewall rule may do so for ever.
+ */
+static int listener_accept_burst(struct listener *listener, int burst)
+{
+    bool accepted = false;
+    int rc = 0;
+    for (int i = 0; i < burst && !listener_full(listener); i++) {
+        rc = listener_accept_one(listener);
+        if (rc == -EAGAIN)
+            return 0;
+        if (rc < 0 && !listener_may_skip(rc))
+            return rc;
+        accepted = accepted || rc == 0;
+    }
+    return accepted ? 0 : rc;
 }
 
 static struct yield listener_end(struct listener *listener)
@@ -101,14 +120,11 @@ static struct yield listener_accept(struct task *task)
 {
     struct listener *listener = container_of(task, struct listener, task);
     int burst = listener->stopping ? LISTENER_LAST_BURST : LISTENER_BURST;
-    int rc = 0;
-    for (int i = 0; i < burst && rc == 0 && !listener_full(listener); i++)
-        rc = listener_accept_one(listener);
+    int lacking = listener_accept_burst(listener, burst);
     if (listener->stopping)
         return listener_end(listener);
-    bool lacking = rc != 0 && rc != -EAGAIN;
-    listener_set_paused(listener, lacking, lacking ? rc : 0);
-    if (lacking)
+    listener_set_paused(listener, lacking < 0, lacking);
+    if (lacking < 0)
         return yield_sleep(task, &listener->timer, LISTENER_PAUSE_MS, listener_accept);
     return listener_full(listener) ? listener_park(listener)
                                    : yield_recv(task, &listener->sock, listener_accept);
@@ -117,7 +133,7 @@ static struct yield listener_accept(struct task *task)
 static struct yield listener_wait(struct task *task)
 {
     struct listener *listener = container_of(task, struct listener, task);
-    if (listener->stopping) /* already: nobody would wake it */
+    if (listener->stopping) /* already, and no further wake will come */
         return listener_accept(task);
     return yield_recv(task, &listener->sock, listener_accept);
 }

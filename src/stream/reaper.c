@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <limits.h>
 
-/* The first connection of the list, if its time is up; else NULL, and *sleep_ms to wait for it. */
+/*
+ * Returns the first connection of the list if its time is up, otherwise NULL; then *sleep_ms is
+ * lowered to how long its time still lasts.
+ */
 static struct conn *reaper_next(const struct list *head, unsigned limit_ms, unsigned *sleep_ms)
 {
     if (list_empty(head))
@@ -24,9 +27,10 @@ static struct yield reaper_sweep(struct task *task)
     struct conns *conns = reaper->conns;
     struct conn *conn;
     unsigned sleep_ms = reaper->idle_ms > 0 ? reaper->idle_ms : UINT_MAX;
+    uv_update_time(conns->sched->loop); /* this pass of the loop may have begun long ago */
     if (reaper->idle_ms > 0)
         while ((conn = reaper_next(&conns->active, reaper->idle_ms, &sleep_ms)) != NULL)
-            if (!conn_stirs(conn))
+            if (conn_is_idle(conn, reaper->idle_ms))
                 conn_shut(conn, -ETIME);
     while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sleep_ms)) != NULL)
         conn_abort(conn, -ETIME);

@@ -3,8 +3,10 @@
  *
  * The connections of a loop are kept in the order in which they last moved a byte, so the first
  * is the next to be idle for too long: one timer serves them all, and a connection pays for its
- * timeout with a list link instead of a timer of its own. The order is exact to CONNS_PERIOD_MS,
- * and so late may an end by idleness be; it is never early.
+ * timeout with a list link instead of a timer of its own. When the time of the first is up,
+ * conn_is_idle() looks whether it is idle in fact. An end by idleness is never early. It may be
+ * late: by CONNS_PERIOD_MS because the order is not more exact, and by the same again because the
+ * first may stay the first for so long when it has moved a byte after all.
  */
 #ifndef UVECHOD_REAPER_H
 #define UVECHOD_REAPER_H
@@ -18,7 +20,7 @@ struct reaper {
     struct timer timer; /* does not keep the loop running */
     struct conns *conns;
     unsigned idle_ms; /* without a byte in either direction; 0: for ever */
-    bool parked;      /* there is no connection to end, and the loop may sleep for ever */
+    bool parked;      /* there is no connection, so that the loop may sleep for ever */
 };
 
 /* How long a peer has to answer our FIN with its own before the connection is cut. */
@@ -30,13 +32,13 @@ enum { REAPER_LINGER_MS = 2000 };
  */
 void reaper_start(struct reaper *reaper, struct conns *conns, unsigned idle_ms);
 
-/* To be called when somebody else has made connections linger: it then minds them as well. */
+/* Must be called when other code has called conn_shut(): makes it mind those connections, too. */
 void reaper_wake(struct reaper *reaper);
 
-/* To be called when a connection has been opened: a parked reaper then minds it. */
+/* Must be called when a connection has been opened: makes a parked reaper mind it. */
 void reaper_unpark(struct reaper *reaper);
 
-/* The task is not resumed again. The memory is the owner's when the loop has run once more. */
+/* Ends the task. The memory is the owner's again when the loop has run once more. */
 void reaper_close(struct reaper *reaper);
 
 #endif

@@ -34,7 +34,7 @@ static struct task *sched_pop(struct sched *sched)
 
 /*
  * Acts on a yield. Returns 0 when the task waits (or is done), 1 when what it asked for is there
- * and it can go on at once, or a negative errno for what no task may ask.
+ * and it can go on at once, or a negative errno when it cannot wait for this.
  */
 static int sched_wait(struct sched *sched, struct task *task, struct yield why)
 {
@@ -54,6 +54,38 @@ static int sched_wait(struct sched *sched, struct task *task, struct yield why)
     return -EINVAL;
 }
 
+static void on_retry(uv_timer_t *retry)
+{
+    struct sched *sched = container_of(retry, struct sched, retry);
+    while (sched->unwatched != NULL) {
+        struct task *task = sched->unwatched;
+        sched->unwatched = task->next;
+        task->next = NULL;
+        sched_push(sched, task);
+    }
+}
+
+/* Wakes the task after a while, as its event would: its step tries its call, and may wait again. */
+static void sched_retry(struct sched *sched, struct task *task)
+{
+    task->next = sched->unwatched;
+    sched->unwatched = task;
+    if (!uv_is_active((uv_handle_t *)&sched->retry))
+        (void)uv_timer_start(&sched->retry, on_retry, SCHED_RETRY_MS, 0);
+}
+
+/* The task cannot wait for this reason. */
+static void sched_refuse(struct sched *sched, struct task *task, enum yield_reason reason, int rc)
+{
+    if (rc == -ENOSPC || rc == -ENOMEM) {
+        sched_retry(sched, task);
+        return;
+    }
+    sched->error = rc;
+    sched->reason = (int)reason;
+    uv_stop(sched->loop);
+}
+
 static void sched_step(struct sched *sched, struct task *task)
 {
     struct yield why;
@@ -62,11 +94,8 @@ static void sched_step(struct sched *sched, struct task *task)
         why = task->resume(task);
         rc = sched_wait(sched, task, why);
     } while (rc > 0);
-    if (rc < 0) {
-        sched->error = rc;
-        sched->reason = (int)why.reason;
-        uv_stop(sched->loop);
-    }
+    if (rc < 0)
+        sched_refuse(sched, task, why.reason, rc);
 }
 
 static void sched_turn(struct sched *sched)
@@ -99,7 +128,8 @@ static void on_wake(struct waker *waker, struct task *task)
 void sched_init(struct sched *sched, uv_loop_t *loop)
 {
     *sched = (struct sched){.waker.wake = on_wake, .loop = loop};
-    (void)uv_idle_init(loop, &sched->idle); /* documented to return 0 always */
+    (void)uv_idle_init(loop, &sched->idle); /* documented to return 0 always, as the next */
+    (void)uv_timer_init(loop, &sched->retry);
 }
 
 void sched_spawn(struct sched *sched, struct task *task, task_step *first)
@@ -123,4 +153,5 @@ int sched_run(struct sched *sched)
 void sched_close(struct sched *sched)
 {
     uv_close((uv_handle_t *)&sched->idle, NULL);
+    uv_close((uv_handle_t *)&sched->retry, NULL);
 }

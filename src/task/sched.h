@@ -6,9 +6,10 @@
  * that were queued when it began; what is queued meanwhile waits until the loop has looked at
  * its sockets and timers again, so no task starves them.
  *
- * Sockets make one exception: libuv looks at them 1024 at a time, and at once again when all of
- * the 1024 were ready. A task that has been woken and not yet run would be reported to it again
- * then, with nobody waiting. So a turn is also due when SCHED_TURN_MAX tasks have been woken.
+ * There is one exception. libuv asks epoll for 1024 sockets at a time, and asks again at once when
+ * all 1024 were ready. The socket of a task that has been woken and has not run yet would then be
+ * reported again, although no task waits for it. So a turn also begins when SCHED_TURN_MAX tasks
+ * have been woken.
  *
  * A scheduler belongs to one loop and one thread; several can live in one process.
  */
@@ -20,7 +21,13 @@
 #include <stdbool.h>
 #include <uv.h>
 
-/* Divides 1024, so that libuv finds nobody queued when it looks at the sockets again. */
+/*
+ * While the kernel has no watch for a task's socket, the task sleeps for so long instead of waiting
+ * for the socket. The kernel does not tell when there is a watch again.
+ */
+enum { SCHED_RETRY_MS = 100 };
+
+/* Divides 1024, so that no task is queued any more when libuv asks epoll again. */
 enum { SCHED_TURN_MAX = 256 };
 
 struct sched {
@@ -29,26 +36,29 @@ struct sched {
     uv_idle_t idle;
     struct task *head; /* the run queue, in order of waking */
     struct task *tail;
-    unsigned queued; /* how many */
-    bool running;    /* a turn is under way */
-    size_t tasks;    /* spawned and not done yet */
-    int error;       /* 0, or why the scheduler stopped */
-    int reason;      /* the reason that a task gave when it stopped */
+    unsigned queued;        /* how many tasks are in it */
+    bool running;           /* a turn is under way */
+    size_t tasks;           /* spawned and not done yet */
+    uv_timer_t retry;       /* wakes the tasks of unwatched */
+    struct task *unwatched; /* the tasks for whose sockets the kernel has no watch */
+    int error;              /* 0, or why the scheduler stopped */
+    int reason;             /* the reason that a task gave when it stopped */
 };
 
 /* Sets up a scheduler on the loop, which must outlive it. Cannot fail. */
 void sched_init(struct sched *sched, uv_loop_t *loop);
 
-/* Queues a new task, to begin at first. Its frame stays the caller's. */
+/* Queues a new task that begins with the step first. Its frame stays the caller's. */
 void sched_spawn(struct sched *sched, struct task *task, task_step *first);
 
-/* Queues a task that waits for nothing else: one that is parked. */
+/* Queues a task that is parked. It must wait for nothing else, and must not be queued already. */
 void sched_wake(struct sched *sched, struct task *task);
 
 /*
- * Runs tasks until none is left that could ever run, that is, until uv_run() returns. Returns 0,
- * or at once a negative errno for a mistake in a task, whose reason is in sched->reason:
- * -EINVAL for a reason that does not exist, -EBUSY for a wait that another task holds.
+ * Runs tasks until none is left that could ever run, that is, until uv_run() returns. Returns 0.
+ * For a mistake in a task it returns at once, with the reason that the task gave in sched->reason,
+ * and -EINVAL for a reason that does not exist, or -EBUSY when another task waits for the same
+ * already.
  */
 int sched_run(struct sched *sched);
 

@@ -1,18 +1,34 @@
 #include "task/sock.h"
 
 #include "os/net.h"
+#include "os/watches.h"
 
 #include <assert.h>
 #include <errno.h>
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
+/*
+ * Starts the poll handle. uv_poll_start() gives up the watch that the handle had, and libuv adds
+ * another one when its loop polls; there it aborts the process if the kernel refuses. So the watch
+ * is added here, where a refusal is an error like others.
+ */
+static int sock_start(struct sock *sock, int events)
+{
+    int rc = uv_poll_start(&sock->poll, events, on_poll);
+    if (rc < 0)
+        return rc;
+    rc = watches_add(uv_backend_fd(sock->poll.loop), sock->fd);
+    if (rc < 0)
+        (void)uv_poll_stop(&sock->poll);
+    return rc;
+}
+
 /* Starts the poll handle for exactly these events, or stops it when there are none. */
 static int sock_arm(struct sock *sock, int events)
 {
-    int rc = events != 0 ? uv_poll_start(&sock->poll, events, on_poll) : uv_poll_stop(&sock->poll);
-    if (rc == 0)
-        sock->armed = (unsigned char)events;
+    int rc = events != 0 ? sock_start(sock, events) : uv_poll_stop(&sock->poll);
+    sock->armed = (unsigned char)(rc == 0 ? events : 0);
     return rc;
 }
 
@@ -61,7 +77,7 @@ int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd)
     return 0;
 }
 
-/* Ends a wait: its task, or NULL if nobody waited. */
+/* Ends a wait. Returns the task that waited, or NULL. */
 static struct task *sock_take(struct task **wait)
 {
     struct task *task = *wait;
@@ -88,7 +104,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sock *sock = container_of(poll, struct sock, poll);
     if (status < 0) {
-        /* POLLERR: libuv has stopped the handle. The waiter's own call finds the real error. */
+        /* POLLERR: libuv has stopped the handle. The task's own call finds the real error. */
         sock->armed = 0;
         sock->send_refused = false;
         sock_wake(sock);
@@ -99,25 +115,36 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if ((events & UV_WRITABLE) != 0)
         sock->send_refused = false;
     int wanted = (receiver != NULL ? UV_READABLE : 0) | (sender != NULL ? UV_WRITABLE : 0);
-    /* The kernel would report what nobody waited for again at once, and for ever. */
-    if ((events & ~wanted) != 0)
-        (void)sock_arm(sock, sock->armed & ~(events & ~wanted));
-    /* Last, because a task that is woken may run at once and close the socket. */
+    /* An event for which no task waited would be reported again at once, and for ever. */
+    if ((events & ~wanted) != 0 && sock_arm(sock, sock->armed & ~(events & ~wanted)) < 0) {
+        receiver = receiver != NULL ? receiver : sock_take(&sock->recv_wait);
+        sender = sender != NULL ? sender : sock_take(&sock->send_wait);
+    }
+    /* This comes last, because a task that is woken may run at once and close the socket. */
     sock_wake_task(sock, receiver);
     sock_wake_task(sock, sender);
 }
 
-static int sock_wait(struct sock *sock, struct task **wait, struct task *task)
+/* Arms sock for the tasks that wait. After a failure they would not hear of events: none waits. */
+static int sock_arm_waits(struct sock *sock, struct task **failed, int wanted)
+{
+    int rc = sock_arm(sock, wanted);
+    if (rc < 0) {
+        *failed = NULL;
+        sock_wake(sock);
+    }
+    return rc;
+}
+
+/* Inline, because a call costs 24 instructions of each message. */
+static inline int sock_wait(struct sock *sock, struct task **wait, struct task *task)
 {
     if (*wait != NULL)
         return -EBUSY;
     *wait = task;
     int wanted =
         (sock->recv_wait != NULL ? UV_READABLE : 0) | (sock->send_wait != NULL ? UV_WRITABLE : 0);
-    int rc = (wanted & ~sock->armed) == 0 ? 0 : sock_arm(sock, wanted);
-    if (rc < 0)
-        *wait = NULL;
-    return rc;
+    return (wanted & ~sock->armed) == 0 ? 0 : sock_arm_waits(sock, wait, wanted);
 }
 
 int sock_wait_recv(struct sock *sock, struct task *task)

@@ -4,10 +4,10 @@
  * The Python program has two dicts, recv_wait and send_wait, from socket to task, and hands both
  * to select. Here they are two fields of the socket, and the poll handle tells epoll about them.
  *
- * uv_poll_start() and uv_poll_stop() cost an epoll_ctl each, so what is armed is not taken back
- * when a task is woken: it stays for the next wait of the same kind and is only disarmed when an
- * event arrives that nobody waits for. A wait to send is granted without asking the kernel until
- * the kernel has refused a send. A message of a ping-pong thus costs no epoll_ctl at all.
+ * uv_poll_start() and uv_poll_stop() cost calls of epoll_ctl, so the poll handle stays armed when a
+ * task is woken: it serves the next wait of the same kind. It is disarmed when an event arrives for
+ * which no task waits. A wait to send is granted without asking the kernel until the kernel has
+ * refused a send. So a message of a ping-pong costs no epoll_ctl at all.
  */
 #ifndef UVECHOD_SOCK_H
 #define UVECHOD_SOCK_H
@@ -20,8 +20,8 @@
 
 struct sock {
     uv_poll_t poll;         /* its data is the struct waker */
-    struct task *recv_wait; /* NULL when nobody waits to receive */
-    struct task *send_wait; /* NULL when nobody waits to send */
+    struct task *recv_wait; /* NULL when no task waits to receive */
+    struct task *send_wait; /* NULL when no task waits to send */
     int fd;
     unsigned char armed; /* what the poll handle is started for: UV_READABLE | UV_WRITABLE */
     bool send_refused;   /* the last send took less than it was given; cleared when writable */
@@ -29,28 +29,31 @@ struct sock {
 
 /*
  * Makes room in the loop's table of descriptors up to highest_fd. libuv aborts the process when
- * that table cannot grow; done at start-up this can only stop a start. fd is any open socket.
+ * that table cannot grow; at the start that does no harm to any client. fd is any open socket.
  * Where the highest numbers are taken already, room for the numbers below them is enough. Returns 0
  * or a negative errno; -EINVAL if highest_fd is beyond RLIMIT_NOFILE.
  */
 int sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
 
 /*
- * Takes over fd, makes it non-blocking. Returns 0 or libuv's negative errno: -EEXIST (a handle on
- * this loop waits for fd already), -EPERM (epoll cannot watch it: a regular file), -ENOMEM or
- * -ENOSPC (see epoll_ctl(2)). After a failure fd is still the caller's, and so is the memory.
+ * Takes over fd and makes it non-blocking; waker is given the tasks to wake. Returns 0 or libuv's
+ * negative errno: -EEXIST (a handle on this loop waits for fd already), -EPERM (epoll cannot watch
+ * it: a regular file), -ENOMEM or -ENOSPC (see epoll_ctl(2)). After a failure fd is still the
+ * caller's, and so is the memory.
  */
 int sock_init(struct sock *sock, uv_loop_t *loop, struct waker *waker, int fd);
 
 /*
- * Wakes the task when sock is readable, or has an error or an end of file to tell. Returns 0, or
- * -EBUSY when another task waits for the same; that one goes on waiting.
+ * Wakes the task when sock is readable, or has an error or an end of file to tell. Returns 0,
+ * -EBUSY when another task waits for the same, which goes on waiting, or -ENOSPC or -ENOMEM when
+ * the kernel has no watch for sock (epoll_ctl(2)): the task does not wait then, and one that
+ * waited for the other reason is woken.
  */
 int sock_wait_recv(struct sock *sock, struct task *task);
 
 /*
- * As sock_wait_recv, for writable. Returns 1 when there is nothing to wait for: the kernel has
- * not refused a send since the socket was last writable. The task is then not woken.
+ * As sock_wait_recv(), for writable. Returns 1 when there is nothing to wait for: the kernel has
+ * not refused a send since the socket was last writable. The task is not woken then.
  */
 int sock_wait_send(struct sock *sock, struct task *task);
 
@@ -60,15 +63,15 @@ int sock_wait_send(struct sock *sock, struct task *task);
  */
 ssize_t sock_send(struct sock *sock, const void *buf, size_t len);
 
-/* The same out of a pipe, as net_splice() does; len is what the pipe holds. */
+/* The same from the pipe from, as net_splice() does; len is how many bytes the pipe holds. */
 ssize_t sock_splice(struct sock *sock, int from, size_t len);
 
-/* Wakes whoever waits, as if the event had come. A step must bear that: readiness is a hint. */
+/* Wakes the tasks that wait, as their events would. Steps must expect that: readiness is a hint. */
 void sock_wake(struct sock *sock);
 
 /*
- * Closes the poll handle, then the descriptor, at once. Nobody may be waiting. The memory is the
- * owner's again when closed is called with &sock->poll.
+ * Closes the poll handle, then the descriptor, at once. No task may wait. The memory is the owner's
+ * again when closed is called with &sock->poll.
  */
 void sock_close(struct sock *sock, uv_close_cb closed);
 

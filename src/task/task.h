@@ -21,7 +21,7 @@ enum yield_reason {
     YIELD_RECV,  /* until sock can be received from, or has an error to tell */
     YIELD_SEND,  /* until sock can be sent to, or has an error to tell */
     YIELD_SLEEP, /* until ms milliseconds have passed on timer */
-    YIELD_PARK,  /* until whoever knows that it is parked calls sched_wake() */
+    YIELD_PARK,  /* until somebody calls sched_wake() */
     YIELD_DONE,  /* for ever: the generator has returned */
 };
 
@@ -43,17 +43,17 @@ struct task {
 };
 
 /*
- * Where a task goes that need not wait any longer: the scheduler's run queue, as the waits that
- * stand below the scheduler see it.
+ * Where a task goes when its wait is over: the scheduler's run queue. sock and timer know only
+ * this of the scheduler, which stands above them.
  */
 struct waker {
     void (*wake)(struct waker *waker, struct task *task);
 };
 
 /*
- * Each of these is the last word of a step: it notes where the task goes on and names what it
- * waits for. Being woken is a hint and no promise, so a step tries its call and yields the same
- * reason again on -EAGAIN.
+ * A step ends by returning one of these: it notes in which step the task goes on, and names what
+ * the task waits for. Being woken is a hint and no promise, so a step tries its call and yields
+ * the same reason again on -EAGAIN.
  */
 static inline struct yield yield_recv(struct task *task, struct sock *sock, task_step *next)
 {

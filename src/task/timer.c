@@ -18,6 +18,7 @@ int timer_wait(struct timer *timer, struct task *task, unsigned ms)
 {
     if (timer->sleeper != NULL)
         return -EBUSY;
+    uv_update_time(timer->uv.loop); /* this pass of the loop may have begun long ago */
     int rc = uv_timer_start(&timer->uv, on_timer, ms, 0);
     if (rc == 0)
         timer->sleeper = task;

@@ -378,6 +378,63 @@ static void slow_reader_is_not_idle(struct daemon *daemon)
     client_reset(stream.fd);
 }
 
+/*
+ * The daemon waits to send, and stands still for longer than the timeout, while the client takes
+ * all that the kernel holds for it. When the daemon goes on it has room to send.
+ */
+static void answers_survive_a_stall(struct daemon *daemon)
+{
+    struct stream stream;
+    daemon_start(daemon, "--idle-timeout=1");
+    stream_init(&stream, client_connect(daemon), 1, 1 << 28, true);
+    streams_jam(&stream, 1);
+    daemon_freeze(daemon);
+    while (client_readable(stream.fd, 1500))
+        (void)streams_turn(&stream, 1);
+    assert_true(stream.checked < stream.total);
+    daemon_signal(daemon, SIGCONT);
+    streams_run(&stream, 1);
+    assert_int_equal(stream.checked, stream.total);
+    (void)daemon_wait_line(daemon, "Connection closed");
+    assert_int_equal(daemon_count(daemon, "idle for too long"), 0);
+}
+
+/* The end of a stream is nothing that could be counted in bytes, but it has come. */
+static void an_end_during_a_stall(struct daemon *daemon)
+{
+    daemon_start(daemon, "--idle-timeout=1");
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    daemon_freeze(daemon);
+    client_shutdown(fd);
+    assert_false(client_readable(fd, 1500));
+    daemon_signal(daemon, SIGCONT);
+    client_expect_end(fd);
+    (void)daemon_wait_line(daemon, "Connection closed");
+    assert_int_equal(daemon_count(daemon, "idle for too long"), 0);
+}
+
+/*
+ * The kernel takes the whole answer at once, and the client takes it from the kernel until just
+ * before the timeout. Its silence begins then.
+ */
+static void slow_reader_that_has_just_finished(struct daemon *daemon)
+{
+    enum { STEPS = 18, STEP = 12000 };
+    static char answer[STEPS * STEP];
+    daemon_start(daemon, "--rfc862 --idle-timeout=2");
+    int fd = client_connect_small(daemon);
+    client_send(fd, answer, sizeof answer);
+    for (int i = 0; i < STEPS; i++) {
+        client_expect(fd, answer, STEP);
+        assert_false(client_breaks(fd, 100));
+    }
+    assert_false(client_breaks(fd, 1500));
+    client_ping(fd, "", "still here");
+    assert_int_equal(daemon_count(daemon, "idle for too long"), 0);
+    client_expect_end(fd);
+}
+
 int main(void)
 {
     harness_init();
@@ -398,6 +455,9 @@ int main(void)
         e2e_test(sleeps_with_idle_clients),
         e2e_test(idle_while_frozen),
         e2e_test(slow_reader_is_not_idle),
+        e2e_test(answers_survive_a_stall),
+        e2e_test(an_end_during_a_stall),
+        e2e_test(slow_reader_that_has_just_finished),
         e2e_test(sleeps_when_they_have_gone),
         e2e_test(silent_clients_are_ended),
         e2e_test(no_timeout_too_early),

@@ -662,6 +662,42 @@ static void signal_at_any_moment_of_the_start(struct daemon *daemon)
     }
 }
 
+/* ---- idle clients ---- */
+
+/*
+ * It takes 20 kB in each second, the timeout. The kernel tells of a Unix socket only when a whole
+ * buffer of up to 36 KiB has been taken.
+ */
+static void slow_reader_is_not_idle(struct daemon *daemon)
+{
+    static char some[2000];
+    char path[64];
+    struct stream stream;
+    use_abstract(path);
+    start_at(daemon, path, "--rfc862 --idle-timeout=1");
+    stream_init(&stream, client_connect_unix(path), 1, 1 << 28, false);
+    streams_jam(&stream, 1);
+    for (int i = 0; i < 60; i++) {
+        assert_true(recv(stream.fd, some, sizeof some, MSG_DONTWAIT) > 0);
+        assert_false(client_breaks(stream.fd, 100));
+    }
+    assert_int_equal(daemon_count(daemon, "idle for too long"), 0);
+    (void)daemon_wait_line(daemon, "(idle for too long)"); /* it takes nothing any more */
+}
+
+static void stubborn_reader_is_cut(struct daemon *daemon)
+{
+    char path[64];
+    struct stream stream;
+    use_abstract(path);
+    start_at(daemon, path, "--rfc862 --idle-timeout=1");
+    stream_init(&stream, client_connect_unix(path), 1, 1 << 28, false);
+    streams_jam(&stream, 1);
+    uint64_t jammed_ms = harness_now_ms() - HARNESS_LOCKED_MS;
+    (void)daemon_wait_line(daemon, "(idle for too long)"); /* 3 s, and 2 s for its goodbye */
+    assert_true(harness_now_ms() - jammed_ms >= 4500);
+}
+
 int main(void)
 {
     harness_init();
@@ -697,6 +733,8 @@ int main(void)
         e2e_test(signal_before_the_start),
         e2e_test(signal_when_the_file_appears),
         e2e_test(signal_at_any_moment_of_the_start),
+        e2e_test(slow_reader_is_not_idle),
+        e2e_test(stubborn_reader_is_cut),
     };
     return cmocka_run_group_tests_name("e2e.unix", tests, NULL, NULL);
 }

@@ -150,6 +150,9 @@ int __wrap_open(const char *path, int flags, ...)
 
 static int domain; /* what every socket's family is; 0: the truth */
 
+static unsigned data_sent_ms; /* what TCP_INFO says of the last data; 0: the truth */
+static unsigned data_received_ms;
+
 int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
 int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
 int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
@@ -157,6 +160,10 @@ int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len
     int rc = __real_getsockopt(fd, level, option, value, len);
     if (rc == 0 && level == SOL_SOCKET && option == SO_DOMAIN && domain != 0)
         memcpy(value, &domain, sizeof domain);
+    if (rc == 0 && level == IPPROTO_TCP && option == TCP_INFO && data_sent_ms != 0) {
+        ((struct tcp_info *)value)->tcpi_last_data_sent = data_sent_ms;
+        ((struct tcp_info *)value)->tcpi_last_data_recv = data_received_ms;
+    }
     return rc;
 }
 
@@ -690,6 +697,43 @@ static void test_shutdown_failures(void **state)
     assert_int_equal(net_shutdown_send(-1), -EBADF);
     net_close(unconnected);
     net_close(fd);
+}
+
+static void test_ready(void **state)
+{
+    int fds[2];
+    (void)state;
+    make_socketpair(fds);
+    assert_false(net_ready(fds[0], POLLIN));
+    assert_true(net_ready(fds[0], POLLOUT));
+    assert_int_equal(send(fds[1], "x", 1, 0), 1);
+    assert_true(net_ready(fds[0], POLLIN));
+    char byte;
+    assert_int_equal(net_recv(fds[0], &byte, 1), 1);
+    assert_false(net_ready(fds[0], POLLIN));
+    (void)close(fds[1]); /* an end to receive, and a hangup that need not be asked for */
+    assert_true(net_ready(fds[0], POLLIN));
+    assert_true(net_ready(fds[0], 0));
+    (void)close(fds[0]);
+}
+
+/* Of both directions the later one counts, and a tick of the kernel's clock less. */
+static void test_moved_ms(void **state)
+{
+    (void)state;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    data_sent_ms = 3000;
+    data_received_ms = 2000;
+    assert_int_equal(net_moved_ms(fd), 1990);
+    data_received_ms = 4000;
+    assert_int_equal(net_moved_ms(fd), 2990);
+    data_received_ms = 5;
+    assert_int_equal(net_moved_ms(fd), 0);
+    data_sent_ms = 0;
+    (void)close(fd);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(net_moved_ms(fd), 0);
+    (void)close(fd);
 }
 
 static void test_dup_above(void **state)
@@ -1419,6 +1463,8 @@ static const struct CMUnitTest tests[] = {
     V6_TEST(test_reset),
     FIXTURE_TEST(test_send_raises_no_signal),
     FIXTURE_TEST(test_shutdown_failures),
+    FIXTURE_TEST(test_ready),
+    FIXTURE_TEST(test_moved_ms),
     FIXTURE_TEST(test_dup_above),
     DIR_TEST(test_listen_unix),
     FIXTURE_TEST(test_listen_abstract),

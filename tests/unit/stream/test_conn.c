@@ -5,6 +5,7 @@
  */
 #include "stream/conn.h"
 
+#include "task/timer.h"
 #include "unit/support.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ static struct {
     uv_loop_t loop;
     struct sched sched;
     struct conns conns;
+    uint8_t service; /* of the next connection */
     struct seen seen[CONNS];
     int count; /* opened */
     bool calloc_fails;
@@ -44,8 +46,12 @@ static struct {
     int closes; /* calls of net_close() */
     int trims;  /* calls of memory_trim() */
     int fds;    /* open before the test */
+    int timers; /* of wanderers that have not closed yet */
+    int early;  /* frames that were freed before their timer had closed */
 } fix;
 
+void __real_free(void *memory);
+void __wrap_free(void *memory);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 int __real_net_shutdown_send(int fd);
@@ -57,6 +63,14 @@ void __wrap_memory_trim(void);
 void *__wrap_calloc(size_t count, size_t size)
 {
     return fix.calloc_fails ? NULL : __real_calloc(count, size);
+}
+
+/* Wanderers are ended one at a time. */
+void __wrap_free(void *memory)
+{
+    if (fix.timers > 0)
+        fix.early++;
+    __real_free(memory);
 }
 
 int __wrap_net_shutdown_send(int fd)
@@ -138,8 +152,86 @@ static void on_event(struct conn *conn, enum conn_event event, int error)
 static const struct handler probe_handler = {
     .frame_size = sizeof(struct probe), .start = probe_recv, .release = probe_release};
 
-static const struct service probe_service = {.handler = &probe_handler};
-static const struct services probe_services = {.list = &probe_service, .count = 1};
+/* A second protocol: sleeps, parks and receives in turn, so its frame owns a timer as well. */
+struct wanderer {
+    struct probe probe;
+    struct timer timer;
+    bool parked;
+    bool finishing; /* its next step is its last */
+};
+
+static struct wanderer *wanderer_of(struct conn *conn)
+{
+    return container_of(probe_of(conn), struct wanderer, probe);
+}
+
+static struct yield wanderer_sleep(struct task *task);
+
+static struct yield wanderer_receive(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    return wanderer_of(conn)->finishing ? conn_finish(conn, 0)
+                                        : yield_recv(task, &conn->sock, wanderer_sleep);
+}
+
+static struct yield wanderer_park(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    if (wanderer_of(conn)->finishing)
+        return conn_finish(conn, 0);
+    wanderer_of(conn)->parked = true;
+    return yield_park(task, wanderer_receive);
+}
+
+static struct yield wanderer_sleep(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    if (wanderer_of(conn)->finishing)
+        return conn_finish(conn, 0);
+    return yield_sleep(task, &wanderer_of(conn)->timer, 3600000, wanderer_park);
+}
+
+static struct yield wanderer_start(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    timer_init(&wanderer_of(conn)->timer, &fix.loop, &fix.sched.waker);
+    conn_handle_opened(conn);
+    fix.timers++;
+    return wanderer_sleep(task);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct timer *timer = container_of((uv_timer_t *)handle, struct timer, uv);
+    fix.timers--;
+    conn_handle_closed(&container_of(timer, struct wanderer, timer)->probe.conn);
+}
+
+static void wanderer_release(struct conn *conn)
+{
+    probe_release(conn);
+    timer_close(&wanderer_of(conn)->timer, on_timer_closed);
+}
+
+static void wanderer_wake(struct conn *conn)
+{
+    struct wanderer *wanderer = wanderer_of(conn);
+    timer_wake(&wanderer->timer);
+    if (!wanderer->parked)
+        return;
+    wanderer->parked = false;
+    sched_wake(&fix.sched, &conn->task);
+}
+
+static const struct handler wanderer_handler = {.frame_size = sizeof(struct wanderer),
+                                                .start = wanderer_start,
+                                                .release = wanderer_release,
+                                                .wake = wanderer_wake};
+
+enum { PROBE, WANDERER, SERVICES };
+
+static const struct service services[] = {
+    [PROBE] = {.handler = &probe_handler}, [WANDERER] = {.handler = &wanderer_handler}};
 
 static int fixture_open(void **state)
 {
@@ -149,7 +241,7 @@ static int fixture_open(void **state)
     fix.fds = count_fds();
     sched_init(&fix.sched, &fix.loop);
     memset(&fix.conns, 0xa5, sizeof fix.conns); /* that conns_open() is to set up */
-    return conns_open(&fix.conns, &fix.sched, &probe_services, on_event);
+    return conns_open(&fix.conns, &fix.sched, &(struct services){services, SERVICES}, on_event);
 }
 
 static uint64_t open_count(void)
@@ -166,6 +258,7 @@ static struct conn *open_one(void)
     *seen = (struct seen){.fd = fds[0], .peer = fds[1], .error = NOT_CLOSED};
     struct accepted accepted = {
         .fd = fds[0],
+        .service = fix.service,
         .peer.in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(1000 + fix.count))}};
     assert_int_equal(conn_open(&fix.conns, &accepted), 0);
     return seen->conn;
@@ -181,7 +274,7 @@ static void open_waiting(int count)
         assert_ptr_equal(fix.seen[i].conn->sock.recv_wait, &fix.seen[i].conn->task);
 }
 
-/* Opens a connection whose task waits to send to somebody who does not read. */
+/* Opens a connection whose task waits to send to a peer that does not read. */
 static struct conn *open_sending(void)
 {
     static const char bytes[65536];
@@ -313,14 +406,14 @@ static void test_sending_is_not_speaking(void **state)
     assert_false(fix.seen[0].conn->spoke);
 }
 
-/* The longest silent comes first, whichever direction the others moved a byte in. */
-/* It has been silent for long. */
+/* Makes it one that has been silent for long. */
 static struct conn *silent(int id)
 {
     fix.seen[id].conn->active_ms = 1;
     return fix.seen[id].conn;
 }
 
+/* The longest silent comes first, whichever direction the others moved a byte in. */
 static void test_activity_order(void **state)
 {
     (void)state;
@@ -455,7 +548,7 @@ static void test_abort(void **state)
     (void)state;
     open_waiting(2);
     conn_abort(fix.seen[0].conn, -ESHUTDOWN);
-    check_open(0); /* not inside the call: the caller may be amid a list */
+    check_open(0); /* it does not end in the call: the caller may be going through a list */
     check_order(&fix.conns.active, (int[]){1}, 1);
     loop_turn(&fix.loop);
     check_closed(0, -ESHUTDOWN);
@@ -510,6 +603,113 @@ static void test_abort_with_input(void **state)
     assert_int_equal(fix.conns.bytes_in, 0);
 }
 
+/* What a wanderer may wait for. */
+enum { ASLEEP, PARKED, RECEIVING, WAITS };
+
+/* Opens a wanderer, which waits for this. Returns its number. */
+static int open_wanderer(int wait)
+{
+    fix.service = WANDERER;
+    struct conn *conn = open_one();
+    struct wanderer *wanderer = wanderer_of(conn);
+    loop_turn(&fix.loop);
+    for (int i = ASLEEP; i < wait; i++) {
+        wanderer_wake(conn);
+        loop_turn(&fix.loop);
+    }
+    assert_int_equal(wanderer->timer.sleeper != NULL, wait == ASLEEP);
+    assert_int_equal(wanderer->parked, wait == PARKED);
+    assert_int_equal(conn->sock.recv_wait != NULL, wait == RECEIVING);
+    assert_int_equal(conn->handles, 2);
+    return fix.count - 1;
+}
+
+/* The frame has been freed, after both of its handles had closed. */
+static void check_frame_freed(void)
+{
+    assert_int_equal(fix.timers, 0);
+    assert_int_equal(fix.early, 0);
+}
+
+static void test_abort_whatever_it_waits_for(void **state)
+{
+    (void)state;
+    for (int wait = ASLEEP; wait < WAITS; wait++) {
+        int id = open_wanderer(wait);
+        conn_abort(fix.seen[id].conn, -ESHUTDOWN);
+        loop_turn(&fix.loop);
+        check_closed(id, -ESHUTDOWN);
+        check_frame_freed();
+    }
+}
+
+static void test_shut_whatever_it_waits_for(void **state)
+{
+    (void)state;
+    for (int wait = ASLEEP; wait < WAITS; wait++) {
+        int id = open_wanderer(wait);
+        struct conn *conn = fix.seen[id].conn;
+        conn_shut(conn, -ETIME);
+        loop_turn(&fix.loop);
+        check_fin(id);
+        check_open(id);
+        assert_ptr_equal(conn->sock.recv_wait, &conn->task);
+        peer_closes(id);
+        check_closed(id, -ETIME);
+        check_frame_freed();
+    }
+}
+
+static void test_shut_and_abort_whatever_it_waits_for(void **state)
+{
+    (void)state;
+    for (int wait = ASLEEP; wait < WAITS; wait++) {
+        int id = open_wanderer(wait);
+        conn_shut(fix.seen[id].conn, -ETIME);
+        if (wait != PARKED) /* then also when both come in one turn */
+            loop_turn(&fix.loop);
+        conn_abort(fix.seen[id].conn, -ESHUTDOWN);
+        loop_turn(&fix.loop);
+        check_closed(id, -ETIME);
+        check_frame_freed();
+    }
+}
+
+static void test_finish_whatever_it_waited_for(void **state)
+{
+    (void)state;
+    for (int wait = ASLEEP; wait < WAITS; wait++) {
+        int id = open_wanderer(wait);
+        wanderer_of(fix.seen[id].conn)->finishing = true;
+        if (wait == RECEIVING)
+            peer_sends(id, "x");
+        else
+            wanderer_wake(fix.seen[id].conn);
+        loop_turn(&fix.loop);
+        check_closed(id, 0);
+        check_frame_freed();
+    }
+}
+
+/* A frame may also close a handle early, and open it again. */
+static void test_a_handle_that_is_closed_early(void **state)
+{
+    (void)state;
+    int id = open_wanderer(RECEIVING);
+    struct conn *conn = fix.seen[id].conn;
+    timer_close(&wanderer_of(conn)->timer, on_timer_closed);
+    loop_turn(&fix.loop);
+    assert_int_equal(conn->handles, 1);
+    check_open(id);
+    timer_init(&wanderer_of(conn)->timer, &fix.loop, &fix.sched.waker);
+    conn_handle_opened(conn);
+    fix.timers++;
+    conn_abort(conn, 0);
+    loop_turn(&fix.loop);
+    check_closed(id, 0);
+    check_frame_freed();
+}
+
 static void test_shut_all(void **state)
 {
     (void)state;
@@ -541,7 +741,7 @@ static void test_abort_all(void **state)
     conns_abort_all(&fix.conns, -ESHUTDOWN);
     check_order(&fix.conns.active, NULL, 0);
     check_order(&fix.conns.lingering, NULL, 0);
-    conns_abort_all(&fix.conns, -EIO); /* finds nobody: they have their reason */
+    conns_abort_all(&fix.conns, -EIO); /* finds none: all have their reason already */
     loop_turn(&fix.loop);
     for (int i = 0; i < 4; i++)
         check_closed(i, i == 1 ? -ETIME : -ESHUTDOWN);
@@ -624,6 +824,11 @@ int main(void)
         FIXTURE_TEST(test_abort_a_sending_task),
         FIXTURE_TEST(test_shut_then_abort),
         FIXTURE_TEST(test_abort_with_input),
+        FIXTURE_TEST(test_abort_whatever_it_waits_for),
+        FIXTURE_TEST(test_shut_whatever_it_waits_for),
+        FIXTURE_TEST(test_shut_and_abort_whatever_it_waits_for),
+        FIXTURE_TEST(test_finish_whatever_it_waited_for),
+        FIXTURE_TEST(test_a_handle_that_is_closed_early),
         FIXTURE_TEST(test_shut_all),
         FIXTURE_TEST(test_abort_all),
         FIXTURE_TEST(test_open_without_memory),

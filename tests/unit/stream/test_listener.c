@@ -1,7 +1,7 @@
 /*
  * listener.c: the accepting task, its steps driven by hand as the scheduler would. net_accept() is
  * wrapped and plays a backlog with an error behind it; sched_spawn() and sched_wake() are wrapped,
- * so that there is no queue, and who takes the connections only counts them. The loop runs only to
+ * so that there is no queue, and connections that are taken are only counted. The loop runs only to
  * close.
  */
 #include "stream/listener.h"
@@ -28,7 +28,7 @@ static struct {
     int skipped; /* so often accept says skip_error before it looks */
     int skip_error;
     int accepts;                               /* calls */
-    int take_error;                            /* of who takes it */
+    int take_error;                            /* what taking one returns */
     int took, refused, paused, resumed, ended; /* events */
     int event_error;                           /* of the last event */
 } fix;
@@ -161,7 +161,7 @@ static void step_sleeps(void)
     assert_int_equal(timer_wait(why.timer, &fix.listener.task, why.ms), 0);
 }
 
-/* The listener has been woken once, and nobody else. */
+/* The listener has been woken once, and no other task. */
 static void check_woken(void)
 {
     recorder_expect(&fix.recorder, &fix.listener.task, NULL);
@@ -178,7 +178,7 @@ static void step_ends(void)
 
 /*
  * As the scheduler, after a stop: goes on as long as something is to be waited for, and fails when
- * the task waits for a connection that nobody makes.
+ * the task waits for a connection that does not come.
  */
 static void steps_end(void)
 {
@@ -283,14 +283,40 @@ static void test_errors_that_are_skipped(void **state)
     }
 }
 
-/* A flood of them is a burst, too: others get their turn. */
-static void test_skipping_is_bounded(void **state)
+/* With a firewall rule such errors may go on for ever, so a burst of nothing else is a lack. */
+static void test_a_burst_that_is_all_skipped_pauses(void **state)
 {
     (void)state;
-    fix.skip_error = -ECONNABORTED;
-    fix.skipped = 1000;
+    fix.skip_error = -EPERM;
+    fix.skipped = 2 * BURST;
+    fix.backlog = 1;
+    step_sleeps();
+    assert_int_equal(fix.accepts, BURST);
+    assert_int_equal(fix.paused, 1);
+    assert_int_equal(fix.event_error, -EPERM);
+    timer_wake(&fix.listener.timer);
+    check_woken();
+    step_sleeps();
+    assert_int_equal(fix.accepts, 2 * BURST);
+    timer_wake(&fix.listener.timer);
+    check_woken();
+    step_waits();
+    assert_int_equal(fix.paused, 1);
+    assert_int_equal(fix.resumed, 1);
+    assert_int_equal(fix.open, 1);
+}
+
+/* One connection that could be accepted shows that nothing is lacking. */
+static void test_a_burst_with_one_connection_goes_on(void **state)
+{
+    (void)state;
+    fix.skip_error = -EPERM;
+    fix.skipped = BURST - 1;
+    fix.backlog = 2;
     assert_int_equal(step().reason, YIELD_RECV);
     assert_int_equal(fix.accepts, BURST);
+    assert_int_equal(fix.open, 1);
+    assert_int_equal(fix.paused, 0);
 }
 
 /* The machine's errors, and what we have never heard of: no spin, and no end. */
@@ -323,7 +349,7 @@ static void test_what_came_before_an_error_is_served(void **state)
     assert_int_equal(fix.open, 2);
 }
 
-/* However long it takes, it is said once, and once that it is over. */
+/* However long a lack lasts, its beginning and its end are told once each. */
 static void test_a_streak_is_told_once(void **state)
 {
     (void)state;
@@ -386,7 +412,7 @@ static void test_parks_at_the_limit(void **state)
     assert_int_equal(fix.accepts, 6);
 }
 
-/* Woken, but somebody else has taken the place meanwhile: no accept. */
+/* It is woken, but the place has been taken in the meantime: it does not accept. */
 static void test_parks_again(void **state)
 {
     (void)state;
@@ -451,7 +477,7 @@ static void test_stop_while_sleeping(void **state)
     step_sleeps();
     listener_stop(&fix.listener);
     check_woken();
-    step_ends(); /* although it is still so */
+    step_ends(); /* although descriptors are still lacking */
     assert_int_equal(fix.paused, 1);
 }
 
@@ -473,7 +499,7 @@ static void test_stop_twice(void **state)
     step_ends();
 }
 
-/* Who connected before the stop is served, but not beyond the limit. */
+/* Clients that connected before the stop are served, but not beyond the limit. */
 static void test_the_backlog_is_accepted_at_stop(void **state)
 {
     (void)state;
@@ -513,7 +539,7 @@ static void test_a_longer_backlog_at_stop(void **state)
     assert_int_equal(fix.open, 2 * BURST + 1);
 }
 
-/* Whoever goes on knocking while we stop does not keep us. */
+/* Clients that go on connecting do not hold up the stop. */
 static void test_the_last_burst_is_bounded(void **state)
 {
     (void)state;
@@ -547,7 +573,8 @@ int main(void)
         FIXTURE_TEST(test_accepts_what_waits),
         FIXTURE_TEST(test_a_burst_is_bounded),
         FIXTURE_TEST(test_errors_that_are_skipped),
-        FIXTURE_TEST(test_skipping_is_bounded),
+        FIXTURE_TEST(test_a_burst_that_is_all_skipped_pauses),
+        FIXTURE_TEST(test_a_burst_with_one_connection_goes_on),
         FIXTURE_TEST(test_errors_that_pause),
         FIXTURE_TEST(test_what_came_before_an_error_is_served),
         FIXTURE_TEST(test_a_streak_is_told_once),

@@ -1,7 +1,7 @@
 /*
- * reaper.c: who is ended when. The clock is ours: uv_now() is wrapped, and a sleep is over when
- * the test says so, so nothing here waits. The task's step is driven by hand as the scheduler
- * would; connections are real ones on socket pairs, whose steps are driven by hand, too.
+ * reaper.c: which connection is ended when. The clock is ours: uv_now() is wrapped, and a sleep is
+ * over when the test says so, so nothing here waits. The task's step is driven by hand as the
+ * scheduler would; connections are real ones on socket pairs, whose steps are driven by hand, too.
  */
 #include "stream/reaper.h"
 
@@ -23,11 +23,27 @@ static struct {
     int errors[CONNS];
     int peers[CONNS];
     int count;
+    size_t unsent;     /* what the kernel holds of each */
+    uint32_t moved_ms; /* since it moved the last byte of each */
 } fix;
 
+size_t __wrap_net_unsent(int fd);
+uint32_t __wrap_net_moved_ms(int fd);
 uint64_t __wrap_uv_now(const uv_loop_t *loop);
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
 void __wrap_sched_wake(struct sched *sched, struct task *task);
+
+size_t __wrap_net_unsent(int fd)
+{
+    assert_true(fd_is_open(fd));
+    return fix.unsent;
+}
+
+uint32_t __wrap_net_moved_ms(int fd)
+{
+    assert_true(fd_is_open(fd));
+    return fix.moved_ms;
+}
 
 uint64_t __wrap_uv_now(const uv_loop_t *loop)
 {
@@ -74,11 +90,12 @@ static void on_event(struct conn *conn, enum conn_event event, int error)
         }
 }
 
-/* The waker of the sched that the connections and the reaper know: hands on to the recorder. */
+/* The waker of the sched that the connections and the reaper know: records the reaper's wakes. */
 static void on_wake(struct waker *waker, struct task *task)
 {
     assert_ptr_equal(waker, &fix.sched.waker);
-    fix.recorder.waker.wake(&fix.recorder.waker, task);
+    if (task == &fix.reaper.task)
+        fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
 static const struct service silent_service = {.handler = &silent_handler};
@@ -91,6 +108,7 @@ static int fixture_open(void **state)
     assert_int_equal(uv_loop_init(&fix.loop), 0);
     recorder_init(&fix.recorder);
     fix.now_ms = 1234567;
+    fix.moved_ms = UINT32_MAX;
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
     if (conns_open(&fix.conns, &fix.sched, &silent_services, on_event) < 0)
         return -1;
@@ -112,7 +130,7 @@ static int fixture_close(void **state)
     return 0;
 }
 
-/* A connection that is accepted now, and says nothing. */
+/* A connection that is accepted now, says nothing, and whose task waits to receive. */
 static struct conn *open_one(void)
 {
     int fds[2];
@@ -120,7 +138,10 @@ static struct conn *open_one(void)
     fix.peers[fix.count] = fds[1];
     fix.errors[fix.count] = NOT_CLOSED;
     assert_int_equal(conn_open(&fix.conns, &(struct accepted){.fd = fds[0]}), 0);
-    return fix.conns_opened[fix.count - 1];
+    struct conn *conn = fix.conns_opened[fix.count - 1];
+    struct yield why = conn->task.resume(&conn->task);
+    assert_int_equal(sock_wait_recv(why.sock, &conn->task), 0);
+    return conn;
 }
 
 /* Runs the step, which goes to sleep; returns for how long. */
@@ -190,13 +211,13 @@ static void test_an_idle_one_is_ended_on_time(void **state)
     assert_int_equal(sweep(), IDLE_MS);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
     assert_false(fix.conns_opened[0]->lingering);
-    assert_int_equal(sweep_after(1), IDLE_MS); /* for whoever may come now */
+    assert_int_equal(sweep_after(1), IDLE_MS); /* for a connection that may come now */
     assert_true(fix.conns_opened[0]->lingering);
     assert_int_equal(fix.conns_opened[0]->error, -ETIME);
 }
 
-/* Who is accepted while it sleeps is not overslept, whenever that is. */
-static void test_who_comes_later_is_ended_on_time(void **state)
+/* A connection that is accepted while the reaper sleeps is ended on time. */
+static void test_a_later_one_is_ended_on_time(void **state)
 {
     (void)state;
     (void)open_one();
@@ -248,7 +269,8 @@ static void test_activity_postpones(void **state)
     conn_received(received, 1);
     fix.now_ms += 100;
     conn_sent(sent, 1);
-    assert_int_equal(sweep_after(300), 600); /* the silent one; the next is due 600 later */
+    assert_int_equal(sweep_after(300),
+                     600); /* the silent one; the next one's time is up 600 later */
     check_lingering(false, false, true);
     assert_int_equal(sweep_after(600), 100);
     check_lingering(true, false, true);
@@ -256,7 +278,8 @@ static void test_activity_postpones(void **state)
     check_lingering(true, true, true);
 }
 
-/* Their order does not tell who was active last within a period: late they may be, never early. */
+/* The order of a period's connections does not tell which was active last: late, but never early.
+ */
 static void test_active_within_a_period(void **state)
 {
     (void)state;
@@ -268,9 +291,165 @@ static void test_active_within_a_period(void **state)
     fix.now_ms += CONNS_PERIOD_MS - 101;
     conn_received(first, 1);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
-    check_lingering(false, false, false); /* the second one's time is up, but who knows */
+    check_lingering(false, false, false); /* the second one's time is up, but it is not the first */
     (void)sweep_after(1);
     check_lingering(true, true, false);
+}
+
+/* ---- the idle rule: what a look finds when the time of a connection is up ---- */
+
+/* The connection is not idle when its time is up. It is given as long again. */
+static void check_spared(const struct conn *conn)
+{
+    assert_int_equal(sweep_after(IDLE_MS), IDLE_MS);
+    assert_false(conn->lingering);
+}
+
+static void check_ended(const struct conn *conn)
+{
+    (void)sweep_after(IDLE_MS);
+    assert_true(conn->lingering);
+    assert_int_equal(conn->error, -ETIME);
+}
+
+/* Its task waits to send, after the kernel had refused to take more. */
+static struct conn *open_sending(void)
+{
+    struct conn *conn = open_one();
+    sock_wake(&conn->sock);
+    conn->sock.send_refused = true;
+    assert_int_equal(sock_wait_send(&conn->sock, &conn->task), 0);
+    return conn;
+}
+
+static void fill(struct conn *conn)
+{
+    static const char bytes[65536];
+    while (net_send(conn->sock.fd, bytes, sizeof bytes) > 0)
+        continue;
+}
+
+static void test_input_that_the_loop_has_not_seen(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    assert_int_equal(send(fix.peers[0], "x", 1, 0), 1);
+    check_spared(conn);
+}
+
+static void test_an_end_that_the_loop_has_not_seen(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    assert_return_code(shutdown(fix.peers[0], SHUT_WR), 0);
+    check_spared(conn);
+}
+
+static void test_room_that_the_loop_has_not_seen(void **state)
+{
+    (void)state;
+    struct conn *conn = open_sending();
+    check_spared(conn);
+    check_spared(conn);
+}
+
+static void test_no_room_to_send(void **state)
+{
+    (void)state;
+    struct conn *conn = open_sending();
+    fill(conn);
+    fix.unsent = 5000;
+    check_spared(conn); /* perhaps the peer has taken some of them */
+    check_ended(conn);
+}
+
+/* A queued task, or one that sleeps, does not wait for the peer. */
+static void test_a_task_that_does_not_wait_for_the_peer(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    sock_wake(&conn->sock);
+    check_spared(conn);
+    check_spared(conn);
+    assert_int_equal(sock_wait_recv(&conn->sock, &conn->task), 0);
+    check_ended(conn);
+}
+
+static void test_a_peer_that_takes_its_answers(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn_sent(conn, 10000);
+    for (fix.unsent = 4000; fix.unsent > 1000; fix.unsent -= 1000)
+        check_spared(conn);
+    check_spared(conn);
+    check_ended(conn);
+}
+
+/* It had taken all when it was looked at: only the kernel knows that this was just before. */
+static void test_a_peer_that_has_just_taken_its_answers(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn_sent(conn, 10000);
+    fix.moved_ms = 190;
+    check_spared(conn);
+    fix.moved_ms += IDLE_MS;
+    check_ended(conn);
+}
+
+/* The loop's clock may be behind when a byte moves, but the end is not early, and not long late. */
+static void test_a_byte_that_moved_late_in_a_pass(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn_received(conn, 1);
+    fix.moved_ms = IDLE_MS - 20;
+    assert_int_equal(sweep_after(IDLE_MS), 20);
+    assert_false(conn->lingering);
+    fix.moved_ms += 20;
+    (void)sweep_after(20);
+    assert_true(conn->lingering);
+}
+
+/* Whatever the kernel says of the time before the first look. */
+static void test_a_silent_peer_is_spared_once(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn_received(conn, 1);
+    fix.moved_ms = 0;
+    check_spared(conn);
+    check_ended(conn);
+}
+
+/* To a Unix socket, what the kernel holds becomes less by whole buffers only. */
+static void test_a_slow_peer_of_a_unix_socket(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn->peer.sa.sa_family = AF_UNIX;
+    conn_sent(conn, 100000);
+    fix.moved_ms = 0; /* the kernel does not know */
+    fix.unsent = 100000;
+    for (int i = 0; i < 3; i++) {
+        check_spared(conn);
+        check_spared(conn);
+        fix.unsent -= 30000;
+    }
+    check_spared(conn);
+    check_spared(conn);
+    check_ended(conn);
+}
+
+static void test_a_silent_peer_of_a_unix_socket(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn->peer.sa.sa_family = AF_UNIX;
+    fix.moved_ms = 0;
+    check_spared(conn);
+    check_ended(conn);
 }
 
 static void test_without_a_timeout_nobody_is_idle(void **state)
@@ -282,7 +461,7 @@ static void test_without_a_timeout_nobody_is_idle(void **state)
     check_lingering(false, false, false);
 }
 
-/* The peer has so long for its FIN, counted from ours; then it is cut, for the first reason. */
+/* The peer's time for its FIN is counted from ours. Then it is cut, for the first reason. */
 static void test_a_lingering_one_is_cut(void **state)
 {
     (void)state;
@@ -344,7 +523,7 @@ static void test_wake_ends_the_sleep(void **state)
 static void test_does_not_keep_the_loop_running(void **state)
 {
     (void)state;
-    (void)open_one();
+    uv_unref((uv_handle_t *)&open_one()->sock.poll); /* that does */
     assert_int_equal(timer_wait(&fix.reaper.timer, &fix.reaper.task, sweep()), 0);
     assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(fix.recorder.count, 0);
@@ -356,11 +535,22 @@ int main(void)
         FIXTURE_TEST(test_sleeps_when_there_is_nobody),
         FIXTURE_TEST(test_a_parked_one_is_woken_once),
         FIXTURE_TEST(test_an_idle_one_is_ended_on_time),
-        FIXTURE_TEST(test_who_comes_later_is_ended_on_time),
+        FIXTURE_TEST(test_a_later_one_is_ended_on_time),
         FIXTURE_TEST(test_the_longest_silent_first),
         FIXTURE_TEST(test_several_at_once),
         FIXTURE_TEST(test_activity_postpones),
         FIXTURE_TEST(test_active_within_a_period),
+        FIXTURE_TEST(test_input_that_the_loop_has_not_seen),
+        FIXTURE_TEST(test_an_end_that_the_loop_has_not_seen),
+        FIXTURE_TEST(test_room_that_the_loop_has_not_seen),
+        FIXTURE_TEST(test_no_room_to_send),
+        FIXTURE_TEST(test_a_task_that_does_not_wait_for_the_peer),
+        FIXTURE_TEST(test_a_peer_that_takes_its_answers),
+        FIXTURE_TEST(test_a_peer_that_has_just_taken_its_answers),
+        FIXTURE_TEST(test_a_byte_that_moved_late_in_a_pass),
+        FIXTURE_TEST(test_a_silent_peer_is_spared_once),
+        FIXTURE_TEST(test_a_slow_peer_of_a_unix_socket),
+        FIXTURE_TEST(test_a_silent_peer_of_a_unix_socket),
         FIXTURE_TEST(test_without_a_timeout_nobody_is_idle),
         FIXTURE_TEST(test_a_lingering_one_is_cut),
         FIXTURE_TEST(test_an_idle_one_is_cut_after_lingering),

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 enum { HOUR_MS = 3600 * 1000, PING_PONGS = 1000 };
 
@@ -36,6 +38,19 @@ struct frame {
 
 static struct fixture fixture;
 
+/* What a further epoll watch fails with; 0: there are enough. */
+static int no_watch;
+
+/* Found by libuv, too, before the C library's. */
+int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+    if (op == EPOLL_CTL_ADD && no_watch != 0) {
+        errno = no_watch;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epoll, op, fd, event);
+}
+
 static void note(struct fixture *f, char what)
 {
     size_t len = strlen(f->trace);
@@ -52,6 +67,7 @@ static int fixture_open(void **state)
 {
     int fds[2];
     fixture = (struct fixture){.peer = -1};
+    no_watch = 0;
     assert_int_equal(uv_loop_init(&fixture.loop), 0);
     memset(&fixture.sched, 1, sizeof fixture.sched); /* memory that was in use */
     sched_init(&fixture.sched, &fixture.loop);
@@ -69,7 +85,7 @@ static int fixture_open(void **state)
 static int fixture_close(void **state)
 {
     struct fixture *f = *state;
-    f->sock.recv_wait = NULL; /* tests of errors leave somebody waiting */
+    f->sock.recv_wait = NULL; /* tests of errors leave a task waiting */
     f->sock.send_wait = NULL;
     sock_close(&f->sock, NULL);
     timer_close(&f->timer, NULL);
@@ -297,6 +313,100 @@ static void test_refused_send_waits(void **state)
     assert_string_equal(f->trace, "ab||a|");
 }
 
+static struct yield step_recv_byte(struct task *task)
+{
+    char byte;
+    struct frame *frame = enter(task);
+    if (net_recv(frame->in->sock.fd, &byte, 1) == -EAGAIN)
+        return yield_recv(task, &frame->in->sock, step_recv_byte);
+    return yield_done(task);
+}
+
+static struct yield step_send_byte(struct task *task)
+{
+    struct frame *frame = enter(task);
+    if (sock_send(&frame->in->sock, "x", 1) == -EAGAIN)
+        return yield_send(task, &frame->in->sock, step_send_byte);
+    return yield_done(task);
+}
+
+/* Nothing can be watched any more. libuv has its own watches from the loop's first pass on. */
+static void take_watches(struct fixture *f, int error)
+{
+    struct frame first;
+    spawn(f, &first, '.', step_done);
+    loop_turn(&f->loop);
+    assert_string_equal(f->trace, ".|");
+    no_watch = error;
+}
+
+/* Without a watch the kernel would never tell of the event: the task looks now and then. */
+static void check_no_watch(struct fixture *f, int error)
+{
+    struct frame a, b;
+    take_watches(f, error);
+    spawn(f, &a, 'a', step_recv_byte);
+    spawn(f, &b, 'b', step_done);
+    for (int i = 0; i < 3; i++)
+        loop_turn(&f->loop);
+    assert_memory_equal(f->trace, ".|ab|", 5);
+    assert_int_equal(f->sched.error, 0);
+    assert_null(f->sock.recv_wait);
+    expect_idle_stopped(f); /* and does not spin */
+    assert_int_equal(send(f->peer, "x", 1, 0), 1);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+static void test_no_watch_for_a_wait(void **state)
+{
+    check_no_watch(*state, ENOSPC);
+}
+
+static void test_no_memory_for_a_watch(void **state)
+{
+    check_no_watch(*state, ENOMEM);
+}
+
+/* libuv gives the watch back and asks for another one when the reason changes. */
+static void test_no_watch_for_another_reason(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a, b;
+    spawn(f, &a, 'a', step_recv_byte);
+    loop_turn(&f->loop);
+    assert_ptr_equal(f->sock.recv_wait, &a.task);
+    fill(&f->sock);
+    no_watch = ENOSPC;
+    spawn(f, &b, 'b', step_send_byte);
+    for (int i = 0; i < 3; i++)
+        loop_turn(&f->loop);
+    expect_idle_stopped(f);
+    assert_int_equal(f->sched.tasks, 2);
+    no_watch = 0;
+    drain(f->peer);
+    assert_int_equal(send(f->peer, "x", 1, 0), 1);
+    assert_int_equal(sched_run(&f->sched), 0);
+    assert_int_equal(f->sched.tasks, 0);
+}
+
+/* There is a watch again before there is an event. */
+static void test_a_watch_is_had_later(void **state)
+{
+    struct fixture *f = *state;
+    struct frame a;
+    take_watches(f, ENOSPC);
+    spawn(f, &a, 'a', step_recv_byte);
+    loop_turn(&f->loop);
+    no_watch = 0;
+    while (f->sock.recv_wait == NULL)
+        loop_turn(&f->loop);
+    expect_idle_stopped(f);
+    assert_int_equal(send(f->peer, "x", 1, 0), 1);
+    while (f->sched.tasks > 0)
+        loop_turn(&f->loop);
+}
+
 static void test_sleep(void **state)
 {
     struct fixture *f = *state;
@@ -323,7 +433,7 @@ static void test_sleep_ends_early(void **state)
     assert_string_equal(f->trace, "a|a|");
 }
 
-/* A task that nobody will wake is no reason to stay: sched_run() returns. */
+/* A task that will never be woken does not keep sched_run() from returning. */
 static void test_parked_task_does_not_keep_it_running(void **state)
 {
     struct fixture *f = *state;
@@ -587,7 +697,7 @@ struct member {
     struct task task;
     struct sock sock;
     int peer;
-    int left; /* bytes that it is to receive yet */
+    int left; /* how many bytes it has still to receive */
 };
 
 static struct yield member_recv(struct task *task)
@@ -653,6 +763,10 @@ int main(void)
         FIXTURE_TEST(test_recv),
         FIXTURE_TEST(test_granted_send_goes_on_in_the_turn),
         FIXTURE_TEST(test_refused_send_waits),
+        FIXTURE_TEST(test_no_watch_for_a_wait),
+        FIXTURE_TEST(test_no_memory_for_a_watch),
+        FIXTURE_TEST(test_no_watch_for_another_reason),
+        FIXTURE_TEST(test_a_watch_is_had_later),
         FIXTURE_TEST(test_sleep),
         FIXTURE_TEST(test_sleep_ends_early),
         FIXTURE_TEST(test_parked_task_does_not_keep_it_running),

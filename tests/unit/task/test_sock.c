@@ -30,10 +30,11 @@ static struct fixture fixture;
 static struct {
     int starts;
     int stops;
-    int wakeups; /* events that libuv has reported */
-    int armed;   /* for what the handle was started last */
-    int status;  /* of the last event */
-    int fail;    /* what the next start is to return, without starting */
+    int wakeups;  /* events that libuv has reported */
+    int armed;    /* for what the handle was started last */
+    int status;   /* of the last event */
+    int fail;     /* what the next start is to return, without starting */
+    int no_watch; /* what the next watch is to fail with */
     char closes[4];
     uv_poll_cb on_poll;
 } calls;
@@ -68,6 +69,15 @@ int __wrap_uv_poll_stop(uv_poll_t *poll)
     calls.stops++;
     calls.armed = 0;
     return __real_uv_poll_stop(poll);
+}
+
+int __real_watches_add(int epoll, int fd);
+int __wrap_watches_add(int epoll, int fd);
+int __wrap_watches_add(int epoll, int fd)
+{
+    int fail = calls.no_watch;
+    calls.no_watch = 0;
+    return fail != 0 ? fail : __real_watches_add(epoll, fd);
 }
 
 static void note_close(char what)
@@ -123,7 +133,7 @@ static int fixture_open(void **state)
 static int fixture_close(void **state)
 {
     struct fixture *f = *state;
-    sock_wake(&f->sock); /* a test may leave somebody waiting */
+    sock_wake(&f->sock); /* a test may leave a task waiting */
     if (f->closed == NULL)
         sock_close(&f->sock, on_closed);
     if (f->peer >= 0)
@@ -330,7 +340,7 @@ static void test_failed_send_is_no_refusal(void **state)
     assert_int_equal(sock_wait_send(&f->sock, &f->writer), 1);
 }
 
-/* WRITABLE stays armed for the next wait, and is disarmed once nobody waits for it. */
+/* WRITABLE stays armed for the next wait, and is disarmed when it comes and no task waits. */
 static void test_writable_does_not_spin(void **state)
 {
     struct fixture *f = *state;
@@ -406,7 +416,7 @@ static void test_disarms_one_of_two(void **state)
     recorder_expect(&f->recorder, &f->writer, NULL);
 }
 
-/* A wait that must be armed for is a chance to drop what nobody waits for any more. */
+/* When a wait must be armed for, what no task waits for any more is dropped at the same time. */
 static void test_arms_for_the_waits_alone(void **state)
 {
     struct fixture *f = *state;
@@ -579,6 +589,50 @@ static void test_failed_start_leaves_nobody_waiting(void **state)
     assert_int_equal(calls.armed, UV_READABLE);
 }
 
+/* The handle is not left started: libuv would try to get a watch itself. */
+static void test_no_watch_leaves_nobody_waiting(void **state)
+{
+    struct fixture *f = *state;
+    calls.no_watch = -ENOSPC;
+    assert_int_equal(sock_wait_recv(&f->sock, &f->reader), -ENOSPC);
+    assert_null(f->sock.recv_wait);
+    assert_int_equal(calls.armed, 0);
+    recorder_expect(&f->recorder, NULL, NULL);
+    wait_recv(f);
+    assert_int_equal(calls.armed, UV_READABLE);
+}
+
+/* The watch was for both of them. */
+static void test_no_watch_wakes_who_waits_already(void **state)
+{
+    struct fixture *f = *state;
+    fill(&f->sock);
+    wait_recv(f);
+    calls.no_watch = -ENOSPC;
+    assert_int_equal(sock_wait_send(&f->sock, &f->writer), -ENOSPC);
+    assert_null(f->sock.send_wait);
+    assert_null(f->sock.recv_wait);
+    recorder_expect(&f->recorder, &f->reader, NULL);
+}
+
+/* Its event has come for one of two, and the other one cannot be watched any more. */
+static void test_no_watch_for_the_other_one(void **state)
+{
+    struct fixture *f = *state;
+    fill(&f->sock);
+    wait_recv(f);
+    assert_int_equal(sock_wait_send(&f->sock, &f->writer), 0);
+    sock_wake(&f->sock);
+    recorder_expect(&f->recorder, &f->reader, &f->writer);
+    assert_int_equal(sock_wait_send(&f->sock, &f->writer), 0);
+    peer_send(f); /* no task waits for that any more */
+    calls.no_watch = -ENOSPC;
+    loop_turn(&f->loop);
+    assert_int_equal(calls.no_watch, 0);
+    assert_null(f->sock.send_wait);
+    recorder_expect(&f->recorder, &f->writer, NULL);
+}
+
 static void test_init_makes_non_blocking(void **state)
 {
     struct fixture *f = *state;
@@ -719,6 +773,9 @@ int main(void)
         FIXTURE_TEST(test_sock_wake),
         FIXTURE_TEST(test_sock_wake_grants_no_send),
         FIXTURE_TEST(test_failed_start_leaves_nobody_waiting),
+        FIXTURE_TEST(test_no_watch_leaves_nobody_waiting),
+        FIXTURE_TEST(test_no_watch_wakes_who_waits_already),
+        FIXTURE_TEST(test_no_watch_for_the_other_one),
         FIXTURE_TEST(test_init_makes_non_blocking),
         FIXTURE_TEST(test_regular_file_is_refused),
         FIXTURE_TEST(test_same_descriptor_twice_is_refused),
