@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PASSED_MAX = 4 };
@@ -47,9 +46,7 @@ static void expect_listening(struct daemon *daemon, const char *address, const c
 static void check_echo(int fd)
 {
     client_ping(fd, "GOT:", "hello");
-    client_shutdown(fd);
-    client_expect_end(fd);
-    client_close(fd);
+    client_leave(fd);
 }
 
 static void check_passed(struct daemon *daemon, int fd, const char *address)
@@ -149,8 +146,6 @@ static void next_daemon_serves_who_waits(struct daemon *daemon)
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     int waiting = client_connect_like(fd);
     client_send(waiting, "patience", 8);
-    (void)close(daemon->err);
-    (void)close(daemon->pidfd);
     daemon_launch(daemon, &launch);
     client_expect(waiting, "GOT:patience", 12);
     client_close(waiting);
@@ -355,9 +350,7 @@ static void meant_for_another_process(struct daemon *daemon)
     launch.own_port = false; /* nor does the option collide with it */
     launch.options = "--bind=127.0.0.1";
     daemon_launch(daemon, &launch);
-    const char *line = daemon_wait_line(daemon, "Listening on 127.0.0.1:");
-    assert_null(strstr(line, "("));
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    assert_null(strchr(daemon_wait_port(daemon, "Listening on 127.0.0.1:"), '('));
     check_echo(client_connect(daemon));
     int unserved = client_connect_like(fd);
     check_echo(client_connect(daemon)); /* it has had its chance to accept the other */
@@ -450,9 +443,7 @@ static void tool_passes_connections(struct daemon *daemon)
     client_ping(first, "GOT:", "still here");
     client_close(first);
     (void)daemon_wait_line(daemon, "died with code 0");
-    daemon_signal(daemon, SIGKILL); /* the tool, which knows no other end */
-    assert_int_equal(waitpid(daemon->pid, NULL, 0), daemon->pid);
-    daemon->pid = 0;
+    daemon_kill(daemon); /* the tool, which does not end otherwise */
 }
 
 int main(void)

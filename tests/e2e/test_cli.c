@@ -307,8 +307,7 @@ static void options_in_every_form(struct daemon *daemon)
     static const struct launch launch = {.options = "-p0 -b 127.0.0.1 --pre ab --ch 3 -v --back 9",
                                          .own_port = true};
     daemon_launch(daemon, &launch);
-    const char *line = daemon_wait_line(daemon, "Listening on 127.0.0.1:");
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    (void)daemon_wait_port(daemon, "Listening on 127.0.0.1:");
     int fd = client_connect(daemon);
     client_ping(fd, "ab", "123");
     client_ping(fd, "ab", "1");
@@ -328,8 +327,7 @@ static void names_are_resolved(struct daemon *daemon)
         harness_skip("localhost does not resolve (no /etc/hosts?)");
     freeaddrinfo(found);
     daemon_launch(daemon, &(struct launch){.options = "--bind=localhost"});
-    const char *line = daemon_wait_line(daemon, "Listening on ");
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    const char *line = daemon_wait_port(daemon, "Listening on ");
     bool in6 = strstr(line, "[::1]") != NULL;
     client_ping(client_connect_to(daemon, in6 ? "::1" : "127.0.0.1"), "GOT:", "hello");
 }

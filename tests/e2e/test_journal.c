@@ -34,13 +34,6 @@ static void expect_line(struct daemon *daemon, const char *pattern, const char *
     assert_matches(daemon_wait_line(daemon, text), whole);
 }
 
-static void connect_once(const struct daemon *daemon)
-{
-    int fd = client_connect(daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
-}
-
 /* Every kind of line. The settings of a launch, but for its options. */
 static void check_priorities(struct daemon *daemon, struct launch launch)
 {
@@ -50,13 +43,11 @@ static void check_priorities(struct daemon *daemon, struct launch launch)
     client_close(client_connect(daemon));
     expect_line(daemon, "^<7>", "Connection from");
     expect_line(daemon, "^<7>", "Connection closed: ");
-    int fd = client_connect(daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
+    client_visit(daemon);
     expect_line(daemon, "^<6>", "Connection closed: ");
     daemon_signal(daemon, SIGUSR1);
     expect_line(daemon, "^<5>", "Statistics: ");
-    fd = client_connect(daemon);
+    int fd = client_connect(daemon);
     client_ping(fd, "GOT:", "hello");
     daemon_signal(daemon, SIGTERM);
     expect_line(daemon, "^<6>", "Stopping: ");
@@ -102,44 +93,37 @@ static void journal_cannot_be_faked(struct daemon *daemon)
 }
 
 /* The journal is not where stderr goes, or JOURNAL_STREAM does not say where it is. */
-static void check_plain(const char *setting)
+static void check_plain(struct daemon *daemon, const char *setting)
 {
     const char *const setup[] = {setting, NULL};
-    struct e2e_case test = {0};
-    void *state = &test;
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start_as(test.daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
-    assert_int_equal(strncmp(test.daemon->log, "Listening on 127.0.0.1:", 23), 0);
-    connect_once(test.daemon);
-    expect_line(test.daemon, "^", "Connection closed: ");
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    daemon_start_as(daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
+    assert_int_equal(strncmp(daemon->log, "Listening on 127.0.0.1:", 23), 0);
+    client_visit(daemon);
+    expect_line(daemon, "^", "Connection closed: ");
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
 static void pipe_of_nobody(struct daemon *daemon)
 {
-    (void)daemon;
-    check_plain("JOURNAL_STREAM=1:1");
-    check_plain("JOURNAL_STREAM=");
-    check_plain("JOURNAL_STREAM=garbage");
-    check_plain("JOURNAL_STREAM=:");
-    check_plain("JOURNAL_STREAM=99999999999999999999999:1");
-    check_plain(NULL);
+    check_plain(daemon, "JOURNAL_STREAM=1:1");
+    check_plain(daemon, "JOURNAL_STREAM=");
+    check_plain(daemon, "JOURNAL_STREAM=garbage");
+    check_plain(daemon, "JOURNAL_STREAM=:");
+    check_plain(daemon, "JOURNAL_STREAM=99999999999999999999999:1");
+    check_plain(daemon, NULL);
 }
 
 static void socket_of_nobody(struct daemon *daemon)
 {
     daemon_start_as(daemon, &(struct launch){.options = "-v", .stderr_kind = STDERR_SOCKET});
-    connect_once(daemon);
+    client_visit(daemon);
     expect_line(daemon, "^", "Connection closed: ");
 }
 
 /* One of the two numbers is right, the other is not. */
-static void check_elsewhere(const char *name, unsigned device, unsigned inode)
+static void check_elsewhere(struct daemon *daemon, const char *name, unsigned device,
+                            unsigned inode)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
     struct stat file;
     char setting[80];
     FILE *log = fopen(harness_path(name), "we+");
@@ -149,31 +133,26 @@ static void check_elsewhere(const char *name, unsigned device, unsigned inode)
                    (unsigned long long)file.st_dev + device,
                    (unsigned long long)file.st_ino + inode);
     const char *const setup[] = {setting, NULL};
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start_mute(test.daemon, (struct launch){.stderr_kind = STDERR_FILE,
-                                                   .stderr_path = harness_path(name),
-                                                   .setup = setup});
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
+    daemon_start_mute(daemon, (struct launch){.stderr_kind = STDERR_FILE,
+                                              .stderr_path = harness_path(name),
+                                              .setup = setup});
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     assert_int_equal(fgetc(log), '2'); /* of the year */
     (void)fclose(log);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
 }
 
 static void journal_elsewhere(struct daemon *daemon)
 {
-    (void)daemon;
-    check_elsewhere("other-device", 1, 0);
-    check_elsewhere("other-inode", 0, 1);
+    check_elsewhere(daemon, "other-device", 1, 0);
+    check_elsewhere(daemon, "other-inode", 0, 1);
 }
 
 static void time_on_a_terminal(struct daemon *daemon)
 {
     daemon_launch(daemon,
                   &(struct launch){.options = "--bind=127.0.0.1", .stderr_kind = STDERR_TERMINAL});
-    expect_line(daemon, TIME_PATTERN, "Listening on ");
-    daemon->port = (uint16_t)strtoul(strrchr(daemon->line, ':') + 1, NULL, 10);
-    connect_once(daemon);
+    assert_matches(daemon_wait_port(daemon, "Listening on "), TIME_PATTERN "Listening on ");
+    client_visit(daemon);
     expect_line(daemon, TIME_PATTERN, "Connection from ");
     expect_line(daemon, TIME_PATTERN, "Connection closed: ");
     expect_line(daemon, TIME_PATTERN, "Task finished");
@@ -197,7 +176,7 @@ static void time_in_a_file(struct daemon *daemon)
     daemon_start_mute(daemon, (struct launch){.stderr_kind = STDERR_FILE,
                                               .stderr_path = harness_path("log"),
                                               .setup = setup});
-    connect_once(daemon);
+    client_visit(daemon);
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     FILE *log = fopen(harness_path("log"), "re");
     assert_non_null(log);

@@ -62,9 +62,8 @@ static void start(struct daemon *daemon, const struct language *language, const 
     char all[128];
     (void)snprintf(all, sizeof all, "--bind=127.0.0.1 %s", options);
     daemon_launch(daemon, &(struct launch){.options = all, .setup = speak(language)});
-    const char *line = daemon_wait_line(daemon, "");
+    const char *line = daemon_wait_port(daemon, "");
     assert_int_equal(strncmp(line, language->listening, strlen(language->listening)), 0);
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
 }
 
 /* ---- the log ---- */

@@ -138,8 +138,7 @@ static void check_ready(struct daemon *daemon, const char *address)
     manager_expect(&manager, "READY=1");
     client_ping(client_connect_unix(path), "GOT:", "hello");
     assert_int_equal(daemon_count(daemon, "Listening on "), 2); /* said before */
-    const char *line = daemon_wait_line(daemon, "Listening on 127.0.0.1:");
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    (void)daemon_wait_port(daemon, "Listening on 127.0.0.1:");
     client_ping(client_connect(daemon), "GOT:", "hello");
     manager_expect(&manager, "STATUS=0 connections; 0 bytes in, 0 bytes out");
 }
@@ -168,7 +167,6 @@ static void check_failure(struct daemon *daemon, const char *options, int error)
     manager_expect(&manager, told);
     assert_false(manager_next(&manager, 0));
     (void)close(manager.fd);
-    (void)close(daemon->pidfd);
 }
 
 static void failure_to_start(struct daemon *daemon)
@@ -359,43 +357,36 @@ static void watchdog_is_fed_while_draining(struct daemon *daemon)
     assert_int_equal(daemon_wait_exit(daemon), 0);
 }
 
-/* It works all the same, and never feeds a watchdog; with or without a warning. */
-static void check_no_watchdog(const char *const settings[3], unsigned warnings)
+/* The daemon works, and feeds no watchdog; it warns so often. */
+static void check_no_watchdog(struct daemon *daemon, const char *usec, const char *pid,
+                              unsigned warnings)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
     struct manager manager;
     manager_open_any(&manager);
-    assert_int_equal(harness_setup(&state), 0);
-    const char *const setup[] = {manager.setting, settings[0], settings[1], NULL};
-    daemon_start_as(test.daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
-    manager_expect(&manager, "READY=1"); /* a ping is sent in the first turn */
-    int fd = client_connect(test.daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
+    const char *const setup[] = {manager.setting, usec, pid, NULL};
+    daemon_start_as(daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
+    manager_expect(&manager, "READY=1"); /* a ping would be sent in the first turn */
+    client_visit(daemon);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     manager_drain(&manager);
+    (void)close(manager.fd);
     assert_int_equal(manager.pings, 0);
-    assert_int_equal(daemon_count(test.daemon, "WATCHDOG_USEC is ignored: "), warnings);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    assert_int_equal(daemon_count(daemon, "WATCHDOG_USEC is ignored: "), warnings);
 }
 
 static void watchdog_that_makes_no_sense(struct daemon *daemon)
 {
-    (void)daemon;
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=abc"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=-1"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=0"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=2s"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC="}, 1);
-    check_no_watchdog((const char *const[3]){NULL}, 0);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=abc", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=-1", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=0", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=2s", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=", NULL, 1);
+    check_no_watchdog(daemon, NULL, NULL, 0);
 }
 
 static void watchdog_of_another_process(struct daemon *daemon)
 {
-    (void)daemon;
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=200000", "WATCHDOG_PID=1"}, 0);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=200000", "WATCHDOG_PID=1", 0);
 }
 
 /* More milliseconds than fit into 32 bits are many, not few. */
@@ -469,57 +460,48 @@ static void manager_goes_away(struct daemon *daemon)
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
-/* Ignored, as sd_notify(3) says; the watchdog that nobody can be told of as well. */
-static void check_ignored(const char *address)
+/* The daemon works without a manager, as sd_notify(3) says, and without its watchdog. */
+static void check_ignored(struct daemon *daemon, const char *address)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
     char setting[512];
     (void)snprintf(setting, sizeof setting, "NOTIFY_SOCKET=%s", address);
     const char *const setup[] = {setting, "WATCHDOG_USEC=2000", NULL};
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start_as(test.daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
-    int fd = client_connect(test.daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
-    assert_int_equal(daemon_count(test.daemon, "\n"), 5); /* where it listens, and who came */
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    daemon_start_as(daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
+    client_visit(daemon);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(daemon_count(daemon, "\n"), 5); /* where it listens, and who came */
 }
 
 static void addresses_that_lead_nowhere(struct daemon *daemon)
 {
-    (void)daemon;
     char lengthy[300];
     memset(lengthy, 'x', sizeof lengthy);
     lengthy[0] = '/';
     lengthy[sizeof lengthy - 1] = '\0';
-    check_ignored(lengthy);
+    check_ignored(daemon, lengthy);
     lengthy[0] = '@';
-    check_ignored(lengthy);
-    check_ignored("");
-    check_ignored("/");
-    check_ignored("@");
-    check_ignored("garbage");
-    check_ignored("vsock:2:1234");
-    check_ignored(harness_path("nobody"));
-    check_ignored(harness_path("missing/nobody"));
-    check_ignored("@uvechod-nobody");
+    check_ignored(daemon, lengthy);
+    check_ignored(daemon, "");
+    check_ignored(daemon, "/");
+    check_ignored(daemon, "@");
+    check_ignored(daemon, "garbage");
+    check_ignored(daemon, "vsock:2:1234");
+    check_ignored(daemon, harness_path("nobody"));
+    check_ignored(daemon, harness_path("missing/nobody"));
+    check_ignored(daemon, "@uvechod-nobody");
 }
 
-/* There is something, but it takes no datagrams. */
+/* A socket or a file is there, but it takes no datagrams. */
 static void addresses_of_something_else(struct daemon *daemon)
 {
-    (void)daemon;
     const char *path = harness_path("stream");
     int fd = harness_bind_unix(path, SOCK_STREAM);
     assert_int_equal(listen(fd, 1), 0);
-    check_ignored(path);
+    check_ignored(daemon, path);
     FILE *file = fopen(harness_path("file"), "we");
     assert_non_null(file);
     (void)fclose(file);
-    check_ignored(harness_path("file"));
+    check_ignored(daemon, harness_path("file"));
 }
 
 int main(void)

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* The option for a path, or for an abstract "@name". Valid until the next call. */
@@ -34,9 +33,7 @@ static void check_echo(const char *path)
 {
     int fd = client_connect_unix(path);
     client_ping(fd, "GOT:", "hello");
-    client_shutdown(fd);
-    client_expect_end(fd);
-    client_close(fd);
+    client_leave(fd);
 }
 
 /* What stands at the path: its type and permissions, or 0. */
@@ -53,23 +50,6 @@ static void use_abstract(char name[static 64])
 {
     static unsigned count;
     (void)snprintf(name, 64, "@uvechod-unix-%d-%u", (int)getpid(), count++);
-}
-
-/* A daemon of its own within a test; second_stop() must follow. */
-static struct daemon *second_setup(struct e2e_case *test)
-{
-    void *state = test;
-    *test = (struct e2e_case){0};
-    assert_int_equal(harness_setup(&state), 0);
-    return test->daemon;
-}
-
-static void second_stop(struct e2e_case *test)
-{
-    void *state = test;
-    assert_int_equal(daemon_stop(test->daemon, SIGTERM), 0);
-    test->passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
 }
 
 /* ---- echoing ---- */
@@ -121,10 +101,9 @@ static void several_paths(struct daemon *daemon)
 static void abstract_name_is_free_again(struct daemon *daemon)
 {
     char name[64];
-    struct e2e_case test;
     use_abstract(name);
-    start_at(second_setup(&test), name, "");
-    second_stop(&test);
+    start_at(daemon, name, "");
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     assert_int_equal(client_try_unix(name), -ECONNREFUSED);
     start_at(daemon, name, "");
     check_echo(name);
@@ -225,12 +204,10 @@ static void peer_is_logged(struct daemon *daemon)
 
 /* ---- permissions ---- */
 
-/* Whatever the umask of who starts it. */
-static void check_mode(const char *options, mode_t mask, mode_t mode)
+/* The umask under which the daemon is started does not matter. */
+static void check_mode(struct daemon *daemon, const char *options, mode_t mask, mode_t mode)
 {
-    struct e2e_case test;
     const char *path = harness_path("mode");
-    struct daemon *daemon = second_setup(&test);
     mode_t before = umask(mask);
     start_at(daemon, path, options);
     (void)umask(before);
@@ -238,18 +215,17 @@ static void check_mode(const char *options, mode_t mask, mode_t mode)
     assert_int_equal(mode_of(path) & 07777, mode);
     if ((mode & S_IWUSR) != 0)
         check_echo(path);
-    second_stop(&test);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
 static void permissions(struct daemon *daemon)
 {
-    (void)daemon;
-    check_mode("", 022, 0666);
-    check_mode("", 077, 0666);
-    check_mode("--socket-mode=600", 0, 0600);
-    check_mode("--socket-mode=0660", 077, 0660);
-    check_mode("--socket-mode=777", 077, 0777);
-    check_mode("--socket-mode=666 --socket-mode=0", 0, 0);
+    check_mode(daemon, "", 022, 0666);
+    check_mode(daemon, "", 077, 0666);
+    check_mode(daemon, "--socket-mode=600", 0, 0600);
+    check_mode(daemon, "--socket-mode=0660", 077, 0660);
+    check_mode(daemon, "--socket-mode=777", 077, 0777);
+    check_mode(daemon, "--socket-mode=666 --socket-mode=0", 0, 0);
 }
 
 static void bad_permissions(struct daemon *daemon)
@@ -267,25 +243,12 @@ static void bad_permissions(struct daemon *daemon)
 
 /* ---- files that stand there already ---- */
 
-/* Leaves what a daemon leaves that was killed. */
-static void make_stale(const char *path)
-{
-    struct e2e_case test;
-    void *state = &test;
-    struct daemon *daemon = second_setup(&test);
-    start_at(daemon, path, "");
-    daemon_signal(daemon, SIGKILL);
-    assert_int_equal(waitpid(daemon->pid, NULL, 0), daemon->pid);
-    daemon->pid = 0;
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
-    assert_true(S_ISSOCK(mode_of(path)));
-}
-
 static void stale_file_is_replaced(struct daemon *daemon)
 {
     const char *path = harness_path("stale");
-    make_stale(path);
+    start_at(daemon, path, "");
+    daemon_kill(daemon);
+    assert_true(S_ISSOCK(mode_of(path)));
     start_at(daemon, path, "--socket-mode=600");
     assert_int_equal(mode_of(path) & 07777, 0600);
     check_echo(path);
@@ -461,25 +424,21 @@ static void missing_file_is_no_harm(struct daemon *daemon)
     assert_int_equal(mode_of(path), 0);
 }
 
-/* One that still serves its last clients does not take the file of its successor with it. */
+/* A daemon that still serves its last clients does not remove the file of its successor. */
 static void successor_keeps_its_file(struct daemon *daemon)
 {
-    struct e2e_case test;
+    struct daemon *successor = daemon->second;
     const char *path = harness_path("successor");
-    struct daemon *old = second_setup(&test);
-    start_at(old, path, "--drain-timeout=3600");
+    start_at(daemon, path, "--drain-timeout=3600");
     int fd = client_connect_unix(path);
     client_ping(fd, "GOT:", "hello");
-    daemon_signal(old, SIGTERM);
-    (void)daemon_wait_line(old, "Stopping: waiting for 1 connection,");
-    start_at(daemon, path, "");
+    daemon_signal(daemon, SIGTERM);
+    (void)daemon_wait_line(daemon, "Stopping: waiting for 1 connection,");
+    start_at(successor, path, "");
     check_echo(path);
     client_ping(fd, "GOT:", "still here");
     client_close(fd);
-    void *state = &test;
-    assert_int_equal(daemon_wait_exit(old), 0);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
     assert_true(S_ISSOCK(mode_of(path)));
     check_echo(path);
 }
