@@ -95,7 +95,8 @@ static void on_wake(struct waker *waker, struct task *task)
     fix.recorder.waker.wake(&fix.recorder.waker, task);
 }
 
-static int fixture_start(void **state)
+/* Before the first step. */
+static int unstepped_open(void **state)
 {
     int fds[2];
     (void)state;
@@ -127,7 +128,7 @@ static struct yield step(void)
 /* The first step has been taken: it waits, and has not asked for a connection yet. */
 static int fixture_open(void **state)
 {
-    (void)fixture_start(state);
+    (void)unstepped_open(state);
     assert_int_equal(step().reason, YIELD_RECV);
     assert_int_equal(fix.accepts, 0);
     return 0;
@@ -191,7 +192,7 @@ static void steps_end(void)
     }
 }
 
-static int fixture_close(void **state)
+static int unstepped_close(void **state)
 {
     (void)state;
     if (fix.ended == 0) {
@@ -205,6 +206,11 @@ static int fixture_close(void **state)
     assert_int_equal(fix.ended, 1);
     loop_close(&fix.loop);
     return 0;
+}
+
+static int fixture_close(void **state)
+{
+    return unstepped_close(state);
 }
 
 static void test_waits_for_connections(void **state)
@@ -531,15 +537,12 @@ static void test_start_on_what_cannot_be_polled(void **state)
     (void)close(fd);
 }
 
-/* Before the first step. */
-#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_close)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_waits_for_connections),
-        START_TEST(test_waits_before_it_accepts),
-        START_TEST(test_stop_before_the_first_step),
+        TEST_WITH(unstepped, test_waits_before_it_accepts),
+        TEST_WITH(unstepped, test_stop_before_the_first_step),
         FIXTURE_TEST(test_accepts_what_waits),
         FIXTURE_TEST(test_a_burst_is_bounded),
         FIXTURE_TEST(test_errors_that_are_skipped),
