@@ -58,6 +58,12 @@ bool harness_has_address(const char *address)
     return fd >= 0;
 }
 
+void harness_need_ipv6(void)
+{
+    if (!harness_has_address("::1"))
+        harness_skip("this machine has no IPv6");
+}
+
 uint16_t harness_free_port(void)
 {
     struct sockaddr_storage addr;

@@ -15,6 +15,9 @@ struct daemon;
 /* Whether a socket can be bound to this numeric address here. */
 bool harness_has_address(const char *address);
 
+/* Skips the test where there is no IPv6. */
+void harness_need_ipv6(void);
+
 /* A TCP port that was free when it was asked for. */
 uint16_t harness_free_port(void);
 

@@ -1,5 +1,5 @@
 /*
- * test_cli.c - the command line: help, version, everything that cannot be, and starts that fail.
+ * test_cli.c - the command line: help, version, wrong options, and starts that fail.
  */
 #include "harness.h"
 
@@ -17,7 +17,7 @@ static void run(const char *options)
     harness_run(&outcome, &(struct launch){.options = options, .own_port = true});
 }
 
-/* ---- what it says of itself ---- */
+/* ---- help and version ---- */
 
 static void check_help(const char *options)
 {
@@ -85,11 +85,11 @@ static void help_that_cannot_be_written(struct daemon *daemon)
     assert_contains(outcome.err, "No space left");
 }
 
-/* ---- what it does not understand ---- */
+/* ---- wrong options ---- */
 
 struct misuse {
     const char *options;
-    const char *said; /* what the line must name */
+    const char *said; /* what the line must contain */
 };
 
 static void check_misuse(const struct misuse *misuse)
@@ -209,7 +209,7 @@ static void prefix_too_long(struct daemon *daemon)
     check_misuse(&(struct misuse){options, "--prefix: 256 bytes"});
 }
 
-/* None of these makes the resolver ask the network: no label may be empty or so long. */
+/* The resolver refuses all of these without a query: no label may be empty or so long. */
 static void bad_addresses(struct daemon *daemon)
 {
     (void)daemon;
@@ -291,9 +291,9 @@ static void privileged_port(struct daemon *daemon)
     (void)harness_run_refused(&launch, 1, "127.0.0.1:7:", "Permission denied");
 }
 
-/* ---- starts that do not ---- */
+/* ---- starts that succeed ---- */
 
-/* Whether or not the port is free, the line says which one it is. */
+/* Whether or not the port is free, a line contains it. */
 static void default_port(struct daemon *daemon)
 {
     daemon_launch(daemon, &(struct launch){.options = "--bind=127.0.0.1", .own_port = true});
@@ -313,7 +313,7 @@ static void options_in_every_form(struct daemon *daemon)
     client_ping(fd, "ab", "1");
 }
 
-/* The last one counts. */
+/* The last one of an option counts. */
 static void options_given_twice(struct daemon *daemon)
 {
     daemon_start(daemon, "--port=1 --port=0 --rfc862 --prefix=A: --chunk=1 --chunk=100");

@@ -15,7 +15,7 @@
 #define TIME_PATTERN                                                                               \
     "^20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9][0-9][0-9]Z "
 
-/* Whether a line is what the extended regular expression says. */
+/* The line must match this extended regular expression. */
 static void assert_matches(const char *line, const char *pattern)
 {
     regex_t regex;
@@ -26,7 +26,7 @@ static void assert_matches(const char *line, const char *pattern)
         fail_msg("'%s' is not '%s'", line, pattern);
 }
 
-/* The next line that contains text begins with what the pattern says, and text follows. */
+/* Waits for a line that contains text. In front of text it must match the pattern. */
 static void expect_line(struct daemon *daemon, const char *pattern, const char *text)
 {
     char whole[256];
@@ -34,7 +34,7 @@ static void expect_line(struct daemon *daemon, const char *pattern, const char *
     assert_matches(daemon_wait_line(daemon, text), whole);
 }
 
-/* Every kind of line. The settings of a launch, but for its options. */
+/* Checks the priority of every kind of line. Sets the launch's options. */
 static void check_priorities(struct daemon *daemon, struct launch launch)
 {
     launch.options = "--bind=127.0.0.1 --verbose --drain-timeout=0";
@@ -54,7 +54,8 @@ static void check_priorities(struct daemon *daemon, struct launch launch)
     expect_line(daemon, "^<4>", "Drain deadline");
     client_close(fd);
     assert_int_equal(daemon_wait_exit(daemon), 0);
-    assert_int_equal(daemon_count(daemon, "\n<"), daemon_count(daemon, "\n") - 1); /* all do */
+    assert_int_equal(daemon_count(daemon, "\n<"),
+                     daemon_count(daemon, "\n") - 1); /* every line has a priority */
 }
 
 static void journal_on_a_pipe(struct daemon *daemon)
@@ -62,7 +63,7 @@ static void journal_on_a_pipe(struct daemon *daemon)
     check_priorities(daemon, (struct launch){.journal = true});
 }
 
-/* What journald really gives us. */
+/* What journald gives a service as its stderr. */
 static void journal_on_a_socket(struct daemon *daemon)
 {
     check_priorities(daemon, (struct launch){.journal = true, .stderr_kind = STDERR_SOCKET});
@@ -92,7 +93,7 @@ static void journal_cannot_be_faked(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "(a?<0>panic)\n"), 1);
 }
 
-/* The journal is not where stderr goes, or JOURNAL_STREAM does not say where it is. */
+/* stderr is not the journal, or JOURNAL_STREAM is not valid. */
 static void check_plain(struct daemon *daemon, const char *setting)
 {
     const char *const setup[] = {setting, NULL};
@@ -103,7 +104,7 @@ static void check_plain(struct daemon *daemon, const char *setting)
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
-static void pipe_of_nobody(struct daemon *daemon)
+static void pipe_that_is_not_the_journal(struct daemon *daemon)
 {
     check_plain(daemon, "JOURNAL_STREAM=1:1");
     check_plain(daemon, "JOURNAL_STREAM=");
@@ -113,7 +114,7 @@ static void pipe_of_nobody(struct daemon *daemon)
     check_plain(daemon, NULL);
 }
 
-static void socket_of_nobody(struct daemon *daemon)
+static void socket_that_is_not_the_journal(struct daemon *daemon)
 {
     daemon_start_as(daemon, &(struct launch){.options = "-v", .stderr_kind = STDERR_SOCKET});
     client_visit(daemon);
@@ -158,7 +159,7 @@ static void time_on_a_terminal(struct daemon *daemon)
     expect_line(daemon, TIME_PATTERN, "Task finished");
 }
 
-/* It is Coordinated Universal Time, whatever the zone. */
+/* The time is Coordinated Universal Time, whatever the time zone. */
 static void check_time(const char *line, time_t before, time_t after)
 {
     struct tm utc = {0};
@@ -188,7 +189,7 @@ static void time_in_a_file(struct daemon *daemon)
     assert_between(lines, 5, 7); /* one or two listeners, a connection, and the ends of all */
 }
 
-/* Whoever says that the file is the journal is believed. */
+/* A file is the journal if JOURNAL_STREAM says so. */
 static void journal_in_a_file(struct daemon *daemon)
 {
     char line[512];
@@ -207,11 +208,16 @@ int main(void)
 {
     harness_init();
     const struct CMUnitTest tests[] = {
-        e2e_test(journal_on_a_pipe),   e2e_test(journal_on_a_socket),
-        e2e_test(journal_of_an_error), e2e_test(journal_cannot_be_faked),
-        e2e_test(pipe_of_nobody),      e2e_test(socket_of_nobody),
-        e2e_test(journal_elsewhere),   e2e_test(time_on_a_terminal),
-        e2e_test(time_in_a_file),      e2e_test(journal_in_a_file),
+        e2e_test(journal_on_a_pipe),
+        e2e_test(journal_on_a_socket),
+        e2e_test(journal_of_an_error),
+        e2e_test(journal_cannot_be_faked),
+        e2e_test(pipe_that_is_not_the_journal),
+        e2e_test(socket_that_is_not_the_journal),
+        e2e_test(journal_elsewhere),
+        e2e_test(time_on_a_terminal),
+        e2e_test(time_in_a_file),
+        e2e_test(journal_in_a_file),
     };
     return cmocka_run_group_tests_name("e2e.journal", tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static const char *bind_option(const char *path)
     return option;
 }
 
-/* Starts a daemon at the path, with more options, and waits until it says so. */
+/* Starts a daemon at the path, with more options, and waits until it logs that it listens. */
 static void start_at(struct daemon *daemon, const char *path, const char *options)
 {
     char all[512];
@@ -36,7 +36,7 @@ static void check_echo(const char *path)
     client_leave(fd);
 }
 
-/* What stands at the path: its type and permissions, or 0. */
+/* The type and permissions of the file at the path, or 0 if there is none. */
 static mode_t mode_of(const char *path)
 {
     struct stat file;
@@ -151,7 +151,7 @@ static void stream_is_verbatim(struct daemon *daemon)
     streams_run(&stream, 1);
 }
 
-/* A client that does not read holds up nobody else, and loses nothing. */
+/* A client that does not read does not hold up others, and loses nothing. */
 static void jammed_client(struct daemon *daemon)
 {
     struct stream jammed;
@@ -279,7 +279,7 @@ static void live_one_is_left_alone(struct daemon *daemon)
     check_echo(name);
 }
 
-/* One who listens but does not accept for now is alive too. */
+/* A daemon that listens but does not accept at the moment is alive too. */
 static void busy_one_is_left_alone(struct daemon *daemon)
 {
     const char *path = harness_path("busy");
@@ -332,7 +332,7 @@ static void other_files_are_left_alone(struct daemon *daemon)
     assert_true(S_ISFIFO(mode_of(path)));
 }
 
-/* Of a socket that is no stream nobody can say here whether it is in use. */
+/* Whether a socket of another type is in use cannot be found out. */
 static void datagram_socket_is_left_alone(struct daemon *daemon)
 {
     (void)daemon;
@@ -350,7 +350,7 @@ static void directories_that_are_none(struct daemon *daemon)
     refuse_at(harness_path("not-a-directory/socket"), "Not a directory");
 }
 
-/* Nothing of a start that fails is left behind. */
+/* A start that fails removes the files that it has made. */
 static void failed_start_leaves_no_file(struct daemon *daemon)
 {
     (void)daemon;
@@ -381,7 +381,7 @@ static void paths_that_cannot_be(struct daemon *daemon)
     path[0] = '@';
     misuse(path, "107 bytes");
     misuse("", "it is empty");
-    misuse("@", "it is empty"); /* the kernel would make up a name */
+    misuse("@", "it is empty"); /* the kernel would choose a name */
 }
 
 /* ---- the end ---- */
@@ -395,7 +395,7 @@ static void file_is_removed(struct daemon *daemon)
     assert_int_equal(mode_of(path), 0);
 }
 
-/* By a socket, or by anything. */
+/* Another socket, or any other file, may have replaced the daemon's. */
 static void replaced_file_stays(struct daemon *daemon)
 {
     const char *path = harness_path("replaced");

@@ -1,6 +1,6 @@
 /*
- * test_workers.c - --workers: how many threads there are, who serves whom, and what they share.
- * The other suites run with several workers, too: see UVECHOD_TEST_WORKERS.
+ * test_workers.c - --workers: how many threads there are, which of them serves a client, and what
+ * they share. The other suites run with several workers, too: see UVECHOD_TEST_WORKERS.
  */
 #include "harness.h"
 
@@ -69,7 +69,7 @@ static void one_thread_per_cpu_that_is_ours(struct daemon *daemon)
 
 /* ---- spread ---- */
 
-/* Which thread serves this client: the one that wakes up for each of its messages. */
+/* The thread that serves this client is the one that wakes up for each of its messages. */
 static unsigned server_of(const struct daemon *daemon, int fd)
 {
     struct daemon_thread before[DAEMON_THREADS_MAX];
@@ -103,7 +103,7 @@ static void clients_are_spread(struct daemon *daemon)
         assert_int_equal(served[i], CLIENTS / WORKERS);
 }
 
-/* Who comes later goes to the one that others have left. */
+/* A new client goes to the worker whose client has left. */
 static void the_least_loaded_is_next(struct daemon *daemon)
 {
     int fds[CLIENTS];
@@ -124,7 +124,7 @@ static void the_least_loaded_is_next(struct daemon *daemon)
 
 /* ---- what they share ---- */
 
-/* With a limit of so few, each that closes is waited for; a wake-up that is lost would show. */
+/* With such a low limit each client waits until another closes, so a lost wake-up would show. */
 static void check_queue(struct daemon *daemon, const char *options)
 {
     enum { ROUNDS = 30, QUEUE = 40 };
@@ -227,7 +227,7 @@ static void deadline_of_all(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "(the daemon stops)"), CLIENTS);
 }
 
-/* Also those that do not read, which only the second signal ends. */
+/* The second signal ends clients that do not read, too. */
 static void second_signal_ends_all(struct daemon *daemon)
 {
     struct stream jammed[CLIENTS];
