@@ -18,7 +18,6 @@ set -eu
 
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/../../cmake/common.sh"
-root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd -P)
 # shellcheck source=cmake/debian.sh
 . "$root/cmake/debian.sh"
 
