@@ -1,7 +1,7 @@
 /*
  * conn.c: opening, finishing, shutting and aborting connections, with a protocol that this file
  * makes up, on a real scheduler and loop that are turned by hand, and on socket pairs. The calls
- * that say goodbye (net_shutdown_send(), net_close()) are wrapped, to see their order.
+ * that end a connection (net_shutdown_send(), net_close()) are wrapped to see their order.
  */
 #include "stream/conn.h"
 
@@ -17,7 +17,7 @@ struct probe {
     struct conn conn;
     int id;
     int steps;
-    int zeros; /* must be so at the start */
+    int zeros; /* must be 0 at the start */
     bool stuck_sending;
 };
 
@@ -141,7 +141,7 @@ static int fixture_open(void **state)
     fix.conns = (struct conns){.sched = &fix.sched,
                                .handler = &probe_handler,
                                .on_event = on_event,
-                               .accepted = 99, /* that conns_init() is to set up */
+                               .accepted = 99, /* which conns_init() must set */
                                .closed = 99,
                                .bytes_in = 99,
                                .bytes_out = 99};
@@ -177,7 +177,7 @@ static void open_waiting(int count)
         assert_ptr_equal(fix.seen[i].conn->sock.recv_wait, &fix.seen[i].conn->task);
 }
 
-/* Opens a connection whose task waits to send to somebody who does not read. */
+/* Opens a connection whose task waits to send to a peer that does not read. */
 static struct conn *open_sending(void)
 {
     static const char bytes[65536];
@@ -193,8 +193,8 @@ static struct conn *open_sending(void)
 static void peer_sends(int id, const char *text)
 {
     assert_int_equal(send(fix.seen[id].peer, text, strlen(text), 0), strlen(text));
-    loop_turn(&fix.loop); /* sees it */
-    loop_turn(&fix.loop); /* runs whom it woke, if that did not happen yet */
+    loop_turn(&fix.loop); /* polls it */
+    loop_turn(&fix.loop); /* runs the task that it woke, if that has not happened yet */
 }
 
 static void peer_closes(int id)
@@ -236,7 +236,7 @@ static void check_order(const struct list *head, const int *ids, size_t count)
     assert_ptr_equal(link, head);
 }
 
-/* Whatever the test has left open ends; then nothing may be left, neither handle nor fd. */
+/* Ends all connections that the test has left open. Then no handle and no descriptor is left. */
 static int fixture_close(void **state)
 {
     (void)state;
@@ -309,7 +309,7 @@ static void test_sending_is_not_speaking(void **state)
     assert_false(fix.seen[0].conn->spoke);
 }
 
-/* The longest silent comes first, whichever direction the others moved a byte in. */
+/* The connection that has been silent longest is the first, whichever way others moved bytes. */
 /* It has been silent for long. */
 static struct conn *silent(int id)
 {
@@ -347,7 +347,7 @@ static void test_activity_is_dated(void **state)
     }
 }
 
-/* A FIN first, then the rest is thrown away until the peer's own end. */
+/* A FIN is sent first, then all input is thrown away until the peer's FIN. */
 static void test_shut(void **state)
 {
     (void)state;
@@ -373,7 +373,7 @@ static void test_shut(void **state)
     check_order(&fix.conns.lingering, NULL, 0);
 }
 
-/* What the peer had sent before would make close(2) send a reset: it is read first. */
+/* Unread input would make close(2) send a reset, so it is read first. */
 static void test_shut_with_unread_input(void **state)
 {
     (void)state;
@@ -433,7 +433,7 @@ static void test_shut_twice(void **state)
     check_closed(0, -ETIME);
 }
 
-/* However the peer ends, the reason is why we ended. */
+/* However the peer ends, the first reason is kept. */
 static void test_shut_then_reset(void **state)
 {
     (void)state;
@@ -451,7 +451,7 @@ static void test_abort(void **state)
     (void)state;
     open_waiting(2);
     conn_abort(fix.seen[0].conn, -ESHUTDOWN);
-    check_open(0); /* not inside the call: the caller may be amid a list */
+    check_open(0); /* not inside the call: the caller may be walking the list */
     check_order(&fix.conns.active, (int[]){1}, 1);
     loop_turn(&fix.loop);
     check_closed(0, -ESHUTDOWN);
@@ -478,7 +478,7 @@ static void test_abort_a_sending_task(void **state)
     check_closed(0, -ETIME);
 }
 
-/* Also when both come in one turn, and the task has not heard of the first. */
+/* The same when both come in one turn, before the task has run. */
 static void test_shut_then_abort(void **state)
 {
     (void)state;
@@ -537,7 +537,7 @@ static void test_abort_all(void **state)
     conns_abort_all(&fix.conns, -ESHUTDOWN);
     check_order(&fix.conns.active, NULL, 0);
     check_order(&fix.conns.lingering, NULL, 0);
-    conns_abort_all(&fix.conns, -EIO); /* finds nobody: they have their reason */
+    conns_abort_all(&fix.conns, -EIO); /* changes nothing: they have their reason */
     loop_turn(&fix.loop);
     for (int i = 0; i < 4; i++)
         check_closed(i, i == 1 ? -ETIME : -ESHUTDOWN);

@@ -1,7 +1,7 @@
 /*
  * listener.c: the accepting task, its steps driven by hand as the scheduler would. net_accept() is
- * wrapped and plays a backlog with an error behind it; sched_spawn() and sched_wake() are wrapped,
- * so that there is no queue, and who takes the connections only counts them. The loop runs only to
+ * wrapped and plays a backlog with an error after it. sched_spawn() and sched_wake() are wrapped,
+ * so that there is no queue. Connections that are taken are only counted. The loop runs only to
  * close.
  */
 #include "stream/listener.h"
@@ -22,11 +22,11 @@ static struct {
     size_t limit;
     int peer;    /* the other end of what stands for the listening socket */
     int backlog; /* connections that wait to be accepted */
-    int error;   /* what accept says when there are none */
-    int skipped; /* so often accept says skip_error before it looks */
+    int error;   /* that accept returns when there are none */
+    int skipped; /* so often accept returns skip_error first */
     int skip_error;
     int accepts;                         /* calls */
-    int take_error;                      /* of who takes it */
+    int take_error;                      /* that take returns */
     int paused, resumed, refused, ended; /* events */
     int event_error;                     /* of the last event */
 } fix;
@@ -88,7 +88,7 @@ static void on_event(struct listener *listener, enum listener_event event, int e
     fix.event_error = error;
 }
 
-/* The waker of the sched that the listener knows: hands on to the recorder. */
+/* The waker of the listener's scheduler, which hands on to the recorder. */
 static void on_wake(struct waker *waker, struct task *task)
 {
     assert_ptr_equal(waker, &fix.sched.waker);
@@ -113,7 +113,7 @@ static int unstepped_open(void **state)
                                      .full = on_full,
                                      .take = on_take,
                                      .on_event = on_event,
-                                     .parked = true, /* that the start is to set up */
+                                     .parked = true, /* which the start must set */
                                      .paused = true,
                                      .stopping = true};
     assert_int_equal(listener_start(&fix.listener, fds[0]), 0);
@@ -125,7 +125,7 @@ static struct yield step(void)
     return fix.listener.task.resume(&fix.listener.task);
 }
 
-/* The first step has been taken: it waits, and has not asked for a connection yet. */
+/* After the first step, which waits and does not accept. */
 static int fixture_open(void **state)
 {
     (void)unstepped_open(state);
@@ -134,7 +134,7 @@ static int fixture_open(void **state)
     return 0;
 }
 
-/* The step waits for its socket, as the scheduler then makes it. */
+/* The step must wait for its socket. Arms that wait as the scheduler does. */
 static void step_waits(void)
 {
     struct yield why = step();
@@ -174,8 +174,8 @@ static void step_ends(void)
 }
 
 /*
- * As the scheduler, after a stop: goes on as long as something is to be waited for, and fails when
- * the task waits for a connection that nobody makes.
+ * Drives the task after a stop as the scheduler does, until it ends. Fails when the task waits for
+ * a connection that will never come.
  */
 static void steps_end(void)
 {
@@ -247,7 +247,7 @@ static void test_accepts_what_waits(void **state)
     fix.backlog = 3;
     assert_int_equal(step().reason, YIELD_RECV);
     assert_int_equal(fix.open, 3);
-    assert_int_equal(fix.accepts, 4); /* until it says that there are no more */
+    assert_int_equal(fix.accepts, 4); /* until there are no more */
     fix.backlog = 1;
     step_waits();
     assert_int_equal(fix.open, 4);
@@ -267,7 +267,7 @@ static void test_a_burst_is_bounded(void **state)
     assert_int_equal(fix.open, 2 * BURST + 2);
 }
 
-/* One connection's own errors: the next in the backlog is served in the same turn. */
+/* After an error of one connection, the next in the backlog is served in the same turn. */
 static void test_errors_that_are_skipped(void **state)
 {
     static const int errors[] = {ECONNABORTED, EPERM,       EPROTO,   ENETDOWN,
@@ -285,7 +285,7 @@ static void test_errors_that_are_skipped(void **state)
     }
 }
 
-/* A flood of them is a burst, too: others get their turn. */
+/* Many such errors are a burst, too, after which other tasks run. */
 static void test_skipping_is_bounded(void **state)
 {
     (void)state;
@@ -295,7 +295,7 @@ static void test_skipping_is_bounded(void **state)
     assert_int_equal(fix.accepts, BURST);
 }
 
-/* The machine's errors, and what we have never heard of: no spin, and no end. */
+/* Errors of the machine, and unknown ones, neither spin nor end the listener. */
 static void test_errors_that_pause(void **state)
 {
     static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EINVAL, EBADF, EIO};
@@ -309,7 +309,7 @@ static void test_errors_that_pause(void **state)
         assert_int_equal(fix.event_error, -errors[i]);
         timer_wake(&fix.listener.timer);
         check_woken();
-        fix.backlog = 1; /* passes, so that the next is told again */
+        fix.backlog = 1; /* succeeds, so that the next pause is an event again */
         fix.error = -EAGAIN;
         assert_int_equal(step().reason, YIELD_RECV);
         assert_int_equal(fix.resumed, (int)i + 1);
@@ -325,7 +325,7 @@ static void test_what_came_before_an_error_is_served(void **state)
     assert_int_equal(fix.open, 2);
 }
 
-/* However long it takes, it is said once, and once that it is over. */
+/* A pause is one event, and its end another, however long it takes. */
 static void test_a_streak_is_told_once(void **state)
 {
     (void)state;
@@ -347,7 +347,7 @@ static void test_a_streak_is_told_once(void **state)
     assert_int_equal(fix.paused, 1);
 }
 
-/* A connection now and then does not end a lack, and a backlog that is empty does. */
+/* A lack is not over after one connection, but when the backlog is empty. */
 static void test_a_lack_that_goes_on(void **state)
 {
     (void)state;
@@ -388,7 +388,7 @@ static void test_parks_at_the_limit(void **state)
     assert_int_equal(fix.accepts, 6);
 }
 
-/* Woken, but somebody else has taken the place meanwhile: no accept. */
+/* The listener is woken, but another one has taken the place meanwhile: it does not accept. */
 static void test_parks_again(void **state)
 {
     (void)state;
@@ -412,7 +412,7 @@ static void test_unpark_leaves_others_alone(void **state)
     assert_ptr_equal(fix.listener.sock.recv_wait, &fix.listener.task);
 }
 
-/* Dropped with a word, and the next one is tried: the listener itself is well. */
+/* The connection is dropped with an event, and the listener goes on with the next one. */
 static void test_refused_connections(void **state)
 {
     (void)state;
@@ -453,7 +453,7 @@ static void test_stop_while_sleeping(void **state)
     step_sleeps();
     listener_stop(&fix.listener);
     check_woken();
-    step_ends(); /* although it is still so */
+    step_ends(); /* although the error remains */
     assert_int_equal(fix.paused, 1);
 }
 
@@ -475,7 +475,7 @@ static void test_stop_twice(void **state)
     step_ends();
 }
 
-/* Who connected before the stop is served, but not beyond the limit. */
+/* Clients that connected before the stop are served, but not beyond the limit. */
 static void test_the_backlog_is_accepted_at_stop(void **state)
 {
     (void)state;
@@ -496,7 +496,7 @@ static void test_the_limit_holds_at_stop(void **state)
     assert_int_equal(fix.open, 2);
 }
 
-/* A backlog of any length, also of just so many as one turn accepts. */
+/* A backlog of any length, also of exactly as many as one turn accepts. */
 static void test_a_long_backlog_at_stop(void **state)
 {
     (void)state;
@@ -515,7 +515,7 @@ static void test_a_longer_backlog_at_stop(void **state)
     assert_int_equal(fix.open, 2 * BURST + 1);
 }
 
-/* Whoever goes on knocking while we stop does not keep us. */
+/* Clients that go on connecting while the listener stops do not keep it. */
 static void test_the_last_burst_is_bounded(void **state)
 {
     (void)state;

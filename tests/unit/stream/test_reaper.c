@@ -1,7 +1,7 @@
 /*
- * reaper.c: who is ended when. The clock is ours: uv_now() is wrapped, and a sleep is over when
- * the test says so, so nothing here waits. The task's step is driven by hand as the scheduler
- * would; connections are real ones on socket pairs, whose steps are driven by hand, too.
+ * reaper.c: when connections are ended. uv_now() is wrapped, and a sleep is over when the test
+ * says so, so nothing here waits. The steps of the task and of the connections, which are on socket
+ * pairs, are called by hand as the scheduler would.
  */
 #include "stream/reaper.h"
 
@@ -74,7 +74,7 @@ static void on_event(struct conn *conn, enum conn_event event, int error)
         }
 }
 
-/* The waker of the sched that the connections and the reaper know: hands on to the recorder. */
+/* The waker of the scheduler, which hands on to the recorder. */
 static void on_wake(struct waker *waker, struct task *task)
 {
     assert_ptr_equal(waker, &fix.sched.waker);
@@ -111,7 +111,7 @@ static int fixture_close(void **state)
     return 0;
 }
 
-/* A connection that is accepted now, and says nothing. */
+/* Opens a connection, which sends nothing. */
 static struct conn *open_one(void)
 {
     static const union net_peer nobody;
@@ -123,7 +123,7 @@ static struct conn *open_one(void)
     return fix.conns_opened[fix.count - 1];
 }
 
-/* Runs the step, which goes to sleep; returns for how long. */
+/* Runs the step, which must sleep. Returns for how long. */
 static unsigned sweep(void)
 {
     struct yield why = fix.reaper.task.resume(&fix.reaper.task);
@@ -152,7 +152,7 @@ static void check_lingering(bool first, bool second, bool third)
         assert_int_equal(fix.conns_opened[i]->lingering, expected[i]);
 }
 
-/* Runs the step, which parks. */
+/* Runs the step, which must park. */
 static void sweep_parks(void)
 {
     assert_int_equal(fix.reaper.task.resume(&fix.reaper.task).reason, YIELD_PARK);
@@ -182,7 +182,7 @@ static void test_a_parked_one_is_woken_once(void **state)
     recorder_expect(&fix.recorder, &fix.reaper.task, NULL);
 }
 
-/* Not a millisecond early, and none late. */
+/* A connection is ended not a millisecond early or late. */
 static void test_an_idle_one_is_ended_on_time(void **state)
 {
     (void)state;
@@ -190,12 +190,12 @@ static void test_an_idle_one_is_ended_on_time(void **state)
     assert_int_equal(sweep(), IDLE_MS);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
     assert_false(fix.conns_opened[0]->lingering);
-    assert_int_equal(sweep_after(1), IDLE_MS); /* for whoever may come now */
+    assert_int_equal(sweep_after(1), IDLE_MS); /* for a connection that comes now */
     assert_true(fix.conns_opened[0]->lingering);
     assert_int_equal(fix.conns_opened[0]->error, -ETIME);
 }
 
-/* Who is accepted while it sleeps is not overslept, whenever that is. */
+/* A connection that is accepted while the reaper sleeps is ended in time. */
 static void test_who_comes_later_is_ended_on_time(void **state)
 {
     (void)state;
@@ -248,7 +248,8 @@ static void test_activity_postpones(void **state)
     conn_received(received, 1);
     fix.now_ms += 100;
     conn_sent(sent, 1);
-    assert_int_equal(sweep_after(300), 600); /* the silent one; the next is due 600 later */
+    assert_int_equal(sweep_after(300),
+                     600); /* the silent one; the next one must be ended 600 later */
     check_lingering(false, false, true);
     assert_int_equal(sweep_after(600), 100);
     check_lingering(true, false, true);
@@ -256,7 +257,7 @@ static void test_activity_postpones(void **state)
     check_lingering(true, true, true);
 }
 
-/* Their order does not tell who was active last within a period: late they may be, never early. */
+/* The order within a period is not exact, so connections may be ended late, but never early. */
 static void test_active_within_a_period(void **state)
 {
     (void)state;
@@ -268,7 +269,7 @@ static void test_active_within_a_period(void **state)
     fix.now_ms += CONNS_PERIOD_MS - 101;
     conn_received(first, 1);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
-    check_lingering(false, false, false); /* the second one's time is up, but who knows */
+    check_lingering(false, false, false); /* late: the time of the second is up */
     (void)sweep_after(1);
     check_lingering(true, true, false);
 }
@@ -282,7 +283,7 @@ static void test_without_a_timeout_nobody_is_idle(void **state)
     check_lingering(false, false, false);
 }
 
-/* The peer has so long for its FIN, counted from ours; then it is cut, for the first reason. */
+/* The peer has this time after our FIN to send its own; then it is cut, with the first reason. */
 static void test_a_lingering_one_is_cut(void **state)
 {
     (void)state;
@@ -313,7 +314,7 @@ static void test_an_idle_one_is_cut_after_lingering(void **state)
     assert_int_equal(fix.errors[0], -ETIME);
 }
 
-/* Both lists are minded: it sleeps until the next of either. */
+/* The reaper sleeps until the next end in either list. */
 static void test_idle_and_lingering_together(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * test_sched.c - the run queue and what becomes of each yield. Tasks note their names in a trace as
- * they run, and a check handle notes a '|' whenever the loop has polled: "ab|a" is two turns.
+ * test_sched.c - the run queue and what becomes of each yield. Tasks write their names to a trace
+ * as they run, and a check handle writes a '|' when the loop has polled: "ab|a" is two turns.
  */
 #include "unit/support.h"
 
@@ -67,7 +67,7 @@ static int fixture_open(void **state)
 static int fixture_close(void **state)
 {
     (void)state;
-    fix.sock.recv_wait = NULL; /* tests of errors leave somebody waiting */
+    fix.sock.recv_wait = NULL; /* tests of errors leave a task waiting */
     fix.sock.send_wait = NULL;
     sock_close(&fix.sock, NULL);
     timer_close(&fix.timer, NULL);
@@ -158,7 +158,7 @@ static bool idle_is_active(void)
     return uv_is_active((const uv_handle_t *)&fix.sched.idle) != 0;
 }
 
-/* Exactly when the queue is empty, the loop may sleep. */
+/* The loop may sleep, as the queue is empty. */
 static void expect_idle_stopped(void)
 {
     assert_null(fix.sched.head);
@@ -247,7 +247,7 @@ static void test_idle_follows_the_queue(void **state)
     expect_idle_stopped();
 }
 
-/* With every task waiting the loop sleeps without limit. */
+/* When all tasks wait, the loop sleeps without limit. */
 static void test_waiting_uses_no_time(void **state)
 {
     (void)state;
@@ -324,7 +324,7 @@ static void test_sleep_ends_early(void **state)
     assert_string_equal(fix.trace, "a|a|");
 }
 
-/* A task that nobody will wake is no reason to stay: sched_run() returns. */
+/* sched_run() does not wait for a task that nothing can wake. */
 static void test_parked_task_does_not_keep_it_running(void **state)
 {
     (void)state;
@@ -368,7 +368,7 @@ static void test_spawn_and_finish_in_a_step(void **state)
     assert_string_equal(fix.trace, "ab|");
     assert_int_equal(fix.sched.tasks, 1);
     assert_int_equal(sched_run(&fix.sched), 0);
-    assert_string_equal(fix.trace, "ab|c|"); /* the next turn, after a look at the sockets */
+    assert_string_equal(fix.trace, "ab|c|"); /* the next turn, after the sockets were polled */
     assert_int_equal(fix.sched.tasks, 0);
 }
 
@@ -410,7 +410,7 @@ static void test_unknown_reason(void **state)
     assert_ptr_equal(fix.sched.head, &c.task);
 }
 
-/* Both tasks take this first step; the second is a mistake, and the first one's wait is kept. */
+/* Both tasks take this step. The second wait is a mistake, and the first one is kept. */
 static void expect_busy(task_step *step, enum yield_reason reason, struct task *const *wait)
 {
     struct frame a, b;
@@ -499,7 +499,7 @@ static bool match_is_over(const struct match *match)
     return match->players[0].left == 0 && match->players[1].left == 0;
 }
 
-/* A whole life of a loop and its scheduler, for a thread. */
+/* Makes, runs and closes a loop with its scheduler, in a thread. */
 static void on_match_thread(void *arg)
 {
     struct match *match = arg;
@@ -552,13 +552,13 @@ static void test_two_schedulers_in_turn(void **state)
         loop_turn(&loop);
     assert_string_equal(fix.trace, "");
     assert_int_equal(sched_run(&fix.sched), -EINVAL);
-    assert_int_equal(sched_run(&sched), 0); /* the other one's mistake is not its own */
+    assert_int_equal(sched_run(&sched), 0); /* the mistake was on the other scheduler */
     assert_true(match_is_over(&match));
     sched_close(&sched);
     loop_close(&loop);
 }
 
-/* How often epoll has been told something. */
+/* Calls by which libuv comes to call epoll_ctl(2). */
 static int poll_starts;
 static int poll_stops;
 
@@ -579,14 +579,14 @@ int __wrap_uv_poll_stop(uv_poll_t *handle)
     return __real_uv_poll_stop(handle);
 }
 
-/* More sockets than libuv looks at in one go, each with a task that receives a byte at a time. */
+/* More sockets than libuv reports at once, each with a task that receives a byte at a time. */
 enum { CROWD = 1500, CROWD_BYTES = 3 };
 
 struct member {
     struct task task;
     struct sock sock;
     int peer;
-    int left; /* bytes that it is to receive yet */
+    int left; /* bytes that it still has to receive */
 };
 
 static struct yield member_recv(struct task *task)
@@ -612,7 +612,7 @@ static void member_start(struct member *member)
     sched_spawn(&fix.sched, &member->task, member_recv);
 }
 
-/* All of them are ready all the time, and being reported together must not look like neglect. */
+/* All sockets are ready all the time. Each handle is started once, and never stopped. */
 static void test_a_crowd_costs_no_more_than_one(void **state)
 {
     (void)state;

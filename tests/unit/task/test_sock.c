@@ -1,7 +1,8 @@
 /*
  * test_sock.c - the waits of a socket, on socket pairs and loopback connections, with a waker that
- * notes who was woken. libuv's poll calls are wrapped: what they cost is what sock.c promises, and
- * an event that comes back for ever shows as a growing count.
+ * records the tasks that it woke. libuv's poll calls are wrapped and counted, because sock.c
+ * promises how many there are, and because an event that comes again and again shows as a growing
+ * count.
  */
 #include "unit/support.h"
 
@@ -29,7 +30,7 @@ static struct {
     int starts;
     int stops;
     int wakeups; /* events that libuv has reported */
-    int armed;   /* for what the handle was started last */
+    int armed;   /* events for which the handle was started last */
     int status;  /* of the last event */
     int fail;    /* what the next start is to return, without starting */
     char closes[4];
@@ -121,7 +122,7 @@ static int fixture_open(void **state)
 static int fixture_close(void **state)
 {
     (void)state;
-    sock_wake(&fix.sock); /* a test may leave somebody waiting */
+    sock_wake(&fix.sock); /* a test may leave a task waiting */
     if (fix.closed == NULL)
         sock_close(&fix.sock, on_closed);
     if (fix.peer >= 0)
@@ -220,7 +221,7 @@ static void test_recv_wait(void **state)
     assert_null(fix.sock.recv_wait);
 }
 
-/* What has arrived before the wait wakes as well. */
+/* Bytes that have come before the wait wake as well. */
 static void test_recv_wait_comes_late(void **state)
 {
     (void)state;
@@ -258,7 +259,7 @@ static void test_unwanted_event_disarms(void **state)
     recorder_expect(&fix.recorder, &fix.reader, NULL); /* and did not read */
     assert_int_equal(calls.wakeups, 2);
     expect_calls(1, 1);
-    assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0); /* nothing holds up the end */
+    assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0); /* no handle keeps the loop running */
     wait_recv();
     expect_calls(2, 1);
     run_once();
@@ -300,7 +301,7 @@ static void test_send_is_granted_until_refused(void **state)
     assert_int_equal(sock_wait_send(&fix.sock, &fix.writer), 1);
 }
 
-/* Fewer than it was given tells as much as -EAGAIN: the next wait really waits. */
+/* A send that takes less than all is like -EAGAIN: the next wait really waits. */
 static void test_short_send_is_a_refusal(void **state)
 {
     (void)state;
@@ -310,7 +311,7 @@ static void test_short_send_is_a_refusal(void **state)
     assert_int_equal(sock_wait_send(&fix.sock, &fix.writer), 0);
 }
 
-/* Bytes that did not go through sock_send() have filled the buffer: it takes none at all. */
+/* Bytes that did not go through sock_send() fill the buffer, so that it takes none at all. */
 static void test_refused_at_once(void **state)
 {
     (void)state;
@@ -328,7 +329,7 @@ static void test_failed_send_is_no_refusal(void **state)
     assert_int_equal(sock_wait_send(&fix.sock, &fix.writer), 1);
 }
 
-/* WRITABLE stays armed for the next wait, and is disarmed once nobody waits for it. */
+/* WRITABLE stays armed for the next wait, and is disarmed once no task waits for it. */
 static void test_writable_does_not_spin(void **state)
 {
     (void)state;
@@ -404,7 +405,7 @@ static void test_disarms_one_of_two(void **state)
     recorder_expect(&fix.recorder, &fix.writer, NULL);
 }
 
-/* A wait that must be armed for is a chance to drop what nobody waits for any more. */
+/* A wait that starts the handle anew drops the events for which no task waits any more. */
 static void test_arms_for_the_waits_alone(void **state)
 {
     (void)state;
@@ -440,7 +441,7 @@ static void test_second_sender_is_refused(void **state)
     recorder_expect(&fix.recorder, &fix.writer, NULL);
 }
 
-/* Unread bytes at the peer make its close a reset. Both waiters learn of it, and find out why. */
+/* Unread bytes at the peer make its close a reset. Both tasks are woken, and get the error. */
 static void test_error_wakes_both(void **state)
 {
     (void)state;
@@ -453,7 +454,8 @@ static void test_error_wakes_both(void **state)
     assert_true(calls.status < 0);
     recorder_expect(&fix.recorder, &fix.reader, &fix.writer);
     assert_int_equal(net_recv(fix.sock.fd, &byte, 1), -ECONNRESET);
-    assert_int_equal(sock_wait_send(&fix.sock, &fix.writer), 1); /* the next send tells, too */
+    assert_int_equal(sock_wait_send(&fix.sock, &fix.writer),
+                     1); /* granted, and the next send returns the error */
 }
 
 /* libuv has stopped the handle by itself: the next wait must start it anew. */
@@ -473,7 +475,7 @@ static void test_wait_after_error_arms_anew(void **state)
     recorder_expect(&fix.recorder, &fix.reader, NULL);
 }
 
-/* A listener on 127.0.0.1, a connection to it; the client's end is *client. */
+/* Makes a connection on 127.0.0.1. Returns the server's end; *client is the other. */
 static int tcp_connect(int *client)
 {
     union net_addr addr = net_any(AF_INET);
@@ -546,7 +548,7 @@ static void test_sock_wake(void **state)
     assert_int_equal(calls.wakeups, 0);
 }
 
-/* Being woken by hand does not make the kernel take more. */
+/* A task that is woken by hand finds the buffer still full. */
 static void test_sock_wake_grants_no_send(void **state)
 {
     (void)state;
@@ -637,7 +639,7 @@ static void test_reserve_makes_room(void **state)
     assert_int_equal(uv_loop_alive(&fix.loop), 0);
 }
 
-/* While others wait on the loop: nothing of theirs is lost, and reserving does not wait for it. */
+/* Reserving while a task waits on the loop neither loses its event nor waits for it. */
 static void test_reserve_beside_a_wait(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * test_timer.c - sleeps on a real loop, with a waker that notes who was woken. No test depends on
- * how long a sleep takes beyond what it promises at least.
+ * test_timer.c - sleeps on a real loop, with a waker that records the tasks that it woke. No test
+ * depends on how much longer a sleep takes than it must.
  */
 #include "unit/support.h"
 
@@ -85,7 +85,7 @@ static void test_sleeps_again(void **state)
     }
 }
 
-/* No time at all is still a wait: the task is woken by the loop, not by the call. */
+/* A sleep of no time is a wait, too: the loop wakes the task, not the call. */
 static void test_zero_waits_for_the_loop(void **state)
 {
     (void)state;
@@ -116,7 +116,7 @@ static void test_wakes_in_order_of_time(void **state)
     loop_turn(&fix.loop);
 }
 
-/* Two that are due at once are woken in the order in which they went to sleep. */
+/* Two sleeps that end at the same time wake in the order in which they began. */
 static void test_equal_times_are_fifo(void **state)
 {
     (void)state;
@@ -150,7 +150,7 @@ static void test_early_wake(void **state)
     recorder_expect(&fix.recorder, &fix.task, NULL);
     assert_null(fix.timer.sleeper);
     assert_false(timer_is_active(&fix.timer));
-    timer_wake(&fix.timer); /* nobody sleeps any more */
+    timer_wake(&fix.timer); /* no task sleeps any more */
     assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
     recorder_expect(&fix.recorder, NULL, NULL);
 }
@@ -161,7 +161,7 @@ static void test_close_forgets_the_sleeper(void **state)
     assert_int_equal(timer_wait(&fix.timer, &fix.task, 0), 0);
     timer_close(&fix.timer, on_closed);
     assert_null(fix.timer.sleeper);
-    assert_null(fix.closed); /* not yet: the callback is the loop's to call */
+    assert_null(fix.closed); /* not yet: the loop calls the callback */
     timer_wake(&fix.timer);
     assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
     assert_ptr_equal(fix.closed, &fix.timer.uv);
@@ -194,8 +194,7 @@ static void test_unreferenced_sleep_does_not(void **state)
     recorder_expect(&fix.recorder, NULL, NULL);
     timer_wake(&fix.timer);
     assert_int_equal(timer_wait(&fix.timer, &fix.task, HOUR_MS), 0);
-    assert_int_equal(uv_has_ref((uv_handle_t *)&fix.timer.uv),
-                     0); /* stays so from sleep to sleep */
+    assert_int_equal(uv_has_ref((uv_handle_t *)&fix.timer.uv), 0); /* from sleep to sleep */
 }
 
 int main(void)
