@@ -2,9 +2,9 @@
 # sh cmake/bench.sh [--peers] [--smoke] [option]... [suite]...: installs what is missing, builds a
 # release with the benchmark in build/bench-release and runs it; --help shows the options.
 #
-# Of node, uvloop, socat, ncat and xinetd those take part that are installed; --peers installs
-# them all. (xinetd's package starts a daemon, with no services.) --smoke needs no tools but those
-# of the build, and Python.
+# node, uvloop, socat, ncat and xinetd are compared if they are installed; --peers installs all of
+# them. (xinetd's package starts a daemon, with no services.) --smoke needs only the tools of the
+# build, and Python.
 set -eu
 
 # shellcheck source=cmake/common.sh
@@ -25,7 +25,7 @@ for argument in "$@"; do
         ;;
     esac
 done
-# The lists are meant to split.
+# The lists are to be split into words.
 # shellcheck disable=SC2086
 need compiler make cmake pkg-config libuv python3 $tools $peers
 build bench-release -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DUVECHOD_BENCH=ON

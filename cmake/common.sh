@@ -1,7 +1,9 @@
-# Sourced by the scripts here and .ci/run, whose directory is one below the top.
+# Sourced by .ci/run and the scripts of this directory and of those below tests/.
 # shellcheck shell=sh
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+# Scripts below tests/ are one level deeper.
+[ "${root##*/}" != tests ] || root=${root%/*}
 jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Tests spend most of their time waiting.
 # shellcheck disable=SC2034
@@ -14,16 +16,16 @@ die() {
     exit 1
 }
 
-# usage: the comment at the head of the script that is run.
+# usage: prints the comment at the head of the script that is run.
 usage() { sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"; }
 
-# wrong_usage: of the script that is run.
+# wrong_usage: prints the usage as an error, and ends.
 wrong_usage() {
     usage >&2
     exit 2
 }
 
-# answer_help "$@": if one of the script's arguments asks for help, that is all it does.
+# answer_help "$@": if one of the arguments asks for help, prints the usage and ends.
 answer_help() {
     for argument in "$@"; do
         case $argument in
@@ -32,7 +34,7 @@ answer_help() {
     done
 }
 
-# quietly COMMAND...: shows what the command says only if it fails.
+# quietly COMMAND...: shows the output of the command only if it fails.
 quietly() {
     output=$("$@" 2>&1 </dev/null) || {
         say "$output"
@@ -42,7 +44,7 @@ quietly() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# links COMPILER [FLAG...]: does it make a program?
+# links COMPILER [FLAG...]: whether it makes a program.
 links() (
     probe=$(mktemp)
     trap 'rm -f "$probe"' EXIT
@@ -52,8 +54,8 @@ links() (
         { cc=$1 && shift && $cc -x c "$@" -o "$probe" -; } 2>/dev/null
 )
 
-# sanitizing_cc [SANITIZERS]: prints the compiler for a build with them; address,undefined if none
-# are given. Alpine's gcc has no sanitizers, its clang has.
+# sanitizing_cc [SANITIZERS]: prints the compiler for a build with them (address,undefined unless
+# given), or fails. Alpine's gcc has no sanitizers, and its clang has.
 sanitizing_cc() {
     for cc in "${CC:-cc}" clang; do
         if links "$cc" "-fsanitize=${1:-address,undefined}"; then
@@ -64,8 +66,8 @@ sanitizing_cc() {
     return 1
 }
 
-# Whether a need is met. Asking the tools, not the package manager, makes a second run quick and
-# lets those who installed the tools some other way, or are not root, go on.
+# met NEED: whether it is there. This asks the tools, not the package manager, so that a second run
+# is quick, and tools may be installed some other way, or without being root.
 met() {
     case $1 in
     compiler) links "${CC:-cc}" ;;
@@ -88,46 +90,42 @@ met() {
     esac
 }
 
-# Prints the packages that meet a need; a tool's package bears its name unless listed.
+# packages NEED...: prints the packages that meet the needs, each once, in one line. A package has
+# the name of the need unless the table has another; a comma separates several packages.
 packages() {
-    case $manager:$1 in
-    apt-get:compiler) echo gcc libc6-dev ;;
-    dnf:compiler) echo gcc glibc-devel ;;
-    apk:compiler) echo gcc musl-dev linux-headers ;;
-    brew:compiler) echo gcc ;;
-    dnf:pkg-config) echo pkgconf-pkg-config ;;
-    apk:pkg-config | brew:pkg-config) echo pkgconf ;;
-    apt-get:libuv) echo libuv1-dev ;;
-    dnf:libuv) echo libuv-devel ;;
-    apk:libuv) echo libuv-dev ;;
-    apt-get:libsystemd) echo libsystemd-dev ;;
-    dnf:libsystemd) echo systemd-devel ;;
-    brew:libsystemd) echo systemd ;;
-    dnf:locales) echo glibc-locale-source ;;
-    apt-get:cmocka) echo libcmocka-dev ;;
-    apt-get:linux.uml) echo user-mode-linux ;;
-    apt-get:ip) echo iproute2 ;;
-    apt-get:nc) echo netcat-openbsd ;;
-    apt-get:mkfs.ext4) echo e2fsprogs ;;
-    dnf:cmocka) echo libcmocka-devel ;;
-    apk:cmocka) echo cmocka-dev ;;
-    apt-get:sanitizers | apt-get:tsan) echo gcc ;;
-    dnf:sanitizers) echo libasan libubsan ;;
-    dnf:tsan) echo libtsan ;;
-    apk:sanitizers | apk:tsan) echo clang compiler-rt ;;
-    brew:sanitizers | brew:tsan) echo llvm ;;
-    apt-get:libev | apk:libev) echo libev-dev ;;
-    dnf:libev) echo libev-devel ;;
-    apt-get:gnuplot) echo gnuplot-nox ;;
-    *:node) echo nodejs ;;
-    apk:uvloop) echo py3-uvloop ;;
-    *:uvloop) echo python3-uvloop ;;
-    dnf:ncat | apk:ncat) echo nmap-ncat ;;
-    *) echo "$1" ;;
-    esac
+    awk -v needs="$*" -v manager="$manager" '
+        NR == 1 { for (i = 2; i <= NF; i++) if ($i == manager) column = i }
+        { package[$1] = $column }
+        END {
+            n = split(needs, need, " ")
+            for (i = 1; i <= n; i++)
+                list = list "," (package[need[i]] ~ /[^-]/ ? package[need[i]] : need[i])
+            n = split(substr(list, 2), name, ",")
+            for (i = 1; i <= n; i++)
+                if (!seen[name[i]]++) printf "%s%s", (i == 1 ? "" : " "), name[i]
+        }' <<'END'
+need        apt-get          dnf                  apk                         brew
+compiler    gcc,libc6-dev    gcc,glibc-devel      gcc,musl-dev,linux-headers  gcc
+pkg-config  -                pkgconf-pkg-config   pkgconf                     pkgconf
+libuv       libuv1-dev       libuv-devel          libuv-dev                   -
+libsystemd  libsystemd-dev   systemd-devel        -                           systemd
+cmocka      libcmocka-dev    libcmocka-devel      cmocka-dev                  -
+locales     -                glibc-locale-source  -                           -
+sanitizers  gcc              libasan,libubsan     clang,compiler-rt           llvm
+tsan        gcc              libtsan              clang,compiler-rt           llvm
+libev       libev-dev        libev-devel          libev-dev                   -
+gnuplot     gnuplot-nox      -                    -                           -
+node        nodejs           nodejs               nodejs                      nodejs
+uvloop      python3-uvloop   python3-uvloop       py3-uvloop                  python3-uvloop
+ncat        -                nmap-ncat            nmap-ncat                   -
+nc          netcat-openbsd   -                    -                           -
+ip          iproute2         -                    -                           -
+linux.uml   user-mode-linux  -                    -                           -
+mkfs.ext4   e2fsprogs        -                    -                           -
+END
 }
 
-# Sets manager, or fails.
+# find_manager: sets manager to the package manager of this machine, or fails.
 find_manager() {
     for manager in apt-get dnf apk brew; do
         ! have "$manager" || return 0
@@ -135,14 +133,7 @@ find_manager() {
     return 1
 }
 
-# The packages that meet these needs, each once.
-packages_of() {
-    for need in "$@"; do
-        packages "$need"
-    done | tr ' ' '\n' | awk '!seen[$0]++' | tr '\n' ' ' | sed 's/ $//'
-}
-
-# The command that installs packages, as root but for brew's.
+# install_command: prints the command that installs packages. It must be run as root, but for brew.
 install_command() {
     case $manager in
     apt-get) echo "apt-get install -y --no-install-recommends" ;;
@@ -152,7 +143,7 @@ install_command() {
     esac
 }
 
-# as_root COMMAND...: fails, and says nothing, where nobody could type a password that sudo wants.
+# as_root COMMAND...: fails silently where sudo wants a password and there is no terminal for it.
 as_root() {
     if [ "$manager" = brew ] || [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -163,27 +154,27 @@ as_root() {
     fi
 }
 
-# install_needs NEED...: fails with 126 where only somebody else can install.
+# install_needs NEED...: fails with 126 if the user may not install.
 install_needs() {
-    list=$(packages_of "$@")
+    list=$(packages "$@")
     as_root true || return
     say "Installing: $list"
-    # One broken source of many fails the update, and need not concern us.
+    # One broken source of many fails the update, and may be one that is not needed.
     [ "$manager" != apt-get ] || quietly as_root apt-get update -q ||
         say "Going on with the package lists as they are."
-    # The list and the command are meant to split.
+    # The list and the command are to be split into words.
     # shellcheck disable=SC2046,SC2086
     quietly as_root env DEBIAN_FRONTEND=noninteractive $(install_command) $list
 }
 
-# unmet NEED...: prints those that are.
+# unmet NEED...: prints those that are not met.
 unmet() {
     for need in "$@"; do
         met "$need" || printf '%s ' "$need"
     done
 }
 
-# need NEED...: installs what is missing, or says what to install and ends.
+# need NEED...: installs what is missing, or prints what must be installed, and ends.
 need() {
     missing=$(unmet "$@")
     [ -n "$missing" ] || return 0
@@ -195,12 +186,12 @@ need() {
     case $result in
     0) ;;
     126) die "Packages are missing, and neither root nor sudo is here to install them. As root:" \
-        "$(install_command) $(packages_of $missing)" ;;
-    *) die "Could not install: $(packages_of $missing)" ;;
+        "$(install_command) $(packages $missing)" ;;
+    *) die "Could not install: $(packages $missing)" ;;
     esac
 }
 
-# want NEED...: installs what is missing where that takes no password; goes on without it elsewhere.
+# want NEED...: installs what is missing if that takes no password; otherwise goes on without it.
 want() {
     for need in $(unmet "$@"); do
         if ! find_manager || ! { [ "$(id -u)" -eq 0 ] || sudo -n true; } 2>/dev/null ||
@@ -210,18 +201,18 @@ want() {
     done
 }
 
-# build NAME [CMAKE-ARGUMENT...]: configures and builds build/NAME; speaks up only when it fails.
-# Warnings are errors only with UVECHOD_WERROR=ON in the environment, as .ci/run has it: those of a
-# compiler that is newer than this code are to stop nobody else.
+# build NAME [CMAKE-ARGUMENT...]: configures and builds build/NAME; prints the output only if it
+# fails. Warnings are errors only with UVECHOD_WERROR=ON in the environment, which .ci/run sets:
+# the warnings of a compiler that is newer than this code must not stop users.
 build() {
     dir=$root/build/$1
     shift
-    # A tree that was moved or copied along with its build directories starts anew.
+    # The build directory of a tree that was moved or copied is of no use.
     if [ -f "$dir/CMakeCache.txt" ] &&
         ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$dir/CMakeCache.txt"; then
         rm -rf "$dir"
     fi
-    # Once made, a build directory keeps its generator.
+    # A build directory that exists keeps its generator.
     if [ ! -f "$dir/CMakeCache.txt" ] && [ -z "${CMAKE_GENERATOR:-}" ] && have ninja; then
         set -- -G Ninja "$@"
     fi

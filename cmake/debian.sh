@@ -1,12 +1,12 @@
-# Sourced, behind cmake/common.sh, by the scripts that make a Debian tree with debootstrap. They
-# name this machine's own suite and mirror by what its apt is configured to use.
+# Sourced after cmake/common.sh by the scripts that make a Debian tree with debootstrap, from the
+# mirror that this machine's apt is configured to use.
 # shellcheck shell=sh
 
 suite_here=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 
-# repository FIELD: prints it, of the repository that this machine's own packages come from. The
-# sources name it (Release) by its code name, or as stable and the like; then apt knows the code
-# name if it has the repository's lists.
+# repository FIELD: prints this field of the repository that this machine's own packages come from.
+# The sources name its suite by the code name or, for example, as stable. apt then knows the code
+# name if it has the lists of the repository.
 repository() {
     for field in Release Codename; do
         value=$(apt-get indextargets --format "\$($1)" 'Created-By: Packages' \
@@ -16,13 +16,13 @@ repository() {
     echo "$value"
 }
 
-# Sets mirror, or ends.
+# find_mirror: sets mirror, or ends.
 find_mirror() {
     mirror=$(repository REPO_URI)
     [ -n "$mirror" ] || die "The apt sources have no section main of '$suite_here'."
 }
 
-# apt's proxy, which may be set for one host alone, for debootstrap, which reads the environment.
+# export_proxy: sets apt's proxy, which may be for one host only, in the environment for debootstrap.
 export_proxy() {
     host=${mirror#*://}
     host=${host%%[:/]*}
@@ -38,7 +38,7 @@ export_proxy() {
     done
 }
 
-# served SUITE ARCHITECTURE: whether the mirror has it.
+# served SUITE ARCHITECTURE: whether the mirror has this suite.
 served() (
     probe=$(mktemp)
     trap 'rm -f "$probe"' EXIT
@@ -46,9 +46,8 @@ served() (
         grep -q "^Architectures:.* $2\( \|\$\)" "$probe"
 )
 
-# make_tree SUITE ARCHITECTURE DIRECTORY LOG [OPTION...]: the smallest Debian that has apt. The keys
-# are those that the source of this machine's own packages names, if it does; otherwise debootstrap
-# has Debian's.
+# make_tree SUITE ARCHITECTURE DIRECTORY LOG [OPTION...]: makes the smallest Debian that has apt. The
+# keys are those that the source of this machine's own packages names, or else debootstrap's own.
 make_tree() (
     export_proxy
     source=$(repository SOURCESENTRY)

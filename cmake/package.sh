@@ -7,15 +7,15 @@ set -eu
 . "$(dirname -- "$0")/common.sh"
 
 answer_help "$@"
-have dpkg || die "Packages are made on Debian and its kin only. 'cmake --install' works everywhere."
+have dpkg || die "Packages can be made only on Debian and systems like it. 'cmake --install' works everywhere."
 need compiler make cmake pkg-config libuv libsystemd gettext dpkg-dev file
 
 build package -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF \
     -DUVECHOD_SYSTEMD=ON -DUVECHOD_GETTEXT=ON "$@"
 cd "$root/build/package"
-# Only what is made now is printed below.
+# So that only what is made now is printed below.
 rm -f -- uvechod*.deb uvechod*.ddeb
-# cpack sums up the symbols by paths of this machine, and gives their package no documentation.
+# cpack writes paths of this machine into the checksums of the symbols, and adds no documentation.
 mend_symbols() {
     rm -rf symbols
     dpkg-deb --raw-extract uvechod-dbgsym_*.ddeb symbols

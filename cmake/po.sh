@@ -1,6 +1,6 @@
 #!/bin/sh
 # sh cmake/po.sh update            brings src/share/po/*.po in step with the messages in src
-# sh cmake/po.sh check LANGUAGE    fails if one is missing, fuzzy, stale or wrong there
+# sh cmake/po.sh check LANGUAGE    fails if a translation is missing, fuzzy, obsolete or wrong
 set -eu
 
 # shellcheck source=cmake/common.sh
@@ -12,9 +12,9 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 pot=$scratch/uvechod.pot
 
-# pass-c-format: what stands in _() and is given to our own printf-likes is a format, too. Lines are
-# left out of the catalogues because they change with every edit, and so is the template's header,
-# which has a date.
+# pass-c-format: a text in _() that is given to our own functions like printf is a format, too. The
+# catalogues contain no line numbers, because these change with every edit, and no header of the
+# template, which has a date.
 extract() {
     find src -name '*.[ch]' | LC_ALL=C sort >"$scratch/sources"
     xgettext --from-code=UTF-8 --language=C --files-from="$scratch/sources" --output="$pot" \
@@ -26,13 +26,13 @@ extract() {
     [ -s "$pot" ] || die "There are no messages in src."
 }
 
-# merge PO FILE: FILE becomes PO with the messages of src; those that src no longer has are marked
-# obsolete.
+# merge PO FILE: writes PO with the messages of src to FILE. Messages that src no longer has are
+# marked obsolete.
 merge() {
     msgmerge --quiet --no-fuzzy-matching --add-location=file --output-file="$2" "$1" "$pot"
 }
 
-# none WHAT CATALOGUE [OPTION...]: complains of the entries that msgattrib's options select.
+# none WHAT CATALOGUE [OPTION...]: prints the entries that msgattrib's options select, as errors.
 none() {
     what=$1
     shift
@@ -44,8 +44,8 @@ none() {
     bad=1
 }
 
-# What nobody may translate: options, signals, constants and the daemon's name. msgexec runs this
-# with a translation on standard input and the original in MSGEXEC_MSGID.
+# Options, signals, constants and the daemon's name must not be translated. msgexec runs this with a
+# translation on standard input and the original in MSGEXEC_MSGID.
 # shellcheck disable=SC2016
 names='
     translation=$(cat)
@@ -62,7 +62,7 @@ check() {
     po=src/share/po/$1.po
     bad=0
     [ -f "$po" ] || die "$po: there is no such catalogue"
-    # Merged, because it is the sources that say which entries are formats.
+    # Merged, because only the sources say which entries are formats.
     merge "$po" "$scratch/merged"
     msgfmt --check --output-file=/dev/null "$scratch/merged" || bad=1
     none "not translated" "$scratch/merged" --untranslated --no-obsolete

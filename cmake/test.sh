@@ -1,9 +1,9 @@
 #!/bin/sh
 # sh cmake/test.sh [plain|unit|asan|tsan|system]...: installs what is missing and runs the tests:
 #   plain    of build/test-plain
-#   unit     of build/test-plain, those of the modules alone
+#   unit     of build/test-plain, only those of the modules
 #   asan     of build/test-asan, with AddressSanitizer and UndefinedBehaviorSanitizer
-#   tsan     of build/test-tsan, with ThreadSanitizer: those in which several threads are at work
+#   tsan     of build/test-tsan, with ThreadSanitizer: only those with several threads
 #   system   of the Debian package, on a booted Debian with systemd (tests/system/run.sh)
 # Without a kind it runs plain and asan, and with UVECHOD_TEST_ALL=1 in the environment system, too.
 # sh cmake/test.sh trees [SUITE...]: README's two commands on bare Debians (tests/trees/run.sh).
@@ -36,43 +36,37 @@ for kind in "$@"; do
 done
 failed=
 
-# First, so that a run closes with ctest's lines.
+# First, so that the lines of ctest are the last ones.
 if [ -n "$system" ]; then
     package=$(sh "$root/cmake/package.sh") && sh "$root/tests/system/run.sh" "$package" ||
         failed=" system"
 fi
 
-# The list is meant to split.
-# shellcheck disable=SC2086
-[ -z "$builds" ] || {
+# sanitized NAME SANITIZERS: builds with them.
+sanitized() (
+    CC=$(sanitizing_cc "$2") || die "No compiler here knows -fsanitize=$2."
+    export CC
+    build "$1" -DCMAKE_BUILD_TYPE=Debug -DUVECHOD_SANITIZE="$2"
+)
+
+if [ -n "$builds" ]; then
+    # The list is to be split into words.
+    # shellcheck disable=SC2086
     need compiler make cmake pkg-config libuv cmocka $sanitizers
     want gettext libsystemd
-}
+fi
 for kind in $builds; do
-    set_up() { build "test-$kind" -DCMAKE_BUILD_TYPE=Debug "$@"; }
     case $kind in
     plain | unit) build test-plain -DCMAKE_BUILD_TYPE=Debug ;;
-    asan)
-        (
-            CC=$(sanitizing_cc) || die "No compiler here knows -fsanitize=address,undefined."
-            export CC
-            set_up -DUVECHOD_SANITIZE=address,undefined
-        )
-        ;;
-    tsan)
-        (
-            CC=$(sanitizing_cc thread) || die "No compiler here knows -fsanitize=thread."
-            export CC
-            set_up -DUVECHOD_SANITIZE=thread
-        )
-        ;;
+    asan) sanitized test-asan address,undefined ;;
+    tsan) sanitized test-tsan thread ;;
     esac
 done
 
-# Leaks are looked for by default wherever LeakSanitizer works; asking for it elsewhere is an error.
+# Where LeakSanitizer works, it is on by default; where not, asking for it is an error.
 : "${ASAN_OPTIONS:=abort_on_error=1:exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1}"
 : "${UBSAN_OPTIONS:=abort_on_error=1:print_stacktrace=1}"
-# A finding is no reason to go on.
+# The first finding ends the test.
 : "${TSAN_OPTIONS:=halt_on_error=1:exitcode=99}"
 export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 

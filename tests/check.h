@@ -1,5 +1,5 @@
 /*
- * check.h - cmocka, and the headers that it asks for, whichever of its versions from 1.1.5 on.
+ * check.h - cmocka from version 1.1.5 on, with the headers that it needs, and checks of our own.
  */
 #ifndef UVECHOD_TESTS_CHECK_H
 #define UVECHOD_TESTS_CHECK_H
@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 /*
- * The clock that the log's time stamps are from. time(2) may lag behind that clock by a tick, and
- * so be a second behind a stamp that was taken before.
+ * Seconds on the clock of the log's time stamps. time(2) may be late by a tick of the kernel, and
+ * so return a smaller second than that of a stamp that was taken before.
  */
 static inline time_t check_seconds(void)
 {

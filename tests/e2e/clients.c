@@ -1,6 +1,8 @@
 /*
- * clients.c - what talks to the daemon: single sockets, and streams of data checked to the byte.
+ * clients.c - sockets that talk to the daemon, and sockets to listen on.
  */
+#include "clients.h"
+
 #include "harness.h"
 
 #include <arpa/inet.h>
@@ -10,14 +12,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-/* ---- clients ---- */
+/* ---- addresses ---- */
 
-/* The daemon's address in the family of this numeric one. */
+/* This numeric address with the daemon's port. Returns its length. */
 static socklen_t client_address(const struct daemon *daemon, const char *address,
                                 struct sockaddr_storage *addr)
 {
@@ -32,14 +33,55 @@ static socklen_t client_address(const struct daemon *daemon, const char *address
     return len;
 }
 
-/* No call on it waits for ever, and no small message for the next one. */
-static void client_set_up(int fd)
+/* A socket at a free port of this numeric address, which it fills in. Returns it, or -1. */
+static int address_bind(const char *address, struct sockaddr_storage *addr)
 {
-    const struct timeval deadline = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
-    const int on = 1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &deadline, sizeof deadline);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    const struct daemon any_port = {.port = 0};
+    socklen_t len = client_address(&any_port, address, addr);
+    int fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && (bind(fd, (struct sockaddr *)addr, len) < 0 ||
+                    getsockname(fd, (struct sockaddr *)addr, &len) < 0)) {
+        int error = errno;
+        (void)close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+bool harness_has_address(const char *address)
+{
+    struct sockaddr_storage addr;
+    int fd = address_bind(address, &addr);
+    if (fd >= 0)
+        (void)close(fd);
+    return fd >= 0;
+}
+
+void harness_need_ipv6(void)
+{
+    if (!harness_has_address("::1"))
+        harness_skip("this machine has no IPv6");
+}
+
+uint16_t harness_free_port(void)
+{
+    struct sockaddr_storage addr;
+    struct sockaddr_in in;
+    int fd = address_bind("0.0.0.0", &addr);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    memcpy(&in, &addr, sizeof in);
+    return ntohs(in.sin_port);
+}
+
+int harness_listen(const char *address)
+{
+    struct sockaddr_storage addr;
+    int fd = address_bind(address, &addr);
+    if (fd < 0 || listen(fd, SOMAXCONN) < 0)
+        fail_msg("%s: %s", address, strerror(errno));
+    return fd;
 }
 
 /* Returns the length of the address. */
@@ -54,6 +96,28 @@ static socklen_t client_address_unix(const char *path, struct sockaddr_un *un)
     else
         len++;
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+int harness_bind_unix(const char *path, int type)
+{
+    struct sockaddr_un un;
+    socklen_t len = client_address_unix(path, &un);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&un, len) < 0)
+        fail_msg("%s: %s", path, strerror(errno));
+    return fd;
+}
+
+/* ---- connecting ---- */
+
+/* No call on the socket waits for ever, and no small message is held back for the next one. */
+static void client_set_up(int fd)
+{
+    const struct timeval deadline = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
+    const int on = 1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &deadline, sizeof deadline);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 int client_try_unix(const char *path)
@@ -71,16 +135,6 @@ int client_try_unix(const char *path)
     return -error;
 }
 
-int harness_bind_unix(const char *path, int type)
-{
-    struct sockaddr_un un;
-    socklen_t len = client_address_unix(path, &un);
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&un, len) < 0)
-        fail_msg("%s: %s", path, strerror(errno));
-    return fd;
-}
-
 int client_connect_like(int listening)
 {
     struct sockaddr_storage addr;
@@ -92,17 +146,6 @@ int client_connect_like(int listening)
     client_set_up(fd);
     if (connect(fd, (struct sockaddr *)&addr, len) < 0)
         fail_msg("connect: %s", strerror(errno));
-    return fd;
-}
-
-int harness_listen(const char *address)
-{
-    struct sockaddr_storage addr;
-    const struct daemon any_port = {.port = 0};
-    socklen_t len = client_address(&any_port, address, &addr);
-    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, len) < 0 || listen(fd, SOMAXCONN) < 0)
-        fail_msg("%s: %s", address, strerror(errno));
     return fd;
 }
 
@@ -132,7 +175,7 @@ int client_try(const struct daemon *daemon, const char *address)
     return client_try_sized(daemon, address, false);
 }
 
-/* A connection that must come about. */
+/* Fails the test unless fd is a connection. */
 static int client_must(int fd)
 {
     if (fd < 0)
@@ -159,6 +202,8 @@ int client_connect_small(const struct daemon *daemon)
 {
     return client_must(client_try_sized(daemon, "127.0.0.1", true));
 }
+
+/* ---- talking ---- */
 
 void client_send(int fd, const void *data, size_t len)
 {
@@ -206,6 +251,20 @@ void client_ping(int fd, const char *prefix, const char *text)
     client_expect(fd, text, strlen(text));
 }
 
+void client_leave(int fd)
+{
+    client_shutdown(fd);
+    client_expect_end(fd);
+    client_close(fd);
+}
+
+void client_visit(const struct daemon *daemon)
+{
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    client_close(fd);
+}
+
 bool client_readable(int fd, int timeout_ms)
 {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
@@ -214,7 +273,7 @@ bool client_readable(int fd, int timeout_ms)
 
 bool client_breaks(int fd, int timeout_ms)
 {
-    struct pollfd broken = {.fd = fd}; /* POLLERR and POLLHUP come unasked */
+    struct pollfd broken = {.fd = fd}; /* POLLERR and POLLHUP need not be asked for */
     return poll(&broken, 1, timeout_ms) > 0;
 }
 
@@ -256,176 +315,4 @@ const char *client_name(int fd, char buf[static 80])
     bool in6 = addr.ss_family == AF_INET6;
     (void)snprintf(buf, 80, "%s%s%s:%s", in6 ? "[" : "", host, in6 ? "]" : "", port);
     return buf;
-}
-
-/* ---- streams ---- */
-
-enum { STREAM_PIECE = 262144 };
-
-/* lacking is a byte that they do without, or -1. */
-static unsigned char *pattern_make(int lacking)
-{
-    unsigned char *pattern = malloc(PATTERN_BYTES);
-    assert_non_null(pattern);
-    uint64_t x = 0x9e3779b97f4a7c15;
-    for (size_t i = 0; i < PATTERN_BYTES; i++) {
-        x ^= x << 13; /* xorshift64 */
-        x ^= x >> 7;
-        x ^= x << 17;
-        pattern[i] = (unsigned char)(x >> 32);
-        if (pattern[i] == lacking)
-            pattern[i] ^= 1;
-    }
-    return pattern;
-}
-
-const unsigned char *pattern_get(bool prefixed)
-{
-    static const unsigned char *patterns[2];
-    if (patterns[prefixed] == NULL)
-        patterns[prefixed] = pattern_make(prefixed ? STREAM_PREFIX[0] : -1);
-    return patterns[prefixed];
-}
-
-void stream_init(struct stream *stream, int fd, unsigned seed, uint64_t total, bool prefixed)
-{
-    *stream = (struct stream){
-        .fd = fd,
-        .pattern = pattern_get(prefixed),
-        .start = (size_t)(seed * UINT64_C(7919) % PATTERN_BYTES),
-        .total = total,
-        .prefix_len = prefixed ? strlen(STREAM_PREFIX) : 0,
-        .chunk_max = STREAM_CHUNK,
-    };
-}
-
-/* The data from offset on: as much as stands in one piece, at most len. */
-static const unsigned char *stream_data(const struct stream *stream, uint64_t offset, size_t *len)
-{
-    size_t at = (size_t)((stream->start + offset) % PATTERN_BYTES);
-    if (*len > PATTERN_BYTES - at)
-        *len = PATTERN_BYTES - at;
-    return stream->pattern + at;
-}
-
-size_t stream_send(struct stream *stream)
-{
-    uint64_t left = stream->total - stream->sent;
-    size_t len = left < STREAM_PIECE ? (size_t)left : STREAM_PIECE;
-    const unsigned char *data = stream_data(stream, stream->sent, &len);
-    ssize_t n = send(stream->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0 && errno != EAGAIN)
-        fail_msg("send after %llu bytes: %s", (unsigned long long)stream->sent, strerror(errno));
-    stream->sent += n > 0 ? (size_t)n : 0;
-    return n > 0 ? (size_t)n : 0;
-}
-
-void streams_jam(struct stream *streams, size_t count)
-{
-    static struct pollfd ready[STREAMS_MAX];
-    for (size_t i = 0; i < count; i++)
-        ready[i] = (struct pollfd){.fd = streams[i].fd, .events = POLLOUT};
-    while (poll(ready, count, HARNESS_LOCKED_MS) > 0)
-        for (size_t i = 0; i < count; i++) {
-            if (ready[i].revents != 0)
-                (void)stream_send(&streams[i]);
-            if (streams[i].sent == streams[i].total)
-                fail_msg("%llu bytes are taken of a client that does not read",
-                         (unsigned long long)streams[i].total);
-        }
-    for (size_t i = 0; i < count; i++)
-        streams[i].total = streams[i].sent;
-}
-
-static size_t stream_check_prefix(struct stream *stream, const unsigned char *data, size_t len)
-{
-    size_t n = stream->prefix_len - stream->matched;
-    n = len < n ? len : n;
-    assert_memory_equal(data, &STREAM_PREFIX[stream->matched], n);
-    stream->matched += n;
-    stream->prefixes += stream->matched == stream->prefix_len;
-    return n;
-}
-
-/* The bytes up to the next prefix, which begin a chunk or go on in it. */
-static size_t stream_check_chunk(struct stream *stream, const unsigned char *data, size_t len)
-{
-    const unsigned char *prefix =
-        stream->prefix_len > 0 ? memchr(data, STREAM_PREFIX[0], len) : NULL;
-    size_t n = prefix != NULL ? (size_t)(prefix - data) : len;
-    if (n == 0) {
-        assert_true(stream->chunk_len > 0);
-        stream->matched = 0;
-        stream->chunk_len = 0;
-        return 0;
-    }
-    const unsigned char *expected = stream_data(stream, stream->checked, &n);
-    if (stream->checked + n > stream->sent || memcmp(data, expected, n) != 0)
-        fail_msg("Wrong bytes after %llu", (unsigned long long)stream->checked);
-    stream->chunk_len += n;
-    if (stream->prefix_len > 0)
-        assert_between(stream->chunk_len, 1, stream->chunk_max);
-    stream->checked += n;
-    return n;
-}
-
-static void stream_check_end(struct stream *stream)
-{
-    if (!stream->may_be_cut && (!stream->shut || stream->checked != stream->sent))
-        fail_msg("The end after %llu of %llu bytes", (unsigned long long)stream->checked,
-                 (unsigned long long)stream->sent);
-    stream->ended = true;
-}
-
-static void stream_recv(struct stream *stream)
-{
-    static unsigned char buf[STREAM_PIECE];
-    ssize_t n = recv(stream->fd, buf, sizeof buf, MSG_DONTWAIT);
-    if (n < 0 && errno != EAGAIN)
-        fail_msg("recv after %llu bytes: %s", (unsigned long long)stream->checked, strerror(errno));
-    if (n == 0)
-        stream_check_end(stream);
-    for (size_t done = 0, len = n > 0 ? (size_t)n : 0; done < len;)
-        done += stream->matched < stream->prefix_len
-                    ? stream_check_prefix(stream, buf + done, len - done)
-                    : stream_check_chunk(stream, buf + done, len - done);
-}
-
-static void stream_act(struct stream *stream, short revents)
-{
-    if ((revents & POLLOUT) != 0)
-        (void)stream_send(stream);
-    if (!stream->shut && stream->sent == stream->total) {
-        client_shutdown(stream->fd);
-        stream->shut = true;
-    }
-    if ((revents & (POLLIN | POLLHUP | POLLERR)) != 0)
-        stream_recv(stream);
-}
-
-size_t streams_turn(struct stream *streams, size_t count)
-{
-    static struct pollfd ready[STREAMS_MAX];
-    size_t running = 0;
-    for (size_t i = 0; i < count; i++) {
-        short out = streams[i].sent < streams[i].total || !streams[i].shut ? POLLOUT : 0;
-        ready[i] = (struct pollfd){.fd = streams[i].ended ? -1 : streams[i].fd,
-                                   .events = (short)(POLLIN | out)};
-        running += !streams[i].ended;
-    }
-    if (running > 0 && poll(ready, count, HARNESS_DEADLINE_MS) <= 0)
-        fail_msg("%zu streams are stalled, the first after %llu of %llu bytes", running,
-                 (unsigned long long)streams[0].checked, (unsigned long long)streams[0].total);
-    for (size_t i = 0; i < count; i++)
-        if (!streams[i].ended && ready[i].revents != 0)
-            stream_act(&streams[i], ready[i].revents);
-    return running;
-}
-
-void streams_run(struct stream *streams, size_t count)
-{
-    while (streams_turn(streams, count) > 0)
-        ;
-    for (size_t i = 0; i < count; i++)
-        client_close(streams[i].fd);
 }

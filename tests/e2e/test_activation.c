@@ -10,12 +10,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PASSED_MAX = 4 };
 
-/* Whether this daemon has been built to be passed sockets; ends the test otherwise. */
+/* Skips the test if the daemon was built without libsystemd, which passes the sockets. */
 static void need_systemd(void)
 {
     if (!UVECHOD_SYSTEMD)
@@ -47,9 +46,7 @@ static void expect_listening(struct daemon *daemon, const char *address, const c
 static void check_echo(int fd)
 {
     client_ping(fd, "GOT:", "hello");
-    client_shutdown(fd);
-    client_expect_end(fd);
-    client_close(fd);
+    client_leave(fd);
 }
 
 static void check_passed(struct daemon *daemon, int fd, const char *address)
@@ -59,7 +56,7 @@ static void check_passed(struct daemon *daemon, int fd, const char *address)
     expect_listening(daemon, address, "front-door");
     check_echo(client_connect_like(fd));
     check_echo(client_connect_like(fd));
-    assert_int_equal(daemon_count(daemon, "Listening"), 1); /* and on nothing of its own */
+    assert_int_equal(daemon_count(daemon, "Listening"), 1); /* and on no other address */
 }
 
 static void listening_ipv4(struct daemon *daemon)
@@ -72,8 +69,7 @@ static void listening_ipv4(struct daemon *daemon)
 static void listening_ipv6(struct daemon *daemon)
 {
     char name[80];
-    if (!harness_has_address("::1"))
-        harness_skip("no IPv6");
+    harness_need_ipv6();
     int fd = harness_listen("::1");
     check_passed(daemon, fd, client_name(fd, name));
 }
@@ -86,7 +82,7 @@ static void listening_unix(struct daemon *daemon)
     (void)snprintf(address, sizeof address, "unix:%s", path);
     check_passed(daemon, listen_unix(path), address);
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
-    assert_int_equal(stat(path, &file), 0); /* it is not the daemon's to be removed */
+    assert_int_equal(stat(path, &file), 0); /* the file is systemd's */
 }
 
 static void listening_abstract(struct daemon *daemon)
@@ -129,7 +125,7 @@ static void without_names(struct daemon *daemon)
     check_echo(client_connect_like(fd));
 }
 
-/* What is logged stays one line, whatever the name contains. */
+/* The log line stays one line, whatever the name contains. */
 static void name_with_control_characters(struct daemon *daemon)
 {
     char name[80];
@@ -139,8 +135,8 @@ static void name_with_control_characters(struct daemon *daemon)
     expect_listening(daemon, client_name(fd, name), "a?b?c");
 }
 
-/* The socket stays with systemd: who connects while no daemon runs waits for the next. */
-static void next_daemon_serves_who_waits(struct daemon *daemon)
+/* systemd keeps the socket: clients that connect while no daemon runs wait for the next one. */
+static void next_daemon_serves_waiting_clients(struct daemon *daemon)
 {
     int fd = harness_listen("127.0.0.1");
     const struct launch launch = passing(&fd, 1, "kept");
@@ -149,8 +145,6 @@ static void next_daemon_serves_who_waits(struct daemon *daemon)
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     int waiting = client_connect_like(fd);
     client_send(waiting, "patience", 8);
-    (void)close(daemon->err);
-    (void)close(daemon->pidfd);
     daemon_launch(daemon, &launch);
     client_expect(waiting, "GOT:patience", 12);
     client_close(waiting);
@@ -158,7 +152,7 @@ static void next_daemon_serves_who_waits(struct daemon *daemon)
 
 /* ---- connected sockets ---- */
 
-/* Both ends of a TCP connection: the client's, and the one to be passed. */
+/* Makes a TCP connection. Returns the client's end; *passed is the one for the daemon. */
 static int connect_pair(int *passed)
 {
     int listening = harness_listen("127.0.0.1");
@@ -169,7 +163,7 @@ static int connect_pair(int *passed)
     return client;
 }
 
-/* Starts a daemon for the passed end of a connection, which is then its alone. */
+/* Starts a daemon for the passed end of a connection, and closes our copy of it. */
 static void launch_for(struct daemon *daemon, int passed)
 {
     const struct launch launch = passing(&passed, 1, "connection");
@@ -203,7 +197,7 @@ static void connection_with_much_data(struct daemon *daemon)
     assert_int_equal(daemon_wait_exit(daemon), 0);
 }
 
-/* What the client has said, and that it says no more, came before the daemon did. */
+/* The client's bytes and its FIN came before the daemon was started. */
 static void connection_that_has_ended_already(struct daemon *daemon)
 {
     int passed;
@@ -254,13 +248,13 @@ static void connection_beside_a_listener(struct daemon *daemon)
     client_close(client);
     (void)close(fds[0]);
     check_echo(other);
-    check_echo(client_connect_like(fds[1])); /* it goes on */
+    check_echo(client_connect_like(fds[1])); /* the daemon goes on */
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
 /* ---- what cannot be served ---- */
 
-/* One line names the descriptor, its name, and why. */
+/* The daemon exits with 1 and one line, with the descriptor, its name and the reason. */
 static void check_unservable(const int *fds, int count, const char *named, const char *why)
 {
     struct launch launch = passing(fds, count, count == 1 ? "odd" : "good:odd");
@@ -308,7 +302,7 @@ static void no_sockets(struct daemon *daemon)
     (void)close(null);
 }
 
-/* The good one is not served either: half a service is none. */
+/* The good socket is not served either. */
 static void one_of_two(struct daemon *daemon)
 {
     (void)daemon;
@@ -316,7 +310,7 @@ static void one_of_two(struct daemon *daemon)
     check_unservable(fds, 2, "socket 4 (odd)", "Protocol not supported");
 }
 
-/* ---- what was said about them is wrong ---- */
+/* ---- wrong variables ---- */
 
 static void check_malformed(const char *setting, const char *why)
 {
@@ -345,22 +339,20 @@ static void more_names_than_sockets(struct daemon *daemon)
     check_malformed("LISTEN_FDNAMES=odd:one", "Invalid argument");
 }
 
-/* An environment that was meant for our parent, say: nothing has been passed to us. */
+/* LISTEN_PID names another process, the parent say: no sockets are passed to the daemon. */
 static void meant_for_another_process(struct daemon *daemon)
 {
     static const char *const setup[] = {"LISTEN_PID=1", NULL};
     int fd = harness_listen("127.0.0.1");
     struct launch launch = passing(&fd, 1, "not-ours");
     launch.setup = setup;
-    launch.own_port = false; /* nor does the option collide with it */
+    launch.own_port = false; /* --port is allowed, as no sockets are passed */
     launch.options = "--bind=127.0.0.1";
     daemon_launch(daemon, &launch);
-    const char *line = daemon_wait_line(daemon, "Listening on 127.0.0.1:");
-    assert_null(strstr(line, "("));
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    assert_null(strchr(daemon_wait_port(daemon, "Listening on 127.0.0.1:"), '('));
     check_echo(client_connect(daemon));
     int unserved = client_connect_like(fd);
-    check_echo(client_connect(daemon)); /* it has had its chance to accept the other */
+    check_echo(client_connect(daemon)); /* by now it could have accepted the other */
     struct pollfd waiting = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&waiting, 1, 0), 1);
     client_close(unserved);
@@ -384,7 +376,7 @@ static void explicit_options_are_an_error(struct daemon *daemon)
     check_explicit("--quiet --bind=unix:@uvechod --prefix=A", "--bind");
 }
 
-static void other_options_are_none(struct daemon *daemon)
+static void other_options_are_no_error(struct daemon *daemon)
 {
     int fd = harness_listen("127.0.0.1");
     struct launch launch = passing(&fd, 1, "front-door");
@@ -402,7 +394,7 @@ static void other_options_are_none(struct daemon *daemon)
 
 /* ---- systemd's own tool ---- */
 
-/* Runs it, and the daemon with what its sanitizers are told. */
+/* Runs the tool, which hands the sanitizers' options on to the daemon. */
 static void start_tool(struct daemon *daemon, const char *arguments)
 {
     static const char *const passed_on[] = {"ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS"};
@@ -436,7 +428,7 @@ static void tool_passes_a_listener(struct daemon *daemon)
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
-/* A process for each connection, and it ends with it. */
+/* Each connection gets a process, which ends with it. */
 static void tool_passes_connections(struct daemon *daemon)
 {
     daemon->port = harness_free_port();
@@ -449,9 +441,7 @@ static void tool_passes_connections(struct daemon *daemon)
     client_ping(first, "GOT:", "still here");
     client_close(first);
     (void)daemon_wait_line(daemon, "died with code 0");
-    daemon_signal(daemon, SIGKILL); /* the tool, which knows no other end */
-    assert_int_equal(waitpid(daemon->pid, NULL, 0), daemon->pid);
-    daemon->pid = 0;
+    daemon_kill(daemon); /* the tool, which does not end otherwise */
 }
 
 int main(void)
@@ -465,7 +455,7 @@ int main(void)
         e2e_test(several_with_names),
         e2e_test(without_names),
         e2e_test(name_with_control_characters),
-        e2e_test(next_daemon_serves_who_waits),
+        e2e_test(next_daemon_serves_waiting_clients),
         e2e_test(connection_ends_the_daemon),
         e2e_test(connection_with_much_data),
         e2e_test(connection_that_has_ended_already),
@@ -480,7 +470,7 @@ int main(void)
         e2e_test(more_names_than_sockets),
         e2e_test(meant_for_another_process),
         e2e_test(explicit_options_are_an_error),
-        e2e_test(other_options_are_none),
+        e2e_test(other_options_are_no_error),
         e2e_test(tool_passes_a_listener),
         e2e_test(tool_passes_connections),
     };

@@ -1,5 +1,5 @@
 /*
- * test_cli.c - the command line: help, version, everything that cannot be, and starts that fail.
+ * test_cli.c - the command line: help, version, wrong options, and starts that fail.
  */
 #include "harness.h"
 
@@ -17,7 +17,7 @@ static void run(const char *options)
     harness_run(&outcome, &(struct launch){.options = options, .own_port = true});
 }
 
-/* ---- what it says of itself ---- */
+/* ---- help and version ---- */
 
 static void check_help(const char *options)
 {
@@ -86,11 +86,11 @@ static void help_that_cannot_be_written(struct daemon *daemon)
     assert_contains(outcome.err, "No space left");
 }
 
-/* ---- what it does not understand ---- */
+/* ---- wrong options ---- */
 
 struct misuse {
     const char *options;
-    const char *said; /* what the line must name */
+    const char *said; /* what the line must contain */
 };
 
 static void check_misuse(const struct misuse *misuse)
@@ -216,7 +216,7 @@ static void prefix_too_long(struct daemon *daemon)
     check_misuse(&(struct misuse){options, "--prefix: 256 bytes"});
 }
 
-/* None of these makes the resolver ask the network: no label may be empty or so long. */
+/* The resolver refuses all of these without a query: no label may be empty or so long. */
 static void bad_addresses(struct daemon *daemon)
 {
     (void)daemon;
@@ -331,9 +331,9 @@ static void closed_descriptors_without_dev_null(struct daemon *daemon)
     assert_int_equal(outcome.status, 0);
 }
 
-/* ---- starts that do not ---- */
+/* ---- starts that succeed ---- */
 
-/* Whether or not the port is free, the line says which one it is. */
+/* Whether or not the port is free, a line contains it. */
 static void default_port(struct daemon *daemon)
 {
     daemon_launch(daemon, &(struct launch){.options = "--bind=127.0.0.1", .own_port = true});
@@ -347,14 +347,13 @@ static void options_in_every_form(struct daemon *daemon)
     static const struct launch launch = {.options = "-p0 -b 127.0.0.1 --pre ab --ch 3 -v --back 9",
                                          .own_port = true};
     daemon_launch(daemon, &launch);
-    const char *line = daemon_wait_line(daemon, "Listening on 127.0.0.1:");
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    (void)daemon_wait_port(daemon, "Listening on 127.0.0.1:");
     int fd = client_connect(daemon);
     client_ping(fd, "ab", "123");
     client_ping(fd, "ab", "1");
 }
 
-/* The last one counts. */
+/* The last one of an option counts. */
 static void options_given_twice(struct daemon *daemon)
 {
     daemon_start(daemon, "--port=1 --port=0 --rfc862 --prefix=A: --chunk=1 --chunk=100");
@@ -368,8 +367,7 @@ static void names_are_resolved(struct daemon *daemon)
         harness_skip("localhost does not resolve (no /etc/hosts?)");
     freeaddrinfo(found);
     daemon_launch(daemon, &(struct launch){.options = "--bind=localhost"});
-    const char *line = daemon_wait_line(daemon, "Listening on ");
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    const char *line = daemon_wait_port(daemon, "Listening on ");
     bool in6 = strstr(line, "[::1]") != NULL;
     client_ping(client_connect_to(daemon, in6 ? "::1" : "127.0.0.1"), "GOT:", "hello");
 }

@@ -16,7 +16,7 @@ enum {
 
 /* ---- chunks, to the byte ---- */
 
-/* What a client is to receive that had sent len bytes before the daemon looked. */
+/* Fills in what a client receives that has sent len bytes at once. Returns its length. */
 static size_t expected_answer(char *answer, const char *prefix, size_t chunk,
                               const unsigned char *data, size_t len)
 {
@@ -32,7 +32,7 @@ static size_t expected_answer(char *answer, const char *prefix, size_t chunk,
     return at;
 }
 
-/* The daemon stands still while len bytes arrive, so it finds them all when it goes on. */
+/* The daemon is frozen while len bytes arrive, so that it finds them all when it goes on. */
 static void check_exact(const struct daemon *daemon, const char *prefix, size_t chunk, size_t len)
 {
     static char answer[EXACT_MAX * 8];
@@ -44,9 +44,7 @@ static void check_exact(const struct daemon *daemon, const char *prefix, size_t 
     client_wait_delivered(fd);
     daemon_signal(daemon, SIGCONT);
     client_expect(fd, answer, answer_len);
-    client_shutdown(fd);
-    client_expect_end(fd);
-    client_close(fd);
+    client_leave(fd);
 }
 
 static void chunks_of_a_backlog(struct daemon *daemon)
@@ -58,7 +56,7 @@ static void chunks_of_a_backlog(struct daemon *daemon)
         check_exact(daemon, "GOT:", 1000, sizes[i]);
 }
 
-/* The same, when the backlog has come on a connection that was idle before. */
+/* The same on a connection that was idle before. */
 static void chunks_on_an_old_connection(struct daemon *daemon)
 {
     static char answer[8192];
@@ -85,21 +83,8 @@ struct variant {
     size_t len;
 };
 
-static void check_variant(const struct variant *variant)
-{
-    struct e2e_case test = {0};
-    void *state = &test;
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start(test.daemon, variant->options);
-    check_exact(test.daemon, variant->prefix, variant->chunk > 0 ? variant->chunk : variant->len,
-                variant->len);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
-}
-
 static void variants_of_chunk_and_prefix(struct daemon *daemon)
 {
-    (void)daemon;
     static const struct variant variants[] = {
         {"--chunk=1", "GOT:", 1, 5000},
         {"--chunk=1 --prefix=x", "x", 1, 3000},
@@ -113,8 +98,13 @@ static void variants_of_chunk_and_prefix(struct daemon *daemon)
         {"--rfc862 --chunk=1", "", 0, 2500},
         {"--prefix=%s%n", "%s%n", 1000, 2500},
     };
-    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
-        check_variant(&variants[i]);
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        const struct variant *variant = &variants[i];
+        daemon_start(daemon, variant->options);
+        check_exact(daemon, variant->prefix, variant->chunk > 0 ? variant->chunk : variant->len,
+                    variant->len);
+        assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    }
 }
 
 static void longest_prefix(struct daemon *daemon)
@@ -178,7 +168,7 @@ static void single_bytes(struct daemon *daemon)
     client_expect_end(fd);
 }
 
-/* Each waits for its answer, so each is a chunk. */
+/* Each byte is sent after the answer to the last one, so each is a chunk. */
 static void every_byte_value(struct daemon *daemon)
 {
     daemon_start(daemon, NULL);
@@ -191,7 +181,7 @@ static void every_byte_value(struct daemon *daemon)
     }
 }
 
-/* An urgent byte stands beside the stream, and must not stop it. */
+/* An urgent byte is not part of the stream, and must not stop it. */
 static void urgent_byte(struct daemon *daemon)
 {
     daemon_start(daemon, "--rfc862");
@@ -209,8 +199,7 @@ static void urgent_byte(struct daemon *daemon)
 
 static void both_families(struct daemon *daemon)
 {
-    if (!harness_has_address("::1"))
-        harness_skip("this machine has no IPv6");
+    harness_need_ipv6();
     daemon_start(daemon, NULL);
     assert_int_equal(daemon_count(daemon, "Listening on 0.0.0.0:"), 1);
     assert_int_equal(daemon_count(daemon, "Listening on [::]:"), 1);
@@ -233,19 +222,17 @@ static void several_addresses(struct daemon *daemon)
 
 static void addresses_of_both_families(struct daemon *daemon)
 {
-    if (!harness_has_address("::1"))
-        harness_skip("this machine has no IPv6");
+    harness_need_ipv6();
     daemon_start(daemon, "--bind=127.0.0.1 --bind=::1");
     client_ping(client_connect_to(daemon, "127.0.0.1"), "GOT:", "four");
     client_ping(client_connect_to(daemon, "::1"), "GOT:", "six");
     assert_int_equal(client_try(daemon, "127.0.0.2"), -ECONNREFUSED);
 }
 
-/* A socket for IPv6 alone leaves the port to IPv4. */
+/* A socket that is for IPv6 only does not take the port of IPv4. */
 static void one_family_leaves_the_other(struct daemon *daemon)
 {
-    if (!harness_has_address("::1"))
-        harness_skip("this machine has no IPv6");
+    harness_need_ipv6();
     daemon_start(daemon, "--bind=::");
     client_ping(client_connect_to(daemon, "::1"), "GOT:", "six");
     assert_int_equal(client_try(daemon, "127.0.0.1"), -ECONNREFUSED);
@@ -277,7 +264,7 @@ static void crowd_verbatim(struct daemon *daemon)
     check_crowd(daemon, "--rfc862", false);
 }
 
-/* Sends the next ping if the answer to the last one has come. Returns whether it had. */
+/* Sends the next ping if the answer to the last one has come. Returns whether it has. */
 static bool ping_pong(int fd, unsigned count)
 {
     char text[20];
@@ -307,7 +294,7 @@ static void ping_pong_beside_bulk(struct daemon *daemon)
     assert_int_equal(bulk.checked, 200 * UINT64_C(1000000));
 }
 
-/* One gigabyte, or as many megabytes as UVECHOD_E2E_STREAM_MB says: for slow builds. */
+/* One gigabyte, or as many megabytes as UVECHOD_E2E_STREAM_MB says, which is for slow builds. */
 static void gigabyte(struct daemon *daemon)
 {
     const char *megabytes = getenv("UVECHOD_E2E_STREAM_MB");

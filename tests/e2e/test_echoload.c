@@ -1,7 +1,7 @@
 /*
- * The load generator against servers that answer rightly, wrongly, too little, too much, late or
- * never: what it must find, how it says so, and its exit codes. The servers are forked, one per
- * test, and serve connections one after the other.
+ * test_echoload.c - the load generator against servers that answer rightly, wrongly, too little,
+ * too much, late or never: what it must find, what it prints, and its exit codes. Each test forks a
+ * server, which serves one connection after the other.
  */
 #include "unit/support.h"
 
@@ -15,20 +15,18 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-struct peer {
-    pid_t pid; /* of the server */
+static struct {
+    pid_t pid; /* of the server; 0 when none runs */
     uint16_t port;
-};
+} fix;
 
-/* Answers n bytes of fd's; returns false to be called no more. */
+/* Answers n bytes that fd has sent. Returns false to end the connection. */
 typedef bool answer_fn(int fd, char *bytes, size_t n, uint64_t before);
 
 struct outcome {
     int code;
     char text[4096]; /* both streams */
 };
-
-static struct peer peer;
 
 static void send_all(int fd, const char *bytes, size_t len)
 {
@@ -61,29 +59,41 @@ static void start_server(answer_fn *answer)
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof addr;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    const int on = 1; /* or each small send would wait for the acknowledgement of the last */
+    const int on = 1; /* otherwise each small send waits for the acknowledgement of the last */
     assert_return_code(setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
     assert_return_code(bind(listener, (const struct sockaddr *)&addr, sizeof addr), 0);
     assert_return_code(listen(listener, 100), 0);
     assert_return_code(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
-    peer.port = ntohs(addr.sin_port);
-    peer.pid = fork();
-    assert_true(peer.pid >= 0);
-    if (peer.pid == 0) {
+    fix.port = ntohs(addr.sin_port);
+    fix.pid = fork();
+    assert_true(fix.pid >= 0);
+    if (fix.pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         serve(listener, answer);
     }
     (void)close(listener);
 }
 
-static int teardown(void **state)
+static void stop_server(void)
+{
+    if (fix.pid == 0)
+        return;
+    (void)kill(fix.pid, SIGKILL);
+    (void)waitpid(fix.pid, NULL, 0);
+    fix.pid = 0;
+}
+
+static int fixture_open(void **state)
 {
     (void)state;
-    if (peer.pid > 0) {
-        (void)kill(peer.pid, SIGKILL);
-        (void)waitpid(peer.pid, NULL, 0);
-    }
-    peer = (struct peer){0};
+    memset(&fix, 0, sizeof fix);
+    return 0;
+}
+
+static int fixture_close(void **state)
+{
+    (void)state;
+    stop_server();
     return 0;
 }
 
@@ -92,7 +102,7 @@ static struct outcome echoload(const char *options)
     struct outcome outcome = {0};
     char command[512];
     (void)snprintf(command, sizeof command, "exec '%s' %s 127.0.0.1:%u 2>&1 </dev/null",
-                   ECHOLOAD_BINARY, options, (unsigned)peer.port);
+                   ECHOLOAD_BINARY, options, (unsigned)fix.port);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     size_t len = fread(outcome.text, 1, sizeof outcome.text - 1, pipe);
@@ -157,11 +167,11 @@ static bool answer_never(int fd, char *bytes, size_t n, uint64_t before)
     return true;
 }
 
-/* A stall, once: a fifth of a second without an answer, unless the client gives up before. */
+/* Stalls once: no answer for a fifth of a second, unless the client gives up before. */
 static bool answer_late(int fd, char *bytes, size_t n, uint64_t before)
 {
     struct pollfd gone = {.fd = fd, .events = POLLRDHUP};
-    if (before < 128 && before + n > 64) /* however many messages one read takes */
+    if (before < 128 && before + n > 64) /* one read may take several messages */
         (void)poll(&gone, 1, 200);
     return answer_verbatim(fd, bytes, n, before);
 }
@@ -236,10 +246,8 @@ static void test_no_answer(void **state)
 static void test_no_server(void **state)
 {
     (void)state;
-    start_server(answer_never); /* gives a port that is free afterwards */
-    uint16_t port = peer.port;
-    (void)teardown(NULL);
-    peer.port = port;
+    start_server(answer_never);
+    stop_server(); /* its port is free now */
     expect("", 1, "connection 0: connect: Connection refused");
 }
 
@@ -252,7 +260,8 @@ static double percentile(const char *options, const char *name)
     return strtod(found + strlen(name), NULL);
 }
 
-/* 100 messages are due in the fifth of a second in which the closed loop sends none. */
+/* In the fifth of a second the open loop should send 100 messages, and the closed loop sends none.
+ */
 static void test_open_loop_sees_a_stall(void **state)
 {
     (void)state;
@@ -263,7 +272,8 @@ static void test_open_loop_sees_a_stall(void **state)
     assert_true(open > 50000);
 }
 
-/* The time is up amid the stall: what was due by then counts all the same, once it is answered. */
+/* The time ends during the stall. Messages that should have been sent by then count all the same.
+ */
 static void test_open_loop_waits_for_the_end_of_a_stall(void **state)
 {
     (void)state;
@@ -287,18 +297,18 @@ static void test_wrong_usage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_right_answers, teardown),
-        cmocka_unit_test_teardown(test_count_below_connections, teardown),
-        cmocka_unit_test_teardown(test_another_prefix, teardown),
-        cmocka_unit_test_teardown(test_wrong_byte, teardown),
-        cmocka_unit_test_teardown(test_missing_byte, teardown),
-        cmocka_unit_test_teardown(test_early_end, teardown),
-        cmocka_unit_test_teardown(test_surplus_byte, teardown),
-        cmocka_unit_test_teardown(test_no_answer, teardown),
-        cmocka_unit_test_teardown(test_no_server, teardown),
-        cmocka_unit_test_teardown(test_open_loop_sees_a_stall, teardown),
-        cmocka_unit_test_teardown(test_open_loop_waits_for_the_end_of_a_stall, teardown),
-        cmocka_unit_test_teardown(test_wrong_usage, teardown),
+        FIXTURE_TEST(test_right_answers),
+        FIXTURE_TEST(test_count_below_connections),
+        FIXTURE_TEST(test_another_prefix),
+        FIXTURE_TEST(test_wrong_byte),
+        FIXTURE_TEST(test_missing_byte),
+        FIXTURE_TEST(test_early_end),
+        FIXTURE_TEST(test_surplus_byte),
+        FIXTURE_TEST(test_no_answer),
+        FIXTURE_TEST(test_no_server),
+        FIXTURE_TEST(test_open_loop_sees_a_stall),
+        FIXTURE_TEST(test_open_loop_waits_for_the_end_of_a_stall),
+        FIXTURE_TEST(test_wrong_usage),
     };
     return RUN_TESTS("echoload", tests);
 }

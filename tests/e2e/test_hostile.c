@@ -1,6 +1,6 @@
 /*
- * test_hostile.c - clients that never read, that reset, that come and go, that talk nonsense:
- * none of them costs the others anything, and what they cost is given back.
+ * test_hostile.c - clients that never read, that reset, that come and go, that send nonsense: none
+ * of them disturbs the others, and all that they have used is given back.
  */
 #include "harness.h"
 
@@ -18,7 +18,7 @@ enum {
     SLACK_KB = 2048, /* what a daemon may keep of what it has needed */
 };
 
-/* A daemon that has served a client already, and what it weighs. */
+/* What a daemon uses that has served some clients. */
 struct weight {
     long rss_kb;
     long fds;
@@ -30,14 +30,12 @@ static struct weight start_weighed(struct daemon *daemon, const char *options)
     for (int i = 0; i < 20; i++) {
         int fd = client_connect(daemon);
         client_ping(fd, "GOT:", "hello");
-        client_shutdown(fd);
-        client_expect_end(fd);
-        client_close(fd);
+        client_leave(fd);
     }
     return (struct weight){daemon_rss_kb(daemon), daemon_fds(daemon)};
 }
 
-/* All that was taken is given back, nothing keeps running, and clients are served. */
+/* Memory and descriptors are given back, the daemon sleeps, and it serves clients. */
 static void check_recovered(struct daemon *daemon, const struct weight *before)
 {
     daemon_wait_figure(daemon, daemon_fds, before->fds);
@@ -50,7 +48,7 @@ static void check_recovered(struct daemon *daemon, const struct weight *before)
     client_close(fd);
 }
 
-/* ---- who never reads ---- */
+/* ---- clients that never read ---- */
 
 static void never_reads_and_then_does(struct daemon *daemon)
 {
@@ -71,7 +69,7 @@ static void never_reads_and_then_does(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* The same with the end already behind the data: the daemon must not spin on it. */
+/* The same with a FIN after the data, on which the daemon must not spin. */
 static void never_reads_after_its_end(struct daemon *daemon)
 {
     struct weight before = start_weighed(daemon, NULL);
@@ -99,7 +97,7 @@ static void many_never_read(struct daemon *daemon)
     if (harness_may_weigh())
         assert_between(daemon_rss_kb(daemon), 0,
                        before.rss_kb + SLACK_KB + NEVER_READERS * BUFFER_KB);
-    streams_run(streams, NEVER_READERS / 2); /* these read it all, the others go */
+    streams_run(streams, NEVER_READERS / 2); /* these read it all, the others are reset */
     for (size_t i = NEVER_READERS / 2; i < NEVER_READERS; i++)
         client_reset(streams[i].fd);
     client_close(other);
@@ -154,7 +152,7 @@ static void memory_comes_back(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* One that reads, but slowly, gets everything all the same. */
+/* A client that reads slowly gets everything all the same. */
 static void reads_byte_by_byte(struct daemon *daemon)
 {
     daemon_start(daemon, "--rfc862");
@@ -198,7 +196,7 @@ static void reset_after_half_close(const struct daemon *daemon)
     client_reset(fd);
 }
 
-/* Until the daemon's answers, too, fill the buffers between it and us. */
+/* Sends until the daemon's answers, too, fill the buffers. Returns the socket. */
 static int press(const struct daemon *daemon)
 {
     struct stream stream;
@@ -237,7 +235,7 @@ static void resets_in_every_state(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* Of clients whose jam the daemon had time to notice. */
+/* Clients are reset that the daemon has found to be blocked. */
 static void resets_of_the_jammed(struct daemon *daemon)
 {
     struct weight before = start_weighed(daemon, NULL);
@@ -270,7 +268,7 @@ static void comings_and_goings(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* All at once, more than one turn of accepting takes, and gone together. */
+/* More clients at once than are accepted in one turn, which also close together. */
 static void a_thousand_at_once(struct daemon *daemon)
 {
     enum { CLIENTS = 1000 };
@@ -312,7 +310,7 @@ static void a_crowd_in_any_order(struct daemon *daemon)
 
 /* ---- nonsense ---- */
 
-/* Requests of other protocols come back as they are. */
+/* Requests of other protocols are echoed like anything else. */
 static void other_protocols(struct daemon *daemon)
 {
     static const char http[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -15,7 +15,7 @@
 #define TIME_PATTERN                                                                               \
     "^20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9][0-9][0-9]Z "
 
-/* Whether a line is what the extended regular expression says. */
+/* The line must match this extended regular expression. */
 static void assert_matches(const char *line, const char *pattern)
 {
     regex_t regex;
@@ -26,7 +26,7 @@ static void assert_matches(const char *line, const char *pattern)
         fail_msg("'%s' is not '%s'", line, pattern);
 }
 
-/* The next line that contains text begins with what the pattern says, and text follows. */
+/* Waits for a line that contains text. In front of text it must match the pattern. */
 static void expect_line(struct daemon *daemon, const char *pattern, const char *text)
 {
     char whole[256];
@@ -34,14 +34,7 @@ static void expect_line(struct daemon *daemon, const char *pattern, const char *
     assert_matches(daemon_wait_line(daemon, text), whole);
 }
 
-static void connect_once(const struct daemon *daemon)
-{
-    int fd = client_connect(daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
-}
-
-/* Every kind of line. The settings of a launch, but for its options. */
+/* Checks the priority of every kind of line. Sets the launch's options. */
 static void check_priorities(struct daemon *daemon, struct launch launch)
 {
     launch.options = "--bind=127.0.0.1 --verbose --drain-timeout=0";
@@ -50,20 +43,19 @@ static void check_priorities(struct daemon *daemon, struct launch launch)
     client_close(client_connect(daemon));
     expect_line(daemon, "^<7>", "Connection from");
     expect_line(daemon, "^<7>", "Connection closed: ");
-    int fd = client_connect(daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
+    client_visit(daemon);
     expect_line(daemon, "^<6>", "Connection closed: ");
     daemon_signal(daemon, SIGUSR1);
     expect_line(daemon, "^<5>", "Statistics: ");
-    fd = client_connect(daemon);
+    int fd = client_connect(daemon);
     client_ping(fd, "GOT:", "hello");
     daemon_signal(daemon, SIGTERM);
     expect_line(daemon, "^<6>", "Stopping: ");
     expect_line(daemon, "^<4>", "Drain deadline");
     client_close(fd);
     assert_int_equal(daemon_wait_exit(daemon), 0);
-    assert_int_equal(daemon_count(daemon, "\n<"), daemon_count(daemon, "\n") - 1); /* all do */
+    assert_int_equal(daemon_count(daemon, "\n<"),
+                     daemon_count(daemon, "\n") - 1); /* every line has a priority */
 }
 
 static void journal_on_a_pipe(struct daemon *daemon)
@@ -71,7 +63,7 @@ static void journal_on_a_pipe(struct daemon *daemon)
     check_priorities(daemon, (struct launch){.journal = true});
 }
 
-/* What journald really gives us. */
+/* What journald gives a service as its stderr. */
 static void journal_on_a_socket(struct daemon *daemon)
 {
     check_priorities(daemon, (struct launch){.journal = true, .stderr_kind = STDERR_SOCKET});
@@ -101,45 +93,38 @@ static void journal_cannot_be_faked(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "(a?<0>panic)\n"), 1);
 }
 
-/* The journal is not where stderr goes, or JOURNAL_STREAM does not say where it is. */
-static void check_plain(const char *setting)
+/* stderr is not the journal, or JOURNAL_STREAM is not valid. */
+static void check_plain(struct daemon *daemon, const char *setting)
 {
     const char *const setup[] = {setting, NULL};
-    struct e2e_case test = {0};
-    void *state = &test;
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start_as(test.daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
-    assert_int_equal(strncmp(test.daemon->log, "Listening on 127.0.0.1:", 23), 0);
-    connect_once(test.daemon);
-    expect_line(test.daemon, "^", "Connection closed: ");
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    daemon_start_as(daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
+    assert_int_equal(strncmp(daemon->log, "Listening on 127.0.0.1:", 23), 0);
+    client_visit(daemon);
+    expect_line(daemon, "^", "Connection closed: ");
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
-static void pipe_of_nobody(struct daemon *daemon)
+static void pipe_that_is_not_the_journal(struct daemon *daemon)
 {
-    (void)daemon;
-    check_plain("JOURNAL_STREAM=1:1");
-    check_plain("JOURNAL_STREAM=");
-    check_plain("JOURNAL_STREAM=garbage");
-    check_plain("JOURNAL_STREAM=:");
-    check_plain("JOURNAL_STREAM=99999999999999999999999:1");
-    check_plain(NULL);
+    check_plain(daemon, "JOURNAL_STREAM=1:1");
+    check_plain(daemon, "JOURNAL_STREAM=");
+    check_plain(daemon, "JOURNAL_STREAM=garbage");
+    check_plain(daemon, "JOURNAL_STREAM=:");
+    check_plain(daemon, "JOURNAL_STREAM=99999999999999999999999:1");
+    check_plain(daemon, NULL);
 }
 
-static void socket_of_nobody(struct daemon *daemon)
+static void socket_that_is_not_the_journal(struct daemon *daemon)
 {
     daemon_start_as(daemon, &(struct launch){.options = "-v", .stderr_kind = STDERR_SOCKET});
-    connect_once(daemon);
+    client_visit(daemon);
     expect_line(daemon, "^", "Connection closed: ");
 }
 
 /* One of the two numbers is right, the other is not. */
-static void check_elsewhere(const char *name, unsigned device, unsigned inode)
+static void check_elsewhere(struct daemon *daemon, const char *name, unsigned device,
+                            unsigned inode)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
     struct stat file;
     char setting[80];
     FILE *log = fopen(harness_path(name), "we+");
@@ -149,37 +134,32 @@ static void check_elsewhere(const char *name, unsigned device, unsigned inode)
                    (unsigned long long)file.st_dev + device,
                    (unsigned long long)file.st_ino + inode);
     const char *const setup[] = {setting, NULL};
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start_mute(test.daemon, (struct launch){.stderr_kind = STDERR_FILE,
-                                                   .stderr_path = harness_path(name),
-                                                   .setup = setup});
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
+    daemon_start_mute(daemon, (struct launch){.stderr_kind = STDERR_FILE,
+                                              .stderr_path = harness_path(name),
+                                              .setup = setup});
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     assert_int_equal(fgetc(log), '2'); /* of the year */
     (void)fclose(log);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
 }
 
 static void journal_elsewhere(struct daemon *daemon)
 {
-    (void)daemon;
-    check_elsewhere("other-device", 1, 0);
-    check_elsewhere("other-inode", 0, 1);
+    check_elsewhere(daemon, "other-device", 1, 0);
+    check_elsewhere(daemon, "other-inode", 0, 1);
 }
 
 static void time_on_a_terminal(struct daemon *daemon)
 {
     daemon_launch(daemon,
                   &(struct launch){.options = "--bind=127.0.0.1", .stderr_kind = STDERR_TERMINAL});
-    expect_line(daemon, TIME_PATTERN, "Listening on ");
-    daemon->port = (uint16_t)strtoul(strrchr(daemon->line, ':') + 1, NULL, 10);
-    connect_once(daemon);
+    assert_matches(daemon_wait_port(daemon, "Listening on "), TIME_PATTERN "Listening on ");
+    client_visit(daemon);
     expect_line(daemon, TIME_PATTERN, "Connection from ");
     expect_line(daemon, TIME_PATTERN, "Connection closed: ");
     expect_line(daemon, TIME_PATTERN, "Task finished");
 }
 
-/* It is Coordinated Universal Time, whatever the zone. */
+/* The time is Coordinated Universal Time, whatever the time zone. */
 static void check_time(const char *line, time_t before, time_t after)
 {
     struct tm utc = {0};
@@ -197,7 +177,7 @@ static void time_in_a_file(struct daemon *daemon)
     daemon_start_mute(daemon, (struct launch){.stderr_kind = STDERR_FILE,
                                               .stderr_path = harness_path("log"),
                                               .setup = setup});
-    connect_once(daemon);
+    client_visit(daemon);
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     FILE *log = fopen(harness_path("log"), "re");
     assert_non_null(log);
@@ -209,7 +189,7 @@ static void time_in_a_file(struct daemon *daemon)
     assert_between(lines, 5, 7); /* one or two listeners, a connection, and the ends of all */
 }
 
-/* Whoever says that the file is the journal is believed. */
+/* A file is the journal if JOURNAL_STREAM says so. */
 static void journal_in_a_file(struct daemon *daemon)
 {
     char line[512];
@@ -228,11 +208,16 @@ int main(void)
 {
     harness_init();
     const struct CMUnitTest tests[] = {
-        e2e_test(journal_on_a_pipe),   e2e_test(journal_on_a_socket),
-        e2e_test(journal_of_an_error), e2e_test(journal_cannot_be_faked),
-        e2e_test(pipe_of_nobody),      e2e_test(socket_of_nobody),
-        e2e_test(journal_elsewhere),   e2e_test(time_on_a_terminal),
-        e2e_test(time_in_a_file),      e2e_test(journal_in_a_file),
+        e2e_test(journal_on_a_pipe),
+        e2e_test(journal_on_a_socket),
+        e2e_test(journal_of_an_error),
+        e2e_test(journal_cannot_be_faked),
+        e2e_test(pipe_that_is_not_the_journal),
+        e2e_test(socket_that_is_not_the_journal),
+        e2e_test(journal_elsewhere),
+        e2e_test(time_on_a_terminal),
+        e2e_test(time_in_a_file),
+        e2e_test(journal_in_a_file),
     };
     return cmocka_run_group_tests_name("e2e.journal", tests, NULL, NULL);
 }

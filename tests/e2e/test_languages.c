@@ -48,7 +48,7 @@ static const struct language french = {
     .none = "STATUS=0 connexion",
 };
 
-/* The environment that makes the daemon speak it. */
+/* The environment in which the daemon speaks the language. */
 static const char *const *speak(const struct language *language)
 {
     if (!UVECHOD_GETTEXT)
@@ -56,15 +56,14 @@ static const char *const *speak(const struct language *language)
     return harness_language(language->name);
 }
 
-/* Starts a daemon on 127.0.0.1 that says so in this language. */
+/* Starts a daemon on 127.0.0.1, which must log that in this language. */
 static void start(struct daemon *daemon, const struct language *language, const char *options)
 {
     char all[128];
     (void)snprintf(all, sizeof all, "--bind=127.0.0.1 %s", options);
     daemon_launch(daemon, &(struct launch){.options = all, .setup = speak(language)});
-    const char *line = daemon_wait_line(daemon, "");
+    const char *line = daemon_wait_port(daemon, "");
     assert_int_equal(strncmp(line, language->listening, strlen(language->listening)), 0);
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
 }
 
 /* ---- the log ---- */
@@ -77,7 +76,7 @@ static void expect_line(struct daemon *daemon, const char *before, const char *n
     assert_string_equal(daemon_wait_line(daemon, ""), line);
 }
 
-/* All that is said of a connection; its bytes are what they always are. */
+/* All log lines of a connection are translated, and its bytes are not. */
 static void check_life(struct daemon *daemon, const struct language *language)
 {
     char name[80];
@@ -128,7 +127,7 @@ static void end_in_french(struct daemon *daemon)
     check_end(daemon, &french);
 }
 
-/* In a language that is not spoken here, or that nobody has installed. */
+/* In a language that has no translation, or is not installed. */
 static void english_otherwise(struct daemon *daemon)
 {
     static const char *const setup[] = {"LC_ALL=tlh_001.UTF-8", NULL};
@@ -136,7 +135,7 @@ static void english_otherwise(struct daemon *daemon)
     client_close(client_connect(daemon));
 }
 
-/* In one line that names the option as it is typed; all of it is translated. */
+/* The error is one line, all translated but the option, which is as it must be typed. */
 static void check_misuse(const struct language *language)
 {
     const char *line = harness_run_refused(
@@ -221,7 +220,7 @@ static void notification_in_french(struct daemon *daemon)
     check_notification(daemon, &french);
 }
 
-/* The next line of help that starts with an option, or NULL; *at moves on behind it. */
+/* Returns the next line of help that starts with an option, or NULL. Moves *at behind it. */
 static const char *next_option(const char **at)
 {
     while (**at != '\0') {

@@ -18,18 +18,18 @@ static void third_client_waits(struct daemon *daemon)
     int second = client_connect(daemon);
     client_ping(first, "GOT:", "first");
     client_ping(second, "GOT:", "second");
-    int third = client_connect(daemon); /* by the kernel, which queues it */
+    int third = client_connect(daemon); /* to the kernel, which queues it */
     client_send(third, "third", 5);
     assert_false(client_readable(third, HARNESS_LOCKED_MS));
     client_ping(first, "GOT:", "first again");
-    daemon_assert_asleep(daemon); /* it is not asking for the third one all the time */
+    daemon_assert_asleep(daemon); /* it does not try to accept all the time */
     assert_false(client_readable(third, 0));
     client_close(second);
     client_expect(third, "GOT:third", 9);
     client_ping(first, "GOT:", "first at last");
 }
 
-/* Whoever waits on whichever address is let in when there is room again. */
+/* A client that waits is accepted when there is room again, whichever its address. */
 static void waiting_on_two_addresses(struct daemon *daemon)
 {
     daemon_start(daemon, "--bind=127.0.0.1 --bind=127.0.0.2 --max-connections=1");
@@ -47,7 +47,7 @@ static void waiting_on_two_addresses(struct daemon *daemon)
     }
 }
 
-/* Many more than fit, which end as soon as they are answered. */
+/* Many more clients than the limit, each of which closes once it is answered. */
 static void queue_moves_up(struct daemon *daemon)
 {
     enum { CLIENTS = 200 };
@@ -65,7 +65,7 @@ static void queue_moves_up(struct daemon *daemon)
 
 /* ---- descriptors ---- */
 
-/* A running daemon that may have no further descriptor. */
+/* A running daemon cannot open another descriptor after this. */
 static void lower_nofile(const struct daemon *daemon, struct rlimit *before)
 {
     assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, NULL, before), 0);
@@ -73,7 +73,7 @@ static void lower_nofile(const struct daemon *daemon, struct rlimit *before)
     assert_int_equal(prlimit(daemon->pid, RLIMIT_NOFILE, &none, NULL), 0);
 }
 
-/* Must hold while accept(2) fails: nobody is answered who waits, and nothing spins. */
+/* While accept(2) fails, clients that wait get no answer, and the daemon does not spin. */
 static void check_exhausted(struct daemon *daemon, int accepted, int waiting)
 {
     assert_non_null(strstr(daemon_wait_line(daemon, "Accepting paused"), strerror(EMFILE)));
@@ -107,7 +107,7 @@ static void out_of_descriptors(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "Accepting again"), 1);
 }
 
-/* Each time is a pause of its own, and the descriptors of who leaves are enough to recover. */
+/* Each lack of descriptors is a pause of its own. */
 static void out_of_descriptors_twice(struct daemon *daemon)
 {
     daemon_start(daemon, NULL);
@@ -143,7 +143,7 @@ static void stopped_while_paused(struct daemon *daemon)
     assert_int_equal(daemon_wait_exit(daemon), 0);
 }
 
-/* Not one that is too small for a start may end in anything but a line and exit code 1. */
+/* With every limit that is too small for a start, the daemon prints one line and exits with 1. */
 static void too_few_descriptors_to_start(struct daemon *daemon)
 {
     (void)daemon;
@@ -162,31 +162,25 @@ static void too_few_descriptors_to_start(struct daemon *daemon)
     assert_true(refused > 20);
 }
 
-/* Starts, or says why it does not: returns which. */
-static bool check_inherited(int inherited)
+/* Must start, or end with 1 and a line. Returns whether it has started. */
+static bool check_inherited(struct daemon *daemon, int inherited)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
-    assert_int_equal(harness_setup(&state), 0);
     int further = 16 * ((int)harness_workers() - 1); /* by which nofile is raised */
-    daemon_launch(test.daemon, &(struct launch){.nofile = 64, .inherited = inherited + further});
-    bool started = strstr(daemon_wait_line(test.daemon, "isten"), "Cannot listen") == NULL;
-    int status = started ? daemon_stop(test.daemon, SIGTERM) : daemon_wait_exit(test.daemon);
+    daemon_launch(daemon, &(struct launch){.nofile = 64, .inherited = inherited + further});
+    bool started = strstr(daemon_wait_line(daemon, "isten"), "Cannot listen") == NULL;
+    int status = started ? daemon_stop(daemon, SIGTERM) : daemon_wait_exit(daemon);
     assert_int_equal(status, started ? 0 : 1);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
     return started;
 }
 
-/* Descriptors that are taken already count as well as the limit. */
+/* Descriptors that are open already make a start fail as a low limit does. */
 static void descriptors_taken_at_the_start(struct daemon *daemon)
 {
-    (void)daemon;
     enum { FEW = 8, MANY = 60 };
     unsigned refused = 0;
     /* Where the start begins to fail depends on libuv, whose versions need 7 to 8 for a loop. */
     for (int inherited = FEW; inherited <= MANY; inherited++)
-        refused += !check_inherited(inherited);
+        refused += !check_inherited(daemon, inherited);
     assert_between(refused, 1, MANY - FEW);
 }
 
@@ -200,7 +194,7 @@ static void highest_descriptor_is_taken(struct daemon *daemon)
     client_ping(client_connect(daemon), "GOT:", "hello");
 }
 
-/* So few that the daemon must limit its connections by itself. */
+/* With so few descriptors the daemon must limit its connections by itself. */
 static void few_descriptors(struct daemon *daemon)
 {
     enum { CLIENTS = 64, NOFILE = 48 };
@@ -238,7 +232,7 @@ static void sleeps_without_clients(struct daemon *daemon)
     daemon_assert_asleep(daemon);
 }
 
-/* The task that ends idle clients does not wake the daemon before there is a client to end. */
+/* The task that ends idle clients does not wake the daemon while there are no clients. */
 static void sleeps_without_clients_to_end(struct daemon *daemon)
 {
     daemon_start(daemon, "--idle-timeout=1");
@@ -259,7 +253,7 @@ static void sleeps_with_idle_clients(struct daemon *daemon)
     daemon_assert_asleep(daemon);
 }
 
-/* After each of the ways in which a connection can end. */
+/* The daemon sleeps after each of the ways in which a connection can end. */
 static void sleeps_when_they_have_gone(struct daemon *daemon)
 {
     daemon_start(daemon, NULL);
@@ -297,7 +291,7 @@ static void silent_clients_are_ended(struct daemon *daemon)
         (void)client_readable(active, 50);
         assert_true(harness_now_ms() - begin_ms < HARNESS_DEADLINE_MS);
     }
-    client_expect_end(silent); /* by a FIN: a reset would be an error here */
+    client_expect_end(silent); /* by a FIN: a reset would fail the test */
     client_expect_end(once);
     client_close(silent);
     client_close(once);
@@ -315,22 +309,22 @@ static void no_timeout_too_early(struct daemon *daemon)
     client_ping(fd, "GOT:", "still here");
 }
 
-/* What waits in the kernel for a client that does not read yet, and the FIN behind it. */
+/* The answers that wait in the kernel for a client that does not read yet arrive, and a FIN. */
 static void answers_in_flight_survive_the_timeout(struct daemon *daemon)
 {
     daemon_start(daemon, "--idle-timeout=1");
     struct stream stream;
     stream_init(&stream, client_connect(daemon), 1, 1 << 28, true);
     streams_jam(&stream, 1);
-    assert_false(client_breaks(stream.fd, 2800)); /* the second look, but not yet the cut */
+    assert_false(client_breaks(stream.fd, 2800)); /* it has been found idle, and is not cut yet */
     stream.may_be_cut = true;
-    stream.shut = true; /* leave the first goodbye to the daemon */
+    stream.shut = true; /* so that the daemon sends its FIN first */
     streams_run(&stream, 1);
     assert_between(stream.checked, 65536, stream.total - 1); /* it was ended meanwhile */
     (void)daemon_wait_line(daemon, "(idle for too long)");
 }
 
-/* One that does not end when it is told to, and one that does not even read, are cut in the end. */
+/* A client that does not answer our FIN, and a client that does not read, are cut in the end. */
 static void stubborn_clients_are_cut(struct daemon *daemon)
 {
     daemon_start(daemon, "--idle-timeout=2");
@@ -345,7 +339,7 @@ static void stubborn_clients_are_cut(struct daemon *daemon)
     daemon_assert_asleep(daemon);
 }
 
-/* What has come while nobody ran has come all the same. */
+/* Bytes that came while the daemon was frozen count all the same. */
 static void idle_while_frozen(struct daemon *daemon)
 {
     daemon_start(daemon, "--idle-timeout=1");
@@ -360,8 +354,8 @@ static void idle_while_frozen(struct daemon *daemon)
 }
 
 /*
- * It takes its answers, but so slowly that the kernel seldom asks for more of them. Less than a
- * segment of the loopback, 64 KiB, would not even make its own kernel tell that there is room.
+ * A client that reads, but so slowly that the daemon's kernel seldom reports room. It must read
+ * more than a segment of the loopback, 64 KiB, at once: otherwise its own kernel announces no room.
  */
 static void slow_reader_is_not_idle(struct daemon *daemon)
 {

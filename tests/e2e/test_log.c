@@ -1,5 +1,5 @@
 /*
- * test_log.c - what the daemon says, and that saying it holds up and leaks into nothing.
+ * test_log.c - the lines of the log, and that they hold up no connection and reach no client.
  */
 #include "harness.h"
 
@@ -17,7 +17,7 @@ static void expect_line(struct daemon *daemon, const char *line)
     assert_string_equal(daemon_wait_line(daemon, ""), line);
 }
 
-/* One line of what happens to the client, with its address. */
+/* The next line is about the client with this address. */
 static void expect_line_of(struct daemon *daemon, const char *before, const char *name,
                            const char *after)
 {
@@ -66,7 +66,7 @@ static void a_reset_is_named(struct daemon *daemon)
     expect_line(daemon, "Task finished");
 }
 
-/* What a load balancer does every second is no news. */
+/* Connects and closes without a byte, as a load balancer does every second. */
 static void health_check(const struct daemon *daemon, bool reset)
 {
     int fd = client_connect(daemon);
@@ -84,7 +84,7 @@ static void health_checks_are_not_logged(struct daemon *daemon)
     for (int i = 0; i < 20; i++)
         health_check(daemon, i % 2 == 0);
     client_reset(client_connect(daemon));
-    check_life(daemon, "127.0.0.1"); /* the next lines there are */
+    check_life(daemon, "127.0.0.1"); /* its lines are the next ones */
 }
 
 static void health_checks_are_logged_in_detail(struct daemon *daemon)
@@ -121,7 +121,7 @@ static void the_end_is_logged(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "\n"), 2);
 }
 
-/* ---- nobody reads them ---- */
+/* ---- lines that nobody reads ---- */
 
 static void fill_log(const struct daemon *daemon)
 {
@@ -132,7 +132,7 @@ static void fill_log(const struct daemon *daemon)
     }
 }
 
-/* What all the lines that say so together say to be lost. */
+/* How many lines the daemon has reported as lost, in all its reports. */
 static unsigned long lost_lines(const struct daemon *daemon)
 {
     static const char said[] = " could not be written"; /* one line or several */
@@ -146,15 +146,16 @@ static unsigned long lost_lines(const struct daemon *daemon)
     return lost;
 }
 
-static unsigned long told_lines(struct daemon *daemon)
+/* Lines that were written, and lines that were reported as lost. */
+static unsigned long counted_lines(struct daemon *daemon)
 {
     return daemon_count(daemon, "Connection from") + daemon_count(daemon, "Connection closed") +
            daemon_count(daemon, "Task finished") + lost_lines(daemon);
 }
 
 /*
- * Each line was either written or counted as lost: three for each connection. Workers write them
- * when they come to it, and what is lost is told with the next line, which SIGUSR1 asks for.
+ * Each connection has three lines, each of which was either written or counted as lost. Workers may
+ * write them a little later. Lost lines are reported with the next line, which SIGUSR1 causes.
  */
 static void check_loss(struct daemon *daemon)
 {
@@ -167,8 +168,8 @@ static void check_loss(struct daemon *daemon)
         assert_true(harness_now_ms() - begin_ms < HARNESS_DEADLINE_MS);
         daemon_signal(daemon, SIGUSR1);
         (void)daemon_wait_line(daemon, "Statistics:");
-    } while (told_lines(daemon) < 3 * (FILLERS + 1));
-    assert_int_equal(told_lines(daemon), 3 * (FILLERS + 1));
+    } while (counted_lines(daemon) < 3 * (FILLERS + 1));
+    assert_int_equal(counted_lines(daemon), 3 * (FILLERS + 1));
     assert_true(lost_lines(daemon) > 0);
 }
 
@@ -187,16 +188,14 @@ static void socket_that_nobody_reads(struct daemon *daemon)
     check_loss(daemon);
 }
 
-/* The reader has gone for good. */
+/* The reader has closed its end. */
 static void check_no_reader(struct daemon *daemon, enum stderr_kind kind)
 {
     daemon_start_as(daemon, &(struct launch){.options = "-v", .stderr_kind = kind});
     (void)close(daemon->err);
     daemon->err = -1;
     for (int i = 0; i < 20; i++) {
-        int fd = client_connect(daemon);
-        client_ping(fd, "GOT:", "hello");
-        client_close(fd);
+        client_visit(daemon);
     }
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
@@ -211,7 +210,7 @@ static void socket_without_a_reader(struct daemon *daemon)
     check_no_reader(daemon, STDERR_SOCKET);
 }
 
-/* The end of the program does not wait for a reader either. */
+/* The end of the daemon does not wait for a reader either. */
 static void ends_with_a_full_pipe(struct daemon *daemon)
 {
     daemon_start(daemon, "-v");
@@ -224,7 +223,7 @@ static void ends_with_a_full_pipe(struct daemon *daemon)
     assert_int_equal(status, 0);
 }
 
-/* What others share with the daemon does not become non-blocking behind their backs. */
+/* Other processes share stderr with the daemon, which must not make it non-blocking for them. */
 static void shared_stderr_stays_blocking(struct daemon *daemon)
 {
     daemon_start(daemon, NULL);
@@ -289,49 +288,41 @@ static void log_at_the_limit_of_file_sizes(struct daemon *daemon)
 /* ---- no stderr at all ---- */
 
 /* A daemon that was started without some of the descriptors 0, 1 and 2. */
-static void check_closed(const struct launch *launch)
+static void check_closed(struct daemon *daemon, const struct launch *launch)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start_mute(test.daemon, *launch);
+    daemon_start_mute(daemon, *launch);
     int fds[8];
     for (int i = 0; i < 8; i++)
-        fds[i] = client_connect(test.daemon);
+        fds[i] = client_connect(daemon);
     for (int i = 0; i < 8; i++)
         client_ping(fds[i], "GOT:", "hello");
-    daemon_signal(test.daemon, SIGUSR1); /* something to be said */
+    daemon_signal(daemon, SIGUSR1); /* makes it log a line */
     for (int i = 0; i < 8; i++)
         client_ping(fds[i], "GOT:", "hello again");
-    for (int i = 0; i < 8; i++) {
-        client_shutdown(fds[i]);
-        client_expect_end(fds[i]); /* and nothing that was not sent */
-        client_close(fds[i]);
-    }
-    daemon_assert_asleep(test.daemon);
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    for (int i = 0; i < 8; i++)
+        client_leave(fds[i]); /* having received nothing that was not sent */
+    daemon_assert_asleep(daemon);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
 static void stderr_closed(struct daemon *daemon)
 {
-    (void)daemon;
-    check_closed(&(struct launch){.options = "-v", .stderr_kind = STDERR_CLOSED});
-    check_closed(&(struct launch){
-        .options = "-v --bind=127.0.0.1", .stderr_kind = STDERR_CLOSED, .stdout_closed = true});
+    struct launch launch = {.options = "-v", .stderr_kind = STDERR_CLOSED};
+    check_closed(daemon, &launch);
+    launch.options = "-v --bind=127.0.0.1";
+    launch.stdout_closed = true;
+    check_closed(daemon, &launch);
 }
 
 static void all_three_closed(struct daemon *daemon)
 {
-    (void)daemon;
     struct launch launch = {
         .options = "-v", .stderr_kind = STDERR_CLOSED, .stdin_closed = true, .stdout_closed = true};
-    check_closed(&launch);
+    check_closed(daemon, &launch);
     launch.options = "-v --bind=127.0.0.1";
-    check_closed(&launch);
+    check_closed(daemon, &launch);
     launch.options = "-v --bind=127.0.0.1 --bind=127.0.0.2 --bind=127.0.0.3";
-    check_closed(&launch);
+    check_closed(daemon, &launch);
 }
 
 int main(void)

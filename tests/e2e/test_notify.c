@@ -13,13 +13,13 @@
 #include <unistd.h>
 
 enum {
-    STATUS_LEAST_MS = 2900,  /* between two reports: a few seconds, but for rounding */
-    STATUS_QUIET_MS = 6000,  /* longer than that */
-    WATCHDOG_TICK_MS = 100,  /* half of what the tests mostly say */
-    WATCHDOG_STILL_MS = 600, /* several of them */
+    STATUS_LEAST_MS = 2900,  /* between two reports, less rounding */
+    STATUS_QUIET_MS = 6000,  /* longer than between two reports */
+    WATCHDOG_TICK_MS = 100,  /* between two pings in most tests */
+    WATCHDOG_STILL_MS = 600, /* several ticks */
 };
 
-/* The manager's end. */
+/* The service manager, which the test plays. */
 struct manager {
     int fd;
     char setting[128]; /* NOTIFY_SOCKET=... */
@@ -40,7 +40,7 @@ static void manager_open(struct manager *manager, const char *address)
     (void)snprintf(manager->setting, sizeof manager->setting, "NOTIFY_SOCKET=%s", address);
 }
 
-/* At a path of its own. */
+/* Listens at a new path. */
 static void manager_open_any(struct manager *manager)
 {
     static unsigned count;
@@ -49,7 +49,7 @@ static void manager_open_any(struct manager *manager)
     manager_open(manager, harness_path(name));
 }
 
-/* Starts a daemon that is to tell this manager, with one more variable or NULL. */
+/* Starts a daemon of this manager, with one more environment variable or NULL. */
 static void manager_launch(const struct manager *manager, struct daemon *daemon,
                            const char *options, const char *variable)
 {
@@ -67,7 +67,7 @@ static void manager_start(const struct manager *manager, struct daemon *daemon, 
     daemon_start_as(daemon, &(struct launch){.options = all, .setup = setup});
 }
 
-/* When the datagram was sent: late readers would measure their own delays. */
+/* When the datagram was sent. The time at which it is read would include our own delays. */
 static uint64_t manager_stamp(struct msghdr *msg)
 {
     struct timespec sent;
@@ -79,7 +79,7 @@ static uint64_t manager_stamp(struct msghdr *msg)
     return (uint64_t)sent.tv_sec * 1000 + (uint64_t)sent.tv_nsec / 1000000;
 }
 
-/* The next datagram into manager->text; false when none has come in this time. */
+/* Reads the next datagram into manager->text. Returns false if none comes in this time. */
 static bool manager_next(struct manager *manager, int timeout_ms)
 {
     struct pollfd ready = {.fd = manager->fd, .events = POLLIN};
@@ -98,14 +98,14 @@ static bool manager_next(struct manager *manager, int timeout_ms)
     return true;
 }
 
-/* Waits for the next datagram that begins so. Those before it are passed over. */
+/* Waits for the next datagram that begins with text. Those before it are passed over. */
 static const char *manager_wait(struct manager *manager, const char *text)
 {
     uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS / 2;
     while (harness_now_ms() < deadline && manager_next(manager, HARNESS_DEADLINE_MS / 2))
         if (strncmp(manager->text, text, strlen(text)) == 0)
             return manager->text;
-    fail_msg("No '%s' is told, '%s' was the last", text, manager->text);
+    fail_msg("'%s' does not come, '%s' was the last", text, manager->text);
     return NULL;
 }
 
@@ -117,7 +117,7 @@ static void manager_expect(struct manager *manager, const char *text)
     assert_string_equal(manager->text, text);
 }
 
-/* Takes what has come by now, or what the daemon had to say before it ended. */
+/* Reads all that has come by now. */
 static void manager_drain(struct manager *manager)
 {
     while (manager_next(manager, 0))
@@ -126,7 +126,7 @@ static void manager_drain(struct manager *manager)
 
 /* ---- starting ---- */
 
-/* Who is told so can connect at once, wherever the daemon listens. */
+/* When READY=1 comes, all addresses can be connected to. */
 static void check_ready(struct daemon *daemon, const char *address)
 {
     struct manager manager;
@@ -137,9 +137,8 @@ static void check_ready(struct daemon *daemon, const char *address)
     manager_launch(&manager, daemon, options, NULL);
     manager_expect(&manager, "READY=1");
     client_ping(client_connect_unix(path), "GOT:", "hello");
-    assert_int_equal(daemon_count(daemon, "Listening on "), 2); /* said before */
-    const char *line = daemon_wait_line(daemon, "Listening on 127.0.0.1:");
-    daemon->port = (uint16_t)strtoul(strrchr(line, ':') + 1, NULL, 10);
+    assert_int_equal(daemon_count(daemon, "Listening on "), 2); /* logged before READY=1 */
+    (void)daemon_wait_port(daemon, "Listening on 127.0.0.1:");
     client_ping(client_connect(daemon), "GOT:", "hello");
     manager_expect(&manager, "STATUS=0 connections; 0 bytes in, 0 bytes out");
 }
@@ -156,7 +155,7 @@ static void ready_at_an_abstract_name(struct daemon *daemon)
     check_ready(daemon, name);
 }
 
-/* The manager learns why, and nothing else. */
+/* The manager is told the errno, and nothing else. */
 static void check_failure(struct daemon *daemon, const char *options, int error)
 {
     struct manager manager;
@@ -168,7 +167,6 @@ static void check_failure(struct daemon *daemon, const char *options, int error)
     manager_expect(&manager, told);
     assert_false(manager_next(&manager, 0));
     (void)close(manager.fd);
-    (void)close(daemon->pidfd);
 }
 
 static void failure_to_start(struct daemon *daemon)
@@ -192,7 +190,7 @@ static void sockets_that_cannot_be_served(struct daemon *daemon)
         daemon,
         &(struct launch){.own_port = true, .fds = &manager.fd, .fds_count = 1, .setup = setup});
     assert_int_equal(daemon_wait_exit(daemon), 1);
-    manager_expect(&manager, "ERRNO=93"); /* EPROTONOSUPPORT: a number on every machine's wire */
+    manager_expect(&manager, "ERRNO=93"); /* EPROTONOSUPPORT on Linux */
     assert_false(manager_next(&manager, 0));
 }
 
@@ -214,7 +212,7 @@ static void status_tells_stats(struct daemon *daemon)
     (void)manager_wait(&manager, "STATUS=0 connections; 10 bytes in, 18 bytes out");
 }
 
-/* However much happens. */
+/* The status is reported seldom, however much happens. */
 static void status_is_told_seldom(struct daemon *daemon)
 {
     struct manager manager;
@@ -235,7 +233,7 @@ static void status_is_told_seldom(struct daemon *daemon)
     }
 }
 
-/* One who is connected and silent is no news. */
+/* While a client is connected and silent, the status is not reported again. */
 static void status_is_told_on_change(struct daemon *daemon)
 {
     struct manager manager;
@@ -256,17 +254,18 @@ static void idle_daemon_sleeps(struct daemon *daemon)
     manager_start(&manager, daemon, "", NULL);
     manager_expect(&manager, "READY=1");
     manager_expect(&manager, "STATUS=0 connections; 0 bytes in, 0 bytes out");
-    assert_false(manager_next(&manager, STATUS_QUIET_MS)); /* it may look once more */
+    assert_false(manager_next(&manager, STATUS_QUIET_MS)); /* it may wake up once more */
     daemon_assert_asleep(daemon);
     struct daemon_thread before = daemon_threads_sum(daemon);
     assert_false(manager_next(&manager, STATUS_QUIET_MS));
     struct daemon_thread after = daemon_threads_sum(daemon);
-    assert_int_equal(after.switches - before.switches, 0); /* not even to see that nothing is new */
+    assert_int_equal(after.switches - before.switches,
+                     0); /* it does not wake up to find nothing new */
 }
 
 /* ---- the end ---- */
 
-/* Asks for more time than passes until it asks again. */
+/* The daemon asks for more time than will pass until it asks again. */
 static void expect_extension(struct manager *manager)
 {
     static const char extend[] = "EXTEND_TIMEOUT_USEC=";
@@ -290,7 +289,7 @@ static void drain_is_told(struct daemon *daemon)
     expect_extension(&manager);
     (void)manager_wait(&manager,
                        "STATUS=Stopping: waiting for 1 connection; 5 bytes in, 9 bytes out");
-    expect_extension(&manager); /* again, for as long as it takes */
+    expect_extension(&manager); /* again and again until it ends */
     client_ping(fd, "GOT:", "1");
     expect_extension(&manager);
     (void)manager_wait(&manager,
@@ -320,7 +319,7 @@ static void watchdog_is_fed(struct daemon *daemon)
     uint64_t first_ms = manager.ms;
     while (manager.pings < 6)
         (void)manager_wait(&manager, "WATCHDOG=1");
-    assert_true(manager.ms - first_ms >= 5 * (WATCHDOG_TICK_MS - 2)); /* but for rounding */
+    assert_true(manager.ms - first_ms >= 5 * (WATCHDOG_TICK_MS - 2)); /* less rounding */
     daemon_freeze(daemon);
     manager_drain(&manager);
     assert_false(manager_next(&manager, WATCHDOG_STILL_MS));
@@ -328,7 +327,7 @@ static void watchdog_is_fed(struct daemon *daemon)
     (void)manager_wait(&manager, "WATCHDOG=1");
 }
 
-/* In time, that is; of some intervals the shortest, lest the machine's load counts. */
+/* The shortest of some intervals counts, because a busy machine makes others longer. */
 static void watchdog_is_fed_at_half_time(struct daemon *daemon)
 {
     struct manager manager;
@@ -359,46 +358,39 @@ static void watchdog_is_fed_while_draining(struct daemon *daemon)
     assert_int_equal(daemon_wait_exit(daemon), 0);
 }
 
-/* It works all the same, and never feeds a watchdog; with or without a warning. */
-static void check_no_watchdog(const char *const settings[3], unsigned warnings)
+/* The daemon works, and feeds no watchdog; it warns so often. */
+static void check_no_watchdog(struct daemon *daemon, const char *usec, const char *pid,
+                              unsigned warnings)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
     struct manager manager;
     manager_open_any(&manager);
-    assert_int_equal(harness_setup(&state), 0);
-    const char *const setup[] = {manager.setting, settings[0], settings[1], NULL};
-    daemon_start_as(test.daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
-    manager_expect(&manager, "READY=1"); /* a ping is sent in the first turn */
-    int fd = client_connect(test.daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
+    const char *const setup[] = {manager.setting, usec, pid, NULL};
+    daemon_start_as(daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
+    manager_expect(&manager, "READY=1"); /* a ping would be sent in the first turn */
+    client_visit(daemon);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     manager_drain(&manager);
+    (void)close(manager.fd);
     assert_int_equal(manager.pings, 0);
-    assert_int_equal(daemon_count(test.daemon, "WATCHDOG_USEC is ignored: "), warnings);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    assert_int_equal(daemon_count(daemon, "WATCHDOG_USEC is ignored: "), warnings);
 }
 
 static void watchdog_that_makes_no_sense(struct daemon *daemon)
 {
-    (void)daemon;
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=abc"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=-1"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=0"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=2s"}, 1);
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC="}, 1);
-    check_no_watchdog((const char *const[3]){NULL}, 0);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=abc", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=-1", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=0", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=2s", NULL, 1);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=", NULL, 1);
+    check_no_watchdog(daemon, NULL, NULL, 0);
 }
 
 static void watchdog_of_another_process(struct daemon *daemon)
 {
-    (void)daemon;
-    check_no_watchdog((const char *const[3]){"WATCHDOG_USEC=200000", "WATCHDOG_PID=1"}, 0);
+    check_no_watchdog(daemon, "WATCHDOG_USEC=200000", "WATCHDOG_PID=1", 0);
 }
 
-/* More milliseconds than fit into 32 bits are many, not few. */
+/* A time of more milliseconds than fit into 32 bits must not become a short one. */
 static void watchdog_with_all_the_time(struct daemon *daemon)
 {
     struct manager manager;
@@ -410,9 +402,9 @@ static void watchdog_with_all_the_time(struct daemon *daemon)
     assert_false(manager_next(&manager, WATCHDOG_STILL_MS));
 }
 
-/* ---- managers that are not there ---- */
+/* ---- managers that do not read, or do not exist ---- */
 
-/* Takes all that the manager's queue has room for. */
+/* Fills the manager's queue. */
 static void fill_queue(const struct manager *manager)
 {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -426,8 +418,8 @@ static void fill_queue(const struct manager *manager)
     (void)close(fd);
 }
 
-/* Starts, serves, pings and ends although not a word gets through. */
-static void nobody_reads(struct daemon *daemon)
+/* The daemon starts, serves and ends although none of its messages can be sent. */
+static void manager_does_not_read(struct daemon *daemon)
 {
     struct manager manager;
     struct stream stream;
@@ -441,7 +433,7 @@ static void nobody_reads(struct daemon *daemon)
     assert_int_equal(manager.pings, 0);
 }
 
-static void nobody_reads_for_a_while(struct daemon *daemon)
+static void manager_does_not_read_for_a_while(struct daemon *daemon)
 {
     struct manager manager;
     manager_open_any(&manager);
@@ -469,57 +461,49 @@ static void manager_goes_away(struct daemon *daemon)
     assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
-/* Ignored, as sd_notify(3) says; the watchdog that nobody can be told of as well. */
-static void check_ignored(const char *address)
+/* The daemon works without a manager, as sd_notify(3) says, and without its watchdog. */
+static void check_ignored(struct daemon *daemon, const char *address)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
     char setting[512];
     (void)snprintf(setting, sizeof setting, "NOTIFY_SOCKET=%s", address);
     const char *const setup[] = {setting, "WATCHDOG_USEC=2000", NULL};
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start_as(test.daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
-    int fd = client_connect(test.daemon);
-    client_ping(fd, "GOT:", "hello");
-    client_close(fd);
-    assert_int_equal(daemon_stop(test.daemon, SIGTERM), 0);
-    assert_int_equal(daemon_count(test.daemon, "\n"), 5); /* where it listens, and who came */
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    daemon_start_as(daemon, &(struct launch){.options = "--bind=127.0.0.1", .setup = setup});
+    client_visit(daemon);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    assert_int_equal(daemon_count(daemon, "\n"),
+                     5); /* one listener, and a connection and its end */
 }
 
 static void addresses_that_lead_nowhere(struct daemon *daemon)
 {
-    (void)daemon;
     char lengthy[300];
     memset(lengthy, 'x', sizeof lengthy);
     lengthy[0] = '/';
     lengthy[sizeof lengthy - 1] = '\0';
-    check_ignored(lengthy);
+    check_ignored(daemon, lengthy);
     lengthy[0] = '@';
-    check_ignored(lengthy);
-    check_ignored("");
-    check_ignored("/");
-    check_ignored("@");
-    check_ignored("garbage");
-    check_ignored("vsock:2:1234");
-    check_ignored(harness_path("nobody"));
-    check_ignored(harness_path("missing/nobody"));
-    check_ignored("@uvechod-nobody");
+    check_ignored(daemon, lengthy);
+    check_ignored(daemon, "");
+    check_ignored(daemon, "/");
+    check_ignored(daemon, "@");
+    check_ignored(daemon, "garbage");
+    check_ignored(daemon, "vsock:2:1234");
+    check_ignored(daemon, harness_path("nobody"));
+    check_ignored(daemon, harness_path("missing/nobody"));
+    check_ignored(daemon, "@uvechod-nobody");
 }
 
-/* There is something, but it takes no datagrams. */
+/* A socket or a file is there, but it takes no datagrams. */
 static void addresses_of_something_else(struct daemon *daemon)
 {
-    (void)daemon;
     const char *path = harness_path("stream");
     int fd = harness_bind_unix(path, SOCK_STREAM);
     assert_int_equal(listen(fd, 1), 0);
-    check_ignored(path);
+    check_ignored(daemon, path);
     FILE *file = fopen(harness_path("file"), "we");
     assert_non_null(file);
     (void)fclose(file);
-    check_ignored(harness_path("file"));
+    check_ignored(daemon, harness_path("file"));
 }
 
 int main(void)
@@ -542,8 +526,8 @@ int main(void)
         e2e_test(watchdog_that_makes_no_sense),
         e2e_test(watchdog_of_another_process),
         e2e_test(watchdog_with_all_the_time),
-        e2e_test(nobody_reads),
-        e2e_test(nobody_reads_for_a_while),
+        e2e_test(manager_does_not_read),
+        e2e_test(manager_does_not_read_for_a_while),
         e2e_test(manager_goes_away),
         e2e_test(addresses_that_lead_nowhere),
         e2e_test(addresses_of_something_else),

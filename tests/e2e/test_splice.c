@@ -1,6 +1,6 @@
 /*
- * test_splice.c - verbatim bulk is not copied but spliced: what holds for every echo holds there
- * too, and where one way changes into the other.
+ * test_splice.c - verbatim bulk data is spliced, not copied: the echo must be the same there, and
+ * where a connection changes from one way to the other.
  */
 #include "harness.h"
 
@@ -9,16 +9,18 @@
 
 enum {
     FAR_TOO_MUCH = 1 << 28, /* bytes, which no socket's buffers take */
-    CROWD = 40,             /* of whom only some get a pipe */
+    CROWD = 40,             /* clients, of which only some get a pipe */
     PIPES_FDS = 16,         /* of a worker's pipes */
     CHANGES = 60,
-    /* Idle the second time that it is looked at, when it has two seconds more to say goodbye. */
+    /* After so long a silent client has been ended, and has two seconds more to send its FIN. */
     SILENT_MS = 2800,
-    LARGEST = 256 << 10, /* bytes: both sides' buffers take it, whoever reads first */
+    LARGEST =
+        256
+        << 10, /* bytes: fits into the buffers, so that it can be sent before anything is read */
     TO_BE_BULK = 4 << 20,
 };
 
-/* A client that has not read for so long that its answers fill a pipe. */
+/* Starts a daemon, and a client that does not read until its answers fill a pipe. */
 static void start_jammed(struct daemon *daemon, const char *options, struct stream *stream)
 {
     char all[64];
@@ -40,7 +42,7 @@ static void exchange(int fd, size_t at, size_t len)
 
 /* ---- one way and the other ---- */
 
-/* Now a little, now much, on the same connection: no byte gets lost or out of order in between. */
+/* Little and much data in turn on one connection: no byte gets lost or out of order. */
 static void changes_of_mind(struct daemon *daemon)
 {
     daemon_start(daemon, "--rfc862");
@@ -59,8 +61,8 @@ static void changes_of_mind(struct daemon *daemon)
 }
 
 /*
- * An urgent byte stands beside the stream, and splice never passes its place: all that is behind
- * it arrives, and the end too, with nothing spun on in between.
+ * An urgent byte is not part of the stream, and splice(2) does not go past its place. The bytes
+ * after it and the FIN must arrive all the same, and the daemon must not spin.
  */
 static void urgent_byte(struct daemon *daemon)
 {
@@ -68,7 +70,7 @@ static void urgent_byte(struct daemon *daemon)
     int fd = client_connect(daemon);
     for (int end = 0; end < 2; end++) {
         exchange(fd, 0, LARGEST);
-        daemon_freeze(daemon); /* lest it reads up to the byte before it has come */
+        daemon_freeze(daemon); /* otherwise it might read all before the urgent byte has come */
         client_send(fd, pattern_get(false), LARGEST / 2);
         assert_int_equal(send(fd, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
         client_send(fd, pattern_get(false) + LARGEST / 2, LARGEST / 2);
@@ -82,7 +84,7 @@ static void urgent_byte(struct daemon *daemon)
     client_expect_end(fd);
 }
 
-/* More than there are pipes for, of both kinds and at once. */
+/* More clients than there are pipes, with little and with much data, at once. */
 static void crowd_of_both_kinds(struct daemon *daemon)
 {
     struct stream streams[CROWD];
@@ -119,7 +121,7 @@ static void half_close_is_answered_in_full(struct daemon *daemon)
     assert_int_equal(stream.checked, stream.total);
 }
 
-/* The first hold the pipes, the others fill buffers. They go, and nobody gets what they held. */
+/* The first clients hold the pipes. They go, and the others must not get what they held. */
 static void many_never_read(struct daemon *daemon)
 {
     struct stream streams[CROWD];
@@ -145,11 +147,11 @@ static void many_never_read(struct daemon *daemon)
 
 /* ---- timeouts and the end ---- */
 
-/* What waits in the kernel arrives, and the end of the stream behind it. */
+/* What waits in the kernel arrives, and then the end of the stream. */
 static void read_what_survives(struct stream *stream)
 {
     stream->may_be_cut = true;
-    stream->shut = true; /* leave the first goodbye to the daemon */
+    stream->shut = true; /* so that the daemon sends its FIN first */
     streams_run(stream, 1);
     assert_true(stream->checked > 65536);
 }
@@ -164,7 +166,7 @@ static void silent_ones_are_ended(struct daemon *daemon)
     assert_true(stream.checked < stream.total); /* it was ended while it was silent */
 }
 
-/* The kernel asks for more once a sixteenth of its buffer is free, which may be of 6 MB. */
+/* The kernel reports room once a sixteenth of its buffer is free, which may have 6 MB. */
 static void slow_reader_is_not_idle(struct daemon *daemon)
 {
     static char some[500000];

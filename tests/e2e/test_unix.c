@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* The option for a path, or for an abstract "@name". Valid until the next call. */
@@ -20,7 +19,7 @@ static const char *bind_option(const char *path)
     return option;
 }
 
-/* Starts a daemon at the path, with more options, and waits until it says so. */
+/* Starts a daemon at the path, with more options, and waits until it logs that it listens. */
 static void start_at(struct daemon *daemon, const char *path, const char *options)
 {
     char all[512];
@@ -35,12 +34,10 @@ static void check_echo(const char *path)
 {
     int fd = client_connect_unix(path);
     client_ping(fd, "GOT:", "hello");
-    client_shutdown(fd);
-    client_expect_end(fd);
-    client_close(fd);
+    client_leave(fd);
 }
 
-/* What stands at the path: its type and permissions, or 0. */
+/* The type and permissions of the file at the path, or 0 if there is none. */
 static mode_t mode_of(const char *path)
 {
     struct stat file;
@@ -54,29 +51,6 @@ static void use_abstract(char name[static 64])
 {
     static unsigned count;
     (void)snprintf(name, 64, "@uvechod-unix-%d-%u", (int)getpid(), count++);
-}
-
-/* A daemon of its own within a test; second_stop() or second_end() must follow. */
-static struct daemon *second_setup(struct e2e_case *test)
-{
-    void *state = test;
-    *test = (struct e2e_case){0};
-    assert_int_equal(harness_setup(&state), 0);
-    return test->daemon;
-}
-
-/* It has ended, with this exit code. */
-static void second_end(struct e2e_case *test, int code)
-{
-    void *state = test;
-    assert_int_equal(code, 0);
-    test->passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
-}
-
-static void second_stop(struct e2e_case *test)
-{
-    second_end(test, daemon_stop(test->daemon, SIGTERM));
 }
 
 /* ---- echoing ---- */
@@ -128,10 +102,9 @@ static void several_paths(struct daemon *daemon)
 static void abstract_name_is_free_again(struct daemon *daemon)
 {
     char name[64];
-    struct e2e_case test;
     use_abstract(name);
-    start_at(second_setup(&test), name, "");
-    second_stop(&test);
+    start_at(daemon, name, "");
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
     assert_int_equal(client_try_unix(name), -ECONNREFUSED);
     start_at(daemon, name, "");
     check_echo(name);
@@ -179,7 +152,7 @@ static void stream_is_verbatim(struct daemon *daemon)
     streams_run(&stream, 1);
 }
 
-/* A client that does not read holds up nobody else, and loses nothing. */
+/* A client that does not read does not hold up others, and loses nothing. */
 static void jammed_client(struct daemon *daemon)
 {
     struct stream jammed;
@@ -232,12 +205,10 @@ static void peer_is_logged(struct daemon *daemon)
 
 /* ---- permissions ---- */
 
-/* Whatever the umask of who starts it. */
-static void check_mode(const char *options, mode_t mask, mode_t mode)
+/* The umask under which the daemon is started does not matter. */
+static void check_mode(struct daemon *daemon, const char *options, mode_t mask, mode_t mode)
 {
-    struct e2e_case test;
     const char *path = harness_path("mode");
-    struct daemon *daemon = second_setup(&test);
     mode_t before = umask(mask);
     start_at(daemon, path, options);
     (void)umask(before);
@@ -245,18 +216,17 @@ static void check_mode(const char *options, mode_t mask, mode_t mode)
     assert_int_equal(mode_of(path) & 07777, mode);
     if ((mode & S_IWUSR) != 0)
         check_echo(path);
-    second_stop(&test);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
 static void permissions(struct daemon *daemon)
 {
-    (void)daemon;
-    check_mode("", 022, 0666);
-    check_mode("", 077, 0666);
-    check_mode("--socket-mode=600", 0, 0600);
-    check_mode("--socket-mode=0660", 077, 0660);
-    check_mode("--socket-mode=777", 077, 0777);
-    check_mode("--socket-mode=666 --socket-mode=0", 0, 0);
+    check_mode(daemon, "", 022, 0666);
+    check_mode(daemon, "", 077, 0666);
+    check_mode(daemon, "--socket-mode=600", 0, 0600);
+    check_mode(daemon, "--socket-mode=0660", 077, 0660);
+    check_mode(daemon, "--socket-mode=777", 077, 0777);
+    check_mode(daemon, "--socket-mode=666 --socket-mode=0", 0, 0);
 }
 
 static void bad_permissions(struct daemon *daemon)
@@ -274,25 +244,12 @@ static void bad_permissions(struct daemon *daemon)
 
 /* ---- files that stand there already ---- */
 
-/* Leaves what a daemon leaves that was killed. */
-static void make_stale(const char *path)
-{
-    struct e2e_case test;
-    void *state = &test;
-    struct daemon *daemon = second_setup(&test);
-    start_at(daemon, path, "");
-    daemon_signal(daemon, SIGKILL);
-    assert_int_equal(waitpid(daemon->pid, NULL, 0), daemon->pid);
-    daemon->pid = 0;
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
-    assert_true(S_ISSOCK(mode_of(path)));
-}
-
 static void stale_file_is_replaced(struct daemon *daemon)
 {
     const char *path = harness_path("stale");
-    make_stale(path);
+    start_at(daemon, path, "");
+    daemon_kill(daemon);
+    assert_true(S_ISSOCK(mode_of(path)));
     start_at(daemon, path, "--socket-mode=600");
     assert_int_equal(mode_of(path) & 07777, 0600);
     check_echo(path);
@@ -323,7 +280,7 @@ static void live_one_is_left_alone(struct daemon *daemon)
     check_echo(name);
 }
 
-/* One who listens but does not accept for now is alive too. */
+/* A daemon that listens but does not accept at the moment is alive too. */
 static void busy_one_is_left_alone(struct daemon *daemon)
 {
     const char *path = harness_path("busy");
@@ -376,7 +333,7 @@ static void other_files_are_left_alone(struct daemon *daemon)
     assert_true(S_ISFIFO(mode_of(path)));
 }
 
-/* Of a socket that is no stream nobody can say here whether it is in use. */
+/* Whether a socket of another type is in use cannot be found out. */
 static void datagram_socket_is_left_alone(struct daemon *daemon)
 {
     (void)daemon;
@@ -394,7 +351,7 @@ static void directories_that_are_none(struct daemon *daemon)
     refuse_at(harness_path("not-a-directory/socket"), "Not a directory");
 }
 
-/* Nothing of a start that fails is left behind. */
+/* A start that fails removes the files that it has made. */
 static void failed_start_leaves_no_file(struct daemon *daemon)
 {
     (void)daemon;
@@ -425,7 +382,7 @@ static void paths_that_cannot_be(struct daemon *daemon)
     path[0] = '@';
     misuse(path, "107 bytes");
     misuse("", "it is empty");
-    misuse("@", "it is empty"); /* the kernel would make up a name */
+    misuse("@", "it is empty"); /* the kernel would choose a name */
 }
 
 /* ---- the end ---- */
@@ -439,7 +396,7 @@ static void file_is_removed(struct daemon *daemon)
     assert_int_equal(mode_of(path), 0);
 }
 
-/* By a socket, or by anything. */
+/* Another socket, or any other file, may have replaced the daemon's. */
 static void replaced_file_stays(struct daemon *daemon)
 {
     const char *path = harness_path("replaced");
@@ -468,25 +425,21 @@ static void missing_file_is_no_harm(struct daemon *daemon)
     assert_int_equal(mode_of(path), 0);
 }
 
-/* One that still serves its last clients does not take the file of its successor with it. */
+/* A daemon that still serves its last clients does not remove the file of its successor. */
 static void successor_keeps_its_file(struct daemon *daemon)
 {
-    struct e2e_case test;
+    struct daemon *successor = daemon->second;
     const char *path = harness_path("successor");
-    struct daemon *old = second_setup(&test);
-    start_at(old, path, "--drain-timeout=3600");
+    start_at(daemon, path, "--drain-timeout=3600");
     int fd = client_connect_unix(path);
     client_ping(fd, "GOT:", "hello");
-    daemon_signal(old, SIGTERM);
-    (void)daemon_wait_line(old, "Stopping: waiting for 1 connection,");
-    start_at(daemon, path, "");
+    daemon_signal(daemon, SIGTERM);
+    (void)daemon_wait_line(daemon, "Stopping: waiting for 1 connection,");
+    start_at(successor, path, "");
     check_echo(path);
     client_ping(fd, "GOT:", "still here");
     client_close(fd);
-    void *state = &test;
-    assert_int_equal(daemon_wait_exit(old), 0);
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
     assert_true(S_ISSOCK(mode_of(path)));
     check_echo(path);
 }
@@ -506,8 +459,19 @@ static void check_nothing_left(void)
     assert_int_equal(rmdir(start_directory()), 0);
 }
 
+enum { RIVALS = 4 };
+
 /* How often the tests below start daemons; a sanitizer makes each start take long. */
-enum { RIVALS = 4, ROUNDS = HARNESS_ASAN || HARNESS_TSAN ? 4 : 40 };
+static int rounds(void)
+{
+    return harness_sanitized() ? 4 : 40;
+}
+
+/* Starts the daemon at path and waits for nothing. */
+static void launch_at(struct daemon *daemon, const char *path)
+{
+    daemon_launch(daemon, &(struct launch){.options = bind_option(path), .own_port = true});
+}
 
 /* Waits until it listens, or has found the path in use. Returns which. */
 static bool wins(struct daemon *daemon)
@@ -522,34 +486,34 @@ static bool wins(struct daemon *daemon)
 /* All start in the same moment: one serves, and the others leave it alone. */
 static void check_rivals(const char *path)
 {
-    struct e2e_case tests[RIVALS];
-    struct e2e_case *winner = NULL;
+    struct daemon rivals[RIVALS];
+    struct daemon *winner = NULL;
     int winners = 0;
     (void)start_directory();
-    for (int i = 0; i < RIVALS; i++)
-        daemon_launch(second_setup(&tests[i]),
-                      &(struct launch){.options = bind_option(path), .own_port = true});
     for (int i = 0; i < RIVALS; i++) {
-        if (wins(tests[i].daemon)) {
-            winner = &tests[i];
-            winners++;
-        } else {
-            second_end(&tests[i], 0);
-        }
+        daemon_init(&rivals[i]);
+        launch_at(&rivals[i], path);
     }
+    for (int i = 0; i < RIVALS; i++)
+        if (wins(&rivals[i])) {
+            winner = &rivals[i];
+            winners++;
+        }
     assert_int_equal(winners, 1);
     check_echo(path);
-    second_stop(winner);
+    assert_int_equal(daemon_stop(winner, SIGTERM), 0);
+    for (int i = 0; i < RIVALS; i++)
+        daemon_forget(&rivals[i]);
 }
 
 static void one_of_several_serves(struct daemon *daemon)
 {
-    (void)daemon;
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds(); i++) {
         check_rivals(harness_path("start/socket"));
         check_nothing_left();
         (void)start_directory();
-        make_stale(harness_path("start/socket"));
+        start_at(daemon, harness_path("start/socket"), "");
+        daemon_kill(daemon); /* which leaves the file */
         check_rivals(harness_path("start/socket"));
         check_nothing_left();
     }
@@ -558,20 +522,15 @@ static void one_of_several_serves(struct daemon *daemon)
 /* One stops in the moment in which another starts. That one serves or has found the path in use. */
 static void stop_and_start_at_once(struct daemon *daemon)
 {
-    (void)daemon;
-    for (int i = 0; i < ROUNDS; i++) {
-        struct e2e_case old, new;
+    for (int i = 0; i < rounds(); i++) {
         const char *path = harness_path("start/socket");
         (void)start_directory();
-        start_at(second_setup(&old), path, "");
-        struct launch launch = {.options = bind_option(path), .own_port = true};
-        daemon_launch(second_setup(&new), &launch);
-        second_stop(&old);
-        if (wins(new.daemon)) {
+        start_at(daemon, path, "");
+        launch_at(daemon->second, path);
+        assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+        if (wins(daemon->second)) {
             check_echo(path);
-            second_stop(&new);
-        } else {
-            second_end(&new, 0);
+            assert_int_equal(daemon_stop(daemon->second, SIGTERM), 0);
         }
         check_nothing_left();
     }
@@ -579,31 +538,26 @@ static void stop_and_start_at_once(struct daemon *daemon)
 
 /* ---- signals while it starts ---- */
 
-/* Starts a daemon at start/socket and waits for nothing. */
-static struct daemon *start_unwatched(struct e2e_case *test)
+/* Starts the daemon at start/socket and waits for nothing. */
+static void start_unwatched(struct daemon *daemon)
 {
-    struct daemon *daemon = second_setup(test);
     (void)start_directory();
-    const char *option = bind_option(harness_path("start/socket"));
-    daemon_launch(daemon, &(struct launch){.options = option, .own_port = true});
-    return daemon;
+    launch_at(daemon, harness_path("start/socket"));
 }
 
 /* A signal that is pending before the first instruction of the daemon stops it in good order. */
 static void signal_before_the_start(struct daemon *daemon)
 {
-    (void)daemon;
     static const int signums[] = {SIGTERM, SIGINT, SIGHUP};
     for (size_t i = 0; i < sizeof signums / sizeof *signums; i++) {
-        struct e2e_case test;
         sigset_t set;
         assert_int_equal(sigemptyset(&set), 0);
         assert_int_equal(sigaddset(&set, signums[i]), 0);
         assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0); /* the daemon inherits this */
-        struct daemon *second = start_unwatched(&test);
-        daemon_signal(second, signums[i]);
+        start_unwatched(daemon);
+        daemon_signal(daemon, signums[i]);
         assert_int_equal(sigprocmask(SIG_UNBLOCK, &set, NULL), 0);
-        second_end(&test, daemon_wait_exit(second));
+        assert_int_equal(daemon_wait_exit(daemon), 0);
         check_nothing_left();
     }
 }
@@ -611,16 +565,14 @@ static void signal_before_the_start(struct daemon *daemon)
 /* The moment at which a daemon that died by the signal would leave its file behind. */
 static void signal_when_the_file_appears(struct daemon *daemon)
 {
-    (void)daemon;
-    for (int i = 0; i < ROUNDS; i++) {
-        struct e2e_case test;
+    for (int i = 0; i < rounds(); i++) {
         char event[512];
         int watch = inotify_init1(IN_CLOEXEC);
         assert_true(inotify_add_watch(watch, start_directory(), IN_CREATE) >= 0);
-        struct daemon *second = start_unwatched(&test);
+        start_unwatched(daemon);
         assert_true(read(watch, event, sizeof event) > 0);
         (void)close(watch);
-        second_end(&test, daemon_stop(second, SIGTERM));
+        assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
         check_nothing_left();
     }
 }
@@ -648,16 +600,14 @@ static bool is_safe_from_signals(const struct daemon *daemon)
 /* From the first moment that the daemon itself decides on, a little later each time. */
 static void signal_at_any_moment_of_the_start(struct daemon *daemon)
 {
-    (void)daemon;
-    for (int i = 0; i < 4 * ROUNDS; i++) {
-        struct e2e_case test;
-        struct daemon *second = start_unwatched(&test);
+    for (int i = 0; i < 4 * rounds(); i++) {
+        start_unwatched(daemon);
         uint64_t begin_ms = harness_now_ms();
-        while (!is_safe_from_signals(second))
+        while (!is_safe_from_signals(daemon))
             assert_true(harness_now_ms() - begin_ms < HARNESS_DEADLINE_MS);
         for (int reads = 0; reads < i; reads++)
-            (void)is_safe_from_signals(second);
-        second_end(&test, daemon_stop(second, SIGTERM));
+            (void)is_safe_from_signals(daemon);
+        assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
         check_nothing_left();
     }
 }

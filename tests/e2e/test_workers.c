@@ -1,6 +1,6 @@
 /*
- * test_workers.c - --workers: how many threads there are, who serves whom, and what they share.
- * The other suites run with several workers, too: see UVECHOD_TEST_WORKERS.
+ * test_workers.c - --workers: how many threads there are, which of them serves a client, and what
+ * they share. The other suites run with several workers, too: see UVECHOD_TEST_WORKERS.
  */
 #include "harness.h"
 
@@ -14,7 +14,7 @@ enum { WORKERS = 4, CLIENTS = 8, PINGS = 200 };
 
 static unsigned count_threads(const struct daemon *daemon)
 {
-    struct daemon_thread threads[HARNESS_THREADS_MAX];
+    struct daemon_thread threads[DAEMON_THREADS_MAX];
     return daemon_threads(daemon, threads);
 }
 
@@ -27,42 +27,35 @@ static void expect_threads(const struct daemon *daemon, unsigned expected)
     assert_int_equal(count_threads(daemon), expected);
 }
 
-static void check_threads(const char *options, unsigned expected)
+static void check_threads(struct daemon *daemon, const char *options, unsigned expected)
 {
-    struct e2e_case test = {0};
-    void *state = &test;
-    assert_int_equal(harness_setup(&state), 0);
-    daemon_start(test.daemon, options);
-    expect_threads(test.daemon, expected);
-    client_ping(client_connect(test.daemon), "GOT:", "hello");
-    test.passed = true;
-    assert_int_equal(harness_teardown(&state), 0);
+    daemon_start(daemon, options);
+    expect_threads(daemon, expected);
+    client_visit(daemon);
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
 }
 
 static void as_many_threads_as_asked_for(struct daemon *daemon)
 {
-    (void)daemon;
-    check_threads(NULL, 1);
-    check_threads("--workers=1", 1);
-    check_threads("--workers=2", 2);
-    check_threads("--workers=64", 64);
+    check_threads(daemon, NULL, 1);
+    check_threads(daemon, "--workers=1", 1);
+    check_threads(daemon, "--workers=2", 2);
+    check_threads(daemon, "--workers=64", 64);
 }
 
 static void one_thread_per_cpu(struct daemon *daemon)
 {
     cpu_set_t cpus;
-    (void)daemon;
     assert_int_equal(sched_getaffinity(0, sizeof cpus, &cpus), 0);
     int count = CPU_COUNT(&cpus);
-    check_threads("--workers=0", count < 64 ? (unsigned)count : 64);
+    check_threads(daemon, "--workers=0", count < 64 ? (unsigned)count : 64);
 }
 
-/* Whoever may run on one CPU only has one thread only. */
+/* A daemon that may run on one CPU only has one thread only. */
 static void one_thread_per_cpu_that_is_ours(struct daemon *daemon)
 {
     cpu_set_t all;
     cpu_set_t one;
-    (void)daemon;
     assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
     CPU_ZERO(&one);
     for (size_t cpu = 0; CPU_COUNT(&one) == 0; cpu++)
@@ -70,17 +63,17 @@ static void one_thread_per_cpu_that_is_ours(struct daemon *daemon)
             CPU_SET(cpu, &one);
     if (sched_setaffinity(0, sizeof one, &one) < 0)
         harness_skip("may not choose its CPUs");
-    check_threads("--workers=0", 1);
+    check_threads(daemon, "--workers=0", 1);
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 /* ---- spread ---- */
 
-/* Which thread serves this client: the one that wakes up for each of its messages. */
+/* The thread that serves this client is the one that wakes up for each of its messages. */
 static unsigned server_of(const struct daemon *daemon, int fd)
 {
-    struct daemon_thread before[HARNESS_THREADS_MAX];
-    struct daemon_thread after[HARNESS_THREADS_MAX];
+    struct daemon_thread before[DAEMON_THREADS_MAX];
+    struct daemon_thread after[DAEMON_THREADS_MAX];
     unsigned found = 0;
     unsigned thread = 0;
     assert_int_equal(daemon_threads(daemon, before), WORKERS);
@@ -110,7 +103,7 @@ static void clients_are_spread(struct daemon *daemon)
         assert_int_equal(served[i], CLIENTS / WORKERS);
 }
 
-/* Who comes later goes to the one that others have left. */
+/* A new client goes to the worker whose client has left. */
 static void the_least_loaded_is_next(struct daemon *daemon)
 {
     int fds[CLIENTS];
@@ -131,7 +124,7 @@ static void the_least_loaded_is_next(struct daemon *daemon)
 
 /* ---- what they share ---- */
 
-/* With a limit of so few, each that closes is waited for; a wake-up that is lost would show. */
+/* With such a low limit each client waits until another closes, so a lost wake-up would show. */
 static void check_queue(struct daemon *daemon, const char *options)
 {
     enum { ROUNDS = 30, QUEUE = 40 };
@@ -234,7 +227,7 @@ static void deadline_of_all(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "(the daemon stops)"), CLIENTS);
 }
 
-/* Also those that do not read, which only the second signal ends. */
+/* The second signal ends clients that do not read, too. */
 static void second_signal_ends_all(struct daemon *daemon)
 {
     struct stream jammed[CLIENTS];
@@ -252,27 +245,21 @@ static void second_signal_ends_all(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "(the daemon stops)"), 9);
 }
 
-/* Stopped at any moment, also while a crowd is being handed over, it ends in order. */
+/* A daemon that is stopped while it hands many connections over ends in order at any moment. */
 static void stop_amid_a_crowd(struct daemon *daemon)
 {
-    (void)daemon;
+    int fds[50];
     for (int i = 0; i < 20; i++) {
-        struct e2e_case test = {0};
-        void *state = &test;
-        int fds[50];
-        assert_int_equal(harness_setup(&state), 0);
-        daemon_start(test.daemon, "--workers=4 --drain-timeout=0");
+        daemon_start(daemon, "--workers=4 --drain-timeout=0");
         for (int j = 0; j < 50; j++) {
-            fds[j] = client_try(test.daemon, "127.0.0.1");
+            fds[j] = client_try(daemon, "127.0.0.1");
             if (j == 2 * i)
-                daemon_signal(test.daemon, SIGTERM);
+                daemon_signal(daemon, SIGTERM);
         }
         for (int j = 0; j < 50; j++)
             if (fds[j] >= 0)
                 client_close(fds[j]);
-        assert_int_equal(daemon_wait_exit(test.daemon), 0);
-        test.passed = true;
-        assert_int_equal(harness_teardown(&state), 0);
+        assert_int_equal(daemon_wait_exit(daemon), 0);
     }
 }
 

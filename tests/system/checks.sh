@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs as root inside the machine that run.sh boots, by the unit checks.service, and writes its
-# results to /host/results: a line "1..N", "ok - TITLE" or "not ok - TITLE" for each of the N
-# checks, and what a failed one said after "# ".
+# Runs as root inside the machine that run.sh boots, as the unit checks.service, and writes its
+# results to /host/results: a line "1..N", a line "ok - TITLE" or "not ok - TITLE" for each of the N
+# checks, and after a failed one its output in lines that begin with "# ".
 set -u
 export LC_ALL=C.UTF-8 SYSTEMD_PAGER='' SYSTEMD_COLORS=0 DEBIAN_FRONTEND=noninteractive
 
 service=uvechod.service
 socket=uvechod.socket
-# Readable for the daemon's user, for what is run in the daemon's place.
+# The daemon's user can read it: check_sandbox runs a program from here in the daemon's place.
 work=/run/checks
 mkdir -p "$work"
 
@@ -16,15 +16,21 @@ fail() {
     exit 1
 }
 
-# same WHAT GOT WANTED
+# same WHAT GOT WANTED: fails unless both are the same.
 same() { [ "$2" = "$3" ] || fail "$1: got '$2', wanted '$3'"; }
 
-# soon SECONDS COMMAND...: waits until COMMAND succeeds. For what nothing else can wait for.
+# unit_is UNIT ACTIVE [ENABLED]: fails unless systemctl says so of the unit.
+unit_is() {
+    same "$1 active" "$(systemctl is-active "$1")" "$2"
+    [ $# -eq 2 ] || same "$1 enabled" "$(systemctl is-enabled "$1")" "$3"
+}
+
+# soon SECONDS COMMAND...: tries again until COMMAND succeeds, and fails after this time.
 soon() {
     deadline=$(($(date +%s) + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s)" -lt "$deadline" ] || fail "Waited in vain for: $*"
+        [ "$(date +%s)" -lt "$deadline" ] || fail "Did not happen: $*"
         sleep 0.1
     done
 }
@@ -42,8 +48,17 @@ drop_in() {
     systemctl daemon-reload
 }
 
-# How each check finds the machine: the package as installed, its socket enabled and listening, no
-# service.
+# options OPTIONS: the service runs with these, until the next check.
+options() { printf '[Service]\nEnvironment="UVECHOD_OPTIONS=%s"\n' "$1" | drop_in "$service"; }
+
+# The service runs without a drop-in of the check again.
+drop_out() {
+    rm -r "/run/systemd/system/$service.d"
+    systemctl daemon-reload
+}
+
+# fresh: what each check begins with. The package is as installed, its socket is enabled and
+# listens, and the service does not run.
 fresh() {
     systemctl stop "$socket" "$service"
     if [ -n "$(find /run/systemd/system /etc/systemd/system -name 'uvechod.*.d')" ]; then
@@ -55,7 +70,7 @@ fresh() {
     systemctl start "$socket"
 }
 
-# What the daemon said since the check began.
+# said [FORMAT]: prints what the daemon has logged since the check began.
 said() {
     journalctl --quiet --sync
     journalctl --quiet --since="$since" --output="${1:-cat}" \
@@ -64,7 +79,7 @@ said() {
 
 says() { said | grep -q "$@"; }
 
-# ask TEXT NC-ARGUMENT...: sends a line, half-closes, prints the answer.
+# ask TEXT NC-ARGUMENT...: sends a line, ends the sending side, prints the answer.
 ask() {
     text=$1
     shift
@@ -73,7 +88,10 @@ ask() {
 
 echoes() { same "answer from $*" "$(ask Hello "$@")" GOT:Hello; }
 
-# A connection that stays: session_send writes to it, session_got looks for an answer.
+# refuses ADDRESS PORT: fails if something listens there.
+refuses() { ! ask Hello "$@" || fail "Something listens on $*."; }
+
+# A connection that stays: session_send writes to it, session_got waits for an answer.
 session_open() {
     rm -f "$work/in" "$work/out"
     mkfifo "$work/in"
@@ -94,13 +112,11 @@ session_close() {
 check_install() {
     cp /host/package.deb "$work/uvechod.deb"
     apt_get install "$work/uvechod.deb"
-    same "socket enabled" "$(systemctl is-enabled "$socket")" disabled
-    same "service enabled" "$(systemctl is-enabled "$service")" disabled
-    same "socket active" "$(systemctl is-active "$socket")" inactive
-    same "service active" "$(systemctl is-active "$service")" inactive
+    unit_is "$socket" inactive disabled
+    unit_is "$service" inactive disabled
 }
 
-# security TENTHS UNIT-FILE: its exposure is at most that.
+# security TENTHS UNIT-FILE: fails if its exposure is greater.
 security() {
     table=$(systemd-analyze security --offline=true --threshold="$1" "$2") ||
         fail "Above $1 tenths: $(echo "$table" | grep -v '✓')"
@@ -121,10 +137,10 @@ check_units() {
 
 check_activation() {
     systemctl enable --now "$socket"
-    same "socket active" "$(systemctl is-active "$socket")" active
-    same "service active before" "$(systemctl is-active "$service")" inactive
+    unit_is "$socket" active
+    unit_is "$service" inactive
     echoes 127.0.0.1 25000
-    same "service active after" "$(systemctl is-active "$service")" active
+    unit_is "$service" active
 }
 
 check_echo() {
@@ -142,7 +158,7 @@ END
 }
 
 check_large() {
-    # Without a G, every GOT: that comes back is a prefix.
+    # Without any G in the data, every GOT: that comes back is a prefix.
     head -c 3000000 /dev/urandom | tr -d G >"$work/sent"
     timeout 60 nc -N 127.0.0.1 25000 <"$work/sent" >"$work/received" || fail "nc: $?"
     sed 's/GOT://g' "$work/received" | cmp - "$work/sent"
@@ -168,8 +184,8 @@ check_process() {
     same "network interfaces" "$(sed -n 's/^ *\([^ ]*\):.*/\1/p' "/proc/$pid/net/dev")" lo
 }
 
-# Of each line of the unit's sandbox what systemd makes of it. SystemCallFilter, whose groups become
-# a long list, is looked at by check_process and check_sandbox.
+# What systemd shows for each line of the unit's sandbox. SystemCallFilter, whose groups become a
+# long list, is tested by check_process and check_sandbox.
 sandbox_lines() {
     cat <<'END'
 DynamicUser yes
@@ -210,12 +226,12 @@ SystemCallErrorNumber 1
 END
 }
 
-# The words of a list, whose order differs between versions of systemd.
+# words LIST: prints its words in order, because the order differs between versions of systemd.
 words() { printf '%s' "$1" | tr ' ' '\n' | sort | tr '\n' ' '; }
 
 check_sandbox_lines() {
     unit=$(property FragmentPath)
-    # A line that goes, or comes, must be seen here, even if another line implies the same.
+    # A line that is removed or added must be noticed, even if another line implies the same.
     sed -n '/^# The sandbox/,/^\[Install/s/^\([A-Za-z]*\)=.*/\1/p' "$unit" | sort -u >"$work/in_unit"
     { sandbox_lines | cut -d ' ' -f 1 && echo SystemCallFilter; } | sort >"$work/in_table"
     diff "$work/in_unit" "$work/in_table" || fail "The unit (<) has other lines than this table (>)."
@@ -225,11 +241,11 @@ check_sandbox_lines() {
         got=$(property "$name")
         [ "$(words "$got")" = "$(words "$wanted")" ] || bad="$bad $name='$got'"
     done <"$work/table"
-    [ -z "$bad" ] || fail "Otherwise than in the table:$bad"
+    [ -z "$bad" ] || fail "Not as in the table:$bad"
 }
 
-# The daemon would never try, so a program in its place does, in the same sandbox. Only the right
-# to run it, and what concerns an end at once, is changed.
+# The daemon never does what the sandbox forbids, so a program in its place tries, in the same
+# sandbox. The drop-in only allows that program to run, and to end at once.
 check_sandbox() {
     cat >"$work/probe.pl" <<'END'
 use Errno;
@@ -274,7 +290,7 @@ END
     same "probes refused" "$(said | grep -c '^refused')" 16
 }
 
-# The text may change between the two looks at it.
+# The text may change between the two commands.
 status_shown() {
     systemctl status "$service" | grep -qF "Status: \"$(property StatusText)\""
 }
@@ -288,7 +304,7 @@ check_status() {
     echoes 127.0.0.1 25000
     soon 10 status_changed ''
     soon 10 status_shown
-    # It follows what happens.
+    # The status follows the connections.
     before=$(property StatusText)
     session_open 127.0.0.1 25000
     session_send one
@@ -317,7 +333,7 @@ LimitCORE=0
 END
     echoes 127.0.0.1 25000
     pid=$(property MainPID)
-    # As long as it lives, it is left alone.
+    # A daemon that feeds the watchdog is not killed.
     sleep 3
     same "process after the watchdog's time" "$(property MainPID)" "$pid"
     kill -STOP "$pid"
@@ -334,7 +350,7 @@ check_stop() {
     session_open 127.0.0.1 25000
     session_send before
     session_got before
-    # Or else systemd would start it again at the next connection.
+    # Otherwise systemd would start the service again at the next connection.
     systemctl stop "$socket"
     systemctl stop --no-block "$service"
     soon 10 property_is ActiveState deactivating
@@ -400,13 +416,10 @@ END
 }
 
 check_priorities() {
-    drop_in "$service" <<'END'
-[Service]
-Environment=UVECHOD_OPTIONS=--verbose
-END
+    options --verbose
     echoes 127.0.0.1 25000
     soon 10 says 'Connection from'
-    # Neither a priority nor a time is left in the text.
+    # The text must contain neither a priority nor a time.
     if said | grep -E '^<[0-7]>|^[^ ]*[0-9][0-9]:[0-9][0-9]:[0-9][0-9]|^[0-9]{4}-[0-9]{2}'; then
         fail "A line has a prefix of its own."
     fi
@@ -424,7 +437,7 @@ own_port_conf() { dpkg --listfiles uvechod | grep '/own-port\.conf$'; }
 check_alone() {
     systemctl stop "$socket"
     systemctl start "$service"
-    same "socket active" "$(systemctl is-active "$socket")" active
+    unit_is "$socket" active
     echoes 127.0.0.1 25000
     echoes ::1 25000
 }
@@ -435,26 +448,20 @@ check_own_port() {
     systemctl daemon-reload
     systemctl disable --now "$socket"
     systemctl enable --now "$service"
-    same "service enabled" "$(systemctl is-enabled "$service")" enabled
-    same "socket active" "$(systemctl is-active "$socket")" inactive
+    unit_is "$socket" inactive
+    unit_is "$service" active enabled
     echoes 127.0.0.1 25000
     echoes ::1 25000
-    drop_in "$service" <<'END'
-[Service]
-Environment=UVECHOD_OPTIONS=--port=25001
-END
+    options --port=25001
     systemctl restart "$service"
     echoes 127.0.0.1 25001
-    if ask Hello 127.0.0.1 25000; then
-        fail "The old port still listens."
-    fi
-    # Sockets that are there all the same give way, rather than hold the port.
+    refuses 127.0.0.1 25000
+    # Sockets that listen all the same must give up the port.
     systemctl stop "$service"
-    rm -r "/run/systemd/system/$service.d"
-    systemctl daemon-reload
+    drop_out
     systemctl start "$socket"
     systemctl start "$service"
-    same "socket active" "$(systemctl is-active "$socket")" inactive
+    unit_is "$socket" inactive
     echoes 127.0.0.1 25000
     systemctl --quiet disable --now "$service"
 }
@@ -465,10 +472,7 @@ check_rfc862() {
 ListenStream=0.0.0.0:7
 ListenStream=[::]:7
 END
-    drop_in "$service" <<'END'
-[Service]
-Environment=UVECHOD_OPTIONS=--rfc862
-END
+    options --rfc862
     systemctl restart "$socket"
     for address in 127.0.0.1 ::1; do
         for port in 7 25000; do
@@ -489,28 +493,22 @@ END
     systemctl start "$socket"
     echoes 127.0.0.1 7777
     echoes ::1 7777
-    if ask Hello 127.0.0.1 25000; then
-        fail "The old port still listens."
-    fi
+    refuses 127.0.0.1 25000
 }
 
 restarted_often() { [ "$(property NRestarts)" -ge 2 ]; }
 
-# wrong_options OPTIONS TEXT: the log says TEXT, the socket stays, and who waits is served once the
-# options are mended.
+# wrong_options OPTIONS TEXT: the log must contain TEXT, the socket stays, and a client that waits is
+# served once the options are right.
 wrong_options() {
     systemctl stop "$service"
-    drop_in "$service" <<END
-[Service]
-Environment="UVECHOD_OPTIONS=$1"
-END
+    options "$1"
     session_open 127.0.0.1 25000
     session_send waits
     soon 60 restarted_often
-    same "socket active" "$(systemctl is-active "$socket")" active
-    says -F "$2" || fail "The log does not say: $2"
-    rm -r "/run/systemd/system/$service.d"
-    systemctl daemon-reload
+    unit_is "$socket" active
+    says -F "$2" || fail "The log does not contain: $2"
+    drop_out
     soon 60 grep -qx GOT:waits "$work/out"
     session_close
 }
@@ -520,7 +518,7 @@ check_wrong_options() {
     wrong_options --prot=1 "unknown or ambiguous option '--prot=1'"
 }
 
-# The same files in a package that is older.
+# Upgrades from a package of an older version with the same files.
 check_upgrade() {
     echoes 127.0.0.1 25000
     dpkg-deb --raw-extract "$work/uvechod.deb" "$work/older"
@@ -531,9 +529,8 @@ check_upgrade() {
     pid=$(property MainPID)
     apt_get install "$work/uvechod.deb"
     [ "$(dpkg-query --show --showformat='${Version}' uvechod)" != 0.0.1 ] || fail "Not upgraded."
-    same "socket enabled" "$(systemctl is-enabled "$socket")" enabled
-    same "socket active" "$(systemctl is-active "$socket")" active
-    same "service active" "$(systemctl is-active "$service")" active
+    unit_is "$socket" active enabled
+    unit_is "$service" active
     [ "$(property MainPID)" != "$pid" ] || fail "The old version still runs."
     echoes 127.0.0.1 25000
 }
@@ -543,8 +540,7 @@ check_reinstall() {
     pid=$(property MainPID)
     apt_get --reinstall install "$work/uvechod.deb"
     [ "$(property MainPID)" != "$pid" ] || fail "It was not restarted."
-    same "socket enabled" "$(systemctl is-enabled "$socket")" enabled
-    same "socket active" "$(systemctl is-active "$socket")" active
+    unit_is "$socket" active enabled
     echoes 127.0.0.1 25000
 }
 
@@ -553,7 +549,7 @@ check_purge() {
     dpkg --listfiles uvechod >"$work/files"
     apt_get purge uvechod
     while read -r file; do
-        # Directories may be others' too.
+        # A directory may belong to other packages, too.
         [ -d "$file" ] || [ ! -e "$file" ] || fail "$file is still there."
     done <"$work/files"
     left=$(find / -xdev -name '*uvechod*' ! -path '/host/*' ! -path "$work/*" ! -path '/proc/*')
@@ -563,18 +559,16 @@ check_purge() {
     same "unit files left" "$(systemctl list-unit-files --no-legend 'uvechod*')" ''
     same "processes left" "$(pgrep -x uvechod)" ''
     same "users left" "$(getent passwd uvechod)" ''
-    if ask Hello 127.0.0.1 25000; then
-        fail "Something listens still."
-    fi
+    refuses 127.0.0.1 25000
 }
 
 # ---------------------------------------------------------------------------------------------
 
-# check FUNCTION TITLE
+# check FUNCTION TITLE: runs check_FUNCTION and writes its result.
 check() {
     start=$(date +%s)
     since=@$(date +%s.%6N)
-    # Not as a condition, in which the shell would go on after a failure.
+    # Not in a condition, because set -e does not work there.
     (
         set -e
         "check_$1"
@@ -595,7 +589,7 @@ check() {
         echo "== $2, $(($(date +%s) - start)) s"
         cat "$work/log"
     } >>/host/checks.log
-    # Nothing of one check lives on to the next.
+    # No client of this check lives on.
     pkill -x nc
 }
 
@@ -618,7 +612,7 @@ alone|The service, started by itself, fetches its sockets
 own_port|With the drop-in the service binds its own port
 rfc862|A drop-in adds port 7
 another_port|A drop-in changes the port
-wrong_options|Wrong options leave the socket there, and whoever waits is served when they are mended
+wrong_options|Wrong options leave the socket there, and clients that wait are served once they are right
 upgrade|An upgrade restarts the service, and leaves the socket there
 reinstall|Reinstalling leaves it enabled and answering
 purge|Purging the package leaves nothing'
@@ -630,7 +624,7 @@ echo "$list" | while IFS='|' read -r name title; do
     *) fresh >>/host/checks.log 2>&1 ;;
     esac
     check "$name" "$title"
-    # All others need it.
+    # All other checks need the package.
     [ "$name" != install ] || dpkg --status uvechod >/dev/null || break
 done
 journalctl --quiet --boot >/host/journal.log

@@ -1,11 +1,9 @@
-# Sourced by the scripts that boot a machine under user-mode-linux. They set name, of the test, in
-# front; the machine's directory, which it leaves its results in, is build/$name.
+# Sourced by the scripts that boot a machine under user-mode-linux. They must set name, of the test,
+# before. The machine leaves its results in build/$name.
 # shellcheck shell=sh
 
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/../../cmake/common.sh"
-# That knows scripts one directory up.
-root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd -P)
 # shellcheck disable=SC2154
 machine_dir=$root/build/$name
 
@@ -16,7 +14,7 @@ skip() {
 
 # machine_tools TOOL...: installs what is missing of linux.uml and these, or skips the test.
 machine_tools() {
-    # The kernel is Debian's, and is made for PCs alone.
+    # The kernel is Debian's, which makes it for PCs only.
     { have apt-get && have dpkg; } || skip "this is no Debian"
     case $(dpkg --print-architecture) in
     amd64 | i386) ;;
@@ -30,13 +28,13 @@ machine_tools() {
     for tool in linux.uml "$@"; do
         have "$tool" || [ "$as_root" != none ] || skip "$tool is missing, and nobody here is root"
     done
-    (need linux.uml "$@") || skip "not to be had: one of linux.uml $*"
+    (need linux.uml "$@") || skip "could not install one of linux.uml $*"
 }
 
-# In megabytes, what is free in the file system of a directory.
+# machine_room DIRECTORY: prints how many megabytes are free in its file system.
 machine_room() { df -Pm "$1" 2>/dev/null | awk 'NR == 2 { room = $4 } END { print room + 0 }'; }
 
-# Beside the memory of the machine, which is a file: what else goes there.
+# The machine's memory is a file. Megabytes that other files need in its file system.
 machine_spare=64
 
 machine=
@@ -45,14 +43,14 @@ clean_up() {
         kill "$machine" 2>/dev/null || :
         wait "$machine" || :
     fi
-    # What the machine was made of.
+    # What was only for the machine.
     (cd "$machine_dir" && rm -rf disk package.deb checks.sh machine)
 }
 
-# machine_boot MEGABYTES SECONDS ARGUMENT...: runs it until it ends, with these arguments for its
-# kernel; status is its own.
+# machine_boot MEGABYTES SECONDS ARGUMENT...: runs the machine until it ends, with these arguments
+# for its kernel. Sets status to its exit code.
 machine_boot() {
-    # Its memory is, by default, in /dev/shm, which containers may have too little of.
+    # Its memory is in /dev/shm by default, which is too small in some containers.
     if [ "$(machine_room /dev/shm)" -lt $(($1 + machine_spare)) ]; then
         TMPDIR=$machine_dir
         export TMPDIR
@@ -62,9 +60,9 @@ machine_boot() {
     shift 2
     trap clean_up EXIT
     trap 'exit 1' HUP INT TERM
-    # Its kernel and its processes take turns, which on two CPUs takes twice as long. In a process
-    # group of its own, which timeout makes: this kernel, when it panics, ends all of its group.
-    # panic=-1 with noreboot ends it, not waits.
+    # On one CPU, because its kernel and its processes take turns, which takes twice as long on two.
+    # timeout makes a process group, because this kernel, when it panics, ends its whole group.
+    # panic=-1 with noreboot makes it end then, not wait.
     cpu=$(awk '$1 == "Cpus_allowed_list:" { n = split($2, a, /[-,]/); print a[n] }' /proc/self/status)
     taskset -c "$cpu" timeout --kill-after=10 "$seconds" linux.uml "mem=${memory}M" \
         "uml_dir=$machine_dir" umid=machine con=none con0=null,fd:1 ssl=none noreboot panic=-1 \
@@ -75,7 +73,7 @@ machine_boot() {
     machine=
 }
 
-# Tells the results, and ends: with 0 if there are as many as planned, and all good.
+# machine_results: prints the results, and ends, with 0 if all that were planned have passed.
 machine_results() {
     results=$machine_dir/results
     [ -f "$results" ] || : >"$results"

@@ -2,12 +2,12 @@
 # sh tests/system/million.sh [CONNECTIONS]: boots a machine under user-mode-linux, which has
 # descriptors and ports of its own, however few this one allows; runs uvechod and echoload in it,
 # holds that many connections (default: 50000) over its loopback, verifies an echo on each, and
-# tells what they cost. Exits 0 if all went well, 1 if not, and 77 with a line that says why if
+# prints what they cost. Exits 0 if all went well, 1 if not, and 77 with a line that says why if
 # this machine cannot run it.
 #
-# The machine's root is this one's, read only, so that nothing is to be made; it takes no root to
-# run it. It gets UVECHOD_MILLION_TIMEOUT seconds (default: by the number of connections). It
-# leaves results, the logs of all and console.log in build/million.
+# The machine uses this machine's files, read only, so that no image must be made, and anybody may
+# run it. It is ended after UVECHOD_MILLION_TIMEOUT seconds (default: by the number of connections).
+# It leaves results, all logs and console.log in build/million.
 set -eu
 
 name=million
@@ -17,7 +17,7 @@ here=$root/tests/system
 
 answer_help "$@"
 connections=${1-50000}
-# No more digits than echoload takes.
+# At most as many digits as echoload takes.
 case $#:$connections in
 [01]: | [!01]:* | ?:0* | ?:*[!0-9]* | ?:????????*)
     say "usage: sh tests/system/million.sh [CONNECTIONS]"
@@ -26,13 +26,13 @@ case $#:$connections in
 esac
 machine_tools ip
 
-# Megabytes for a system, and kilobytes per connection, nearly all of which are the kernel's for
+# Megabytes for a system, and kilobytes per connection, nearly all of which the kernel needs for its
 # two sockets.
 base=192
 each=10
 memory=$((base + (connections * each + 1023) / 1024))
 
-# What can be had: of memory, less something for others, and of room for the file that it is.
+# How many megabytes fit: into memory, less a reserve, and into the file system of the memory file.
 mkdir -p "$machine_dir"
 fits=$(awk '$1 == "MemAvailable:" { printf "%d", $2 / 1024 - 256 }' /proc/meminfo)
 if [ -r /sys/fs/cgroup/memory.max ] && [ "$(cat /sys/fs/cgroup/memory.max)" != max ]; then
@@ -49,7 +49,7 @@ room=$((room - machine_spare))
 [ "$room" -ge "$fits" ] || fits=$room
 if [ "$memory" -gt "$fits" ]; then
     most=$(((fits - base) * 1024 / each))
-    skip "$connections connections take $memory MB, and $fits MB are to be had," \
+    skip "$connections connections take $memory MB, and there are $fits MB," \
         "enough for $((most > 0 ? most : 0))"
 fi
 
@@ -59,9 +59,9 @@ binaries=$root/build/bench-release
 
 rm -rf "$machine_dir"
 mkdir -p "$machine_dir"
-# By itself the kernel makes its table of sockets for far fewer in so little memory.
+# By default the kernel makes its table of sockets for far fewer in so little memory.
 hash=$((2 * connections))
-# A quarter of the speed that two slow cores have is enough.
+# Enough for a quarter of the speed of two slow cores.
 seconds=${UVECHOD_MILLION_TIMEOUT:-$((120 + connections / 250))}
 say "Holding $connections connections in a machine with $memory MB, for $seconds s at most"
 machine_boot "$memory" "$seconds" "thash_entries=$hash" root=/dev/root rootfstype=hostfs \

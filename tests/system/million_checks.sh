@@ -1,16 +1,16 @@
 #!/bin/sh
 # sh million_checks.sh DIRECTORY BUILD CONNECTIONS: process 1 of the machine that million.sh boots.
-# Runs uvechod and echoload of this build, and leaves in DIRECTORY what they say, and results as
-# checks.sh has them, with the figures as "# " lines.
+# Runs uvechod and echoload of this build, and leaves in DIRECTORY their logs, and results in the
+# format of checks.sh, with the figures in lines that begin with "# ".
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 dir=$1
 build=$2
 connections=$3
-# So few from each address that the search for a free port is short.
+# With so few connections from each address the search for a free port is short.
 sources=$((connections / 1000 + 1))
-# With those that each process has for itself.
+# With a reserve for what else each process opens.
 descriptors=$((connections + 1000))
 # Bytes of a message and of the prefix before it, and seconds.
 message=64
@@ -18,15 +18,15 @@ prefix=4
 idle=10
 
 mount -t proc proc /proc
-# When process 1 ends, the kernel panics: power off.
+# When process 1 ends, the kernel panics. So the last thing that it does is to power off.
 trap 'echo o >/proc/sysrq-trigger; sleep 60' EXIT
 mount -t tmpfs tmpfs /run
-# The root is of the same kind, but cannot be written to.
+# The root file system is a hostfs, too, but read only.
 mount -t hostfs -o "$dir" hostfs "$dir"
 cd "$dir" || exit 1
 exec >checks.log 2>&1
 
-# sync takes each at once to where it is seen if the machine is stopped.
+# sync after each line, because the machine may be ended at any time.
 echo "1..4" >results
 note() { printf '%s\n' "$*" | sed 's/^/# /' >>results && sync; }
 ok() { echo "ok - $1" >>results && sync; }
@@ -38,11 +38,11 @@ not_ok() {
 
 set_sysctl() { echo "$2" >"/proc/sys/$1" || echo "$1 stays $(cat "/proc/sys/$1")"; }
 
-# quotient A B [DIGITS]
+# quotient A B [DIGITS]: prints A / B.
 quotient() { awk -v a="$1" -v b="$2" -v d="${3:-0}" 'BEGIN { printf "%.*f", d, b ? a / b : 0 }'; }
 
-# In KiB: what a process has in memory, and what the kernel has, for itself: all that is neither
-# free nor a file's nor a process's.
+# In KiB: what a process has in memory, and what the kernel has for itself, which is all that is not
+# free, not of files and not of processes.
 resident() { awk '$1 == "Rss:" { print $2 }' "/proc/$1/smaps_rollup"; }
 kernel() {
     awk '{ kib[$1] = $2 }
@@ -51,15 +51,16 @@ kernel() {
 }
 slab() { awk '$1 == "Slab:" { print $2 }' /proc/meminfo; }
 
-# Hundredths of a second of CPU time, and how often it was woken: the first are counted in ticks,
-# the second are exact.
+# The CPU time of a process in hundredths of a second, which is counted in ticks, and how often it
+# was woken, which is exact.
 cpu() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 wakes() { awk '/ctxt_switches/ { sum += $2 } END { print sum }' "/proc/$1/status"; }
 
-# A child that has ended is there until it is waited for.
+# lives PID: whether it runs. A child that has ended is a zombie until it is waited for.
 lives() { ! grep -q '^State:.Z' "/proc/$1/status"; }
 
-# soon SECONDS COMMAND...: waits until COMMAND succeeds, as long as both processes live.
+# soon SECONDS COMMAND...: tries again until COMMAND succeeds. Fails after this time, or when one of
+# the two processes has ended.
 load=
 soon() {
     deadline=$(($(date +%s) + $1))
@@ -74,7 +75,7 @@ soon() {
 listening() { grep -q ': 0100007F:61A8 00000000:0000 0A ' /proc/net/tcp; }
 all_connected() { grep -q holding echoload.log; }
 
-# The daemon's own count, which it logs when asked.
+# Makes the daemon log its statistics, and prints them.
 stats_of_daemon() {
     lines=$(grep -c Statistics uvechod.log)
     kill -USR1 "$daemon"
@@ -90,44 +91,43 @@ all_accepted() { [ "$(counted)" = "$connections" ]; }
 ip link set lo up
 set_sysctl fs/nr_open $((descriptors > 1048576 ? descriptors : 1048576))
 set_sysctl fs/file-max $((2 * descriptors))
-# In POSIX since 2024, in the shells that may be /bin/sh long before.
+# ulimit -n is in POSIX since 2024, and in all shells that may be /bin/sh.
 # shellcheck disable=SC3045
 ulimit -n "$descriptors"
 set_sysctl net/core/somaxconn 4096
 set_sysctl net/ipv4/tcp_max_syn_backlog 4096
 set_sysctl net/ipv4/ip_local_port_range '1024 65535'
-# Every message may be under way at once. Idle sockets have no buffers, whatever tcp_rmem says.
+# All messages may be sent at once. Idle sockets have no buffers, whatever tcp_rmem says.
 set_sysctl net/ipv4/tcp_mem "$connections $connections $connections"
 set_sysctl net/ipv4/tcp_max_orphans "$connections"
-# Nobody connects again: those closed need not be remembered.
+# Closed connections need not be remembered, because no client connects again.
 set_sysctl net/ipv4/tcp_max_tw_buckets 0
 
 : >uvechod.log
 : >echoload.log
 
-# What it takes without a connection, and without room for any in its tables.
 title="$connections connections are open at once"
-"$build/uvechod" --quiet --bind=127.0.0.1 --max-connections=1 2>uvechod.log &
-daemon=$!
-if ! soon 30 listening; then
+
+# start_daemon LIMIT: starts it in the background, or ends with a result that says why not.
+start_daemon() {
+    "$build/uvechod" --quiet --bind=127.0.0.1 --max-connections="$1" 2>uvechod.log &
+    daemon=$!
+    soon 30 listening && return
     not_ok "$title" "uvechod does not listen: $(cat uvechod.log)"
     exit
-fi
+}
+
+# First, what the daemon takes without connections, and without room for any in its tables.
+start_daemon 1
 resident_before=$(resident "$daemon")
 kill "$daemon"
 wait "$daemon"
 
-"$build/uvechod" --quiet --bind=127.0.0.1 --max-connections="$connections" 2>uvechod.log &
-daemon=$!
-if ! soon 30 listening; then
-    not_ok "$title" "uvechod does not listen: $(cat uvechod.log)"
-    exit
-fi
-
+start_daemon "$connections"
 kernel_before=$(kernel)
 slab_before=$(slab)
 
-# It holds them until its standard input ends.
+# echoload holds the connections until its standard input ends.
 mkfifo /run/input
 exec 3<>/run/input
 "$build/tests/bench/echoload" --mode=idle --connections="$connections" --size="$message" \
@@ -184,12 +184,12 @@ $(cat echoload.log)
 $counts"
     ;;
 esac
-# It tells this at its end only.
+# echoload prints this when it ends.
 note "connecting: $(sed -n 's/^connected *//p' echoload.out), from $sources addresses"
 note "echo on all, and their end: $(awk -v a="$started" -v b="$ended" \
     'BEGIN { printf "%.3f s", b - a }')"
 
-title="the daemon stops, and had nothing to complain about"
+title="the daemon stops, and has logged no problem"
 kill "$daemon"
 status=0
 wait "$daemon" || status=$?

@@ -6,8 +6,8 @@
 #
 # The Debian is of SUITE, or of this machine's own; it is made once, as root, from the mirror that
 # this machine's apt uses, and kept in UVECHOD_SYSTEM_CACHE (default: ~/.cache/uvechod-system). The
-# machine gets UVECHOD_SYSTEM_TIMEOUT seconds (default: 300). It leaves results, checks.log,
-# journal.log and console.log in build/system.
+# machine is ended after UVECHOD_SYSTEM_TIMEOUT seconds (default: 300). It leaves results,
+# checks.log, journal.log and console.log in build/system.
 set -eu
 
 name=system
@@ -22,11 +22,11 @@ machine_tools debootstrap mkfs.ext4
 
 suite=${2:-$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)}
 
-# One image for each suite: those of older recipes are of no use any more.
+# One image for each suite. Its name has a key of the recipe; images of older recipes are removed.
 cache=${UVECHOD_SYSTEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uvechod-system}
 mkdir -p "$cache"
 cache=$(CDPATH='' cd -- "$cache" && pwd -P)
-key=$(sh "$here/image.sh" --key "$suite") || die "Could not tell which Debian to make."
+key=$(sh "$here/image.sh" --key "$suite") || die "Could not find out which Debian to make."
 image=$cache/$suite-$key.ext4
 if [ ! -f "$image" ]; then
     [ "$as_root" != none ] || skip "making the Debian takes root"
@@ -35,13 +35,13 @@ if [ ! -f "$image" ]; then
     $as_root sh "$here/image.sh" "$image" "$suite" || die "Could not make it."
 fi
 
-# The machine sees this directory as /host, and leaves its results there.
+# The machine mounts this directory as /host, and leaves its results there.
 rm -rf "$machine_dir"
 mkdir -p "$machine_dir"
 cp "$1" "$machine_dir/package.deb"
 cp "$here/checks.sh" "$machine_dir/checks.sh"
 
-# What it writes to the image goes to a file beside.
+# What the machine writes to its disk goes to another file, so that the image stays as it is.
 say "Booting it"
 machine_boot 512 "${UVECHOD_SYSTEM_TIMEOUT:-300}" "ubd0=$machine_dir/disk,$image" root=/dev/ubda rw \
     "hostfs=$machine_dir" systemd.show_status=0

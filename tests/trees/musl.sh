@@ -2,7 +2,7 @@
 # sh musl.sh libraries|daemon: runs as root in a bare Debian tree.
 #   libraries   builds libuv and cmocka, of the versions that this Debian has, with musl-gcc into
 #               /opt/musl; exits 77 if the mirror lacks their sources
-#   daemon      builds uvechod with them, warnings being errors, and runs the tests of its modules
+#   daemon      builds uvechod with them, with warnings as errors, and runs the tests of its modules
 set -eu
 
 # shellcheck source=cmake/common.sh
@@ -25,7 +25,7 @@ libraries() {
     ln -sfn /usr/include/asm-generic "$prefix/include/asm-generic"
     ln -sfn "/usr/include/$(gcc -print-multiarch)/asm" "$prefix/include/asm"
     cd build/musl-libraries
-    # Upstream's archives alone: a mirror may be without what Debian adds to them.
+    # Only upstream's archives: a mirror may lack what Debian adds to them.
     apt-get source -q --download-only --tar-only libuv1 cmocka || {
         echo "the mirror lacks the source of libuv or cmocka"
         exit 77

@@ -10,15 +10,14 @@
 # The architecture is amd64 unless another one is given that this machine can run, such as i386.
 # Without arguments it runs bookworm, trixie, sid, sid:i386 and musl.
 #
-# Needs root, and the mirror that this machine's apt uses. What the mirror does not have is skipped,
-# and the run says so. Trees are made once a fortnight and kept in UVECHOD_TREES_CACHE (default:
+# Needs root, and the mirror that this machine's apt uses. Suites that the mirror does not have are
+# skipped, with a line. Trees are made once a fortnight and kept in UVECHOD_TREES_CACHE (default:
 # ~/.cache/uvechod-trees); each run works in a copy. Exits 0 if nothing failed, and 77 if this
 # machine cannot make a tree. Logs are left in build/trees.
 set -eu
 
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/../../cmake/common.sh"
-root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd -P)
 # shellcheck source=cmake/debian.sh
 . "$root/cmake/debian.sh"
 
@@ -40,8 +39,8 @@ work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# make_bare SUITE ARCHITECTURE: $cache/SUITE-ARCHITECTURE, unless it is there. Fails if the mirror
-# lacks something.
+# make_bare SUITE ARCHITECTURE: makes $cache/SUITE-ARCHITECTURE unless it is there. Fails if the
+# mirror lacks something.
 make_bare() {
     bare=$cache/$1-$2
     if [ -d "$bare" ] && [ -z "$(find "$bare" -maxdepth 0 -mtime +14)" ]; then
@@ -51,14 +50,14 @@ make_bare() {
     say "Making a bare $1 for $2 (once)"
     served "$1" "$2" || return 1
     make_tree "$1" "$2" "$work/bare" "$logs/debootstrap-$1-$2.log" || return 1
-    # The files' dates are the packages'.
+    # debootstrap leaves the date of a package; the age of the tree counts from now.
     touch "$work/bare"
     mv "$work/bare" "$bare"
 }
 
 # enter USER COMMAND [OPTION...]: runs a line of shell in the tree, as USER after a fresh login, in
-# namespaces of mounts and processes that end with it, and in those that unshare's OPTIONs add. Only
-# the proxy and CI's wish for strict warnings are handed in.
+# namespaces of mounts and processes that end with it, and in further namespaces by unshare's
+# OPTIONs. Of the environment only the proxy and UVECHOD_WERROR are handed in.
 enter() {
     user=$1 command=$2
     shift 2
@@ -73,7 +72,7 @@ enter() {
 
 passed=0 failed=0 skipped=0
 
-# step TITLE COMMAND...: shows what the command says only if it fails, and then the end of it.
+# step TITLE COMMAND...: runs the command and prints its result. If it fails, prints its last lines.
 step() {
     title=$1 start=$(date +%s)
     shift
@@ -99,7 +98,7 @@ step() {
     esac
 }
 
-# A fresh copy of the bare tree, with a clean clone in the home of root and of a user.
+# plant: makes a fresh copy of the bare tree, with a clean clone in the homes of root and of a user.
 plant() {
     tree=$work/tree
     rm -rf --one-file-system "$tree"
@@ -112,7 +111,7 @@ plant() {
     chroot "$tree" chown -R user:user /home/user
 }
 
-# As root, with the network, because both commands install what they miss; all else without one.
+# As root with a network, because both commands install what is missing. All else runs without.
 first_command='bash uvechod/tests/trees/first_command.sh'
 
 as_root() {
@@ -126,15 +125,15 @@ as_user() {
         step "test.sh plain as a user" enter user 'sh uvechod/cmake/test.sh plain' --net
 }
 
-# The package of this machine's own suite has its test: sh cmake/test.sh system.
+# The package of this machine's own suite is tested by sh cmake/test.sh system.
 as_package() {
     step "package.sh" enter root 'sh uvechod/cmake/package.sh' || return
     [ "$1" = "$suite_here" ] || step "the package on a booted $1" \
         sh "$root/tests/system/run.sh" "$tree"/root/uvechod/build/package/uvechod_*.deb "$1"
 }
 
-# With which versions: what a report of this run has to tell.
-tell_versions() {
+# Prints the versions of the libraries and the compiler.
+print_versions() {
     # shellcheck disable=SC2016
     enter root "${1:+export $1;}"'for module in libuv cmocka libsystemd; do
             printf " %s %s," $module "$(pkg-config --modversion $module 2>/dev/null || echo missing)"
@@ -142,14 +141,18 @@ tell_versions() {
         printf " gcc %s\n" "$(gcc -dumpfullversion)"' | sed "s/^/$name:/"
 }
 
+# bare_or_skip SUITE ARCHITECTURE: makes the bare tree, or counts the try as skipped and fails.
+bare_or_skip() {
+    make_bare "$@" && return
+    skipped=$((skipped + 1))
+    echo "skipped - $name: the mirror has no whole $1 for $2"
+    return 1
+}
+
 try_suite() {
     suite=${1%%:*} architecture=amd64 name=$1
     [ "$suite" = "$1" ] || architecture=${1#*:}
-    make_bare "$suite" "$architecture" || {
-        skipped=$((skipped + 1))
-        echo "skipped - $name: the mirror has no whole $suite for $architecture"
-        return 0
-    }
+    bare_or_skip "$suite" "$architecture" || return 0
     plant
     case $1 in
     bookworm | trixie)
@@ -157,21 +160,17 @@ try_suite() {
         ;;
     *) as_root unit ;;
     esac || return 0
-    tell_versions
+    print_versions
 }
 
 try_musl() {
     name=musl
-    make_bare trixie amd64 || {
-        skipped=$((skipped + 1))
-        echo "skipped - musl: the mirror has no whole trixie for amd64"
-        return 0
-    }
+    bare_or_skip trixie amd64 || return 0
     plant
     step "libuv and cmocka with musl-gcc" enter root 'sh uvechod/tests/trees/musl.sh libraries' &&
         step "uvechod with musl-gcc" enter root 'sh uvechod/tests/trees/musl.sh daemon' ||
         return 0
-    tell_versions "PKG_CONFIG_LIBDIR=/opt/musl/lib/pkgconfig"
+    print_versions "PKG_CONFIG_LIBDIR=/opt/musl/lib/pkgconfig"
 }
 
 [ $# -gt 0 ] || set -- bookworm trixie sid sid:i386 musl

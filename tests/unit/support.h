@@ -1,7 +1,7 @@
 /*
- * support.h - what the unit tests share: cmocka and the headers that it asks for, a watchdog, loops
- * that are checked for leaks, a waker that only notes whom it was to wake, directories that go
- * with the test, and the socket on which a service manager is told how its service is.
+ * support.h - what the unit tests share: fixtures, a watchdog, loops that are checked for leaks, a
+ * waker that only records whom it was told to wake, directories for Unix sockets, and the socket of
+ * a service manager.
  */
 #ifndef UVECHOD_TESTS_SUPPORT_H
 #define UVECHOD_TESTS_SUPPORT_H
@@ -21,13 +21,22 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* The group, in main(). */
+/*
+ * A fixture is a pair of functions, which open what a test needs and close it: fixture_open() and
+ * fixture_close(), or others with another name instead of fixture. All state of the tests in a file
+ * is in one static struct, which the opening function clears. A fixture that needs no end is
+ * cmocka_unit_test_setup(test, fixture_open).
+ */
+#define FIXTURE_TEST(test)    TEST_WITH(fixture, test)
+#define TEST_WITH(name, test) cmocka_unit_test_setup_teardown(test, name##_open, name##_close)
+
+/* Runs all tests, in main(). */
 #define RUN_TESTS(name, tests)                                                                     \
     (support_begin(), cmocka_run_group_tests_name(name, tests, NULL, NULL))
 
 /*
- * A test that hangs is ended by SIGALRM instead of holding up the others. Whatever manager runs
- * the tests, they do not talk to it.
+ * Sets a watchdog: SIGALRM ends a test that hangs. Clears the environment of what a service manager
+ * that runs the tests has set there.
  */
 static inline void support_begin(void)
 {
@@ -39,10 +48,7 @@ static inline void support_begin(void)
     (void)alarm(30);
 }
 
-/* A test with a fixture of its own. */
-#define FIXTURE_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_open, fixture_close)
-
-/* A waker for tests without a scheduler. */
+/* A waker for tests without a scheduler: records the tasks and does not run them. */
 struct recorder {
     struct waker waker;
     struct task *woken[8]; /* in order */
@@ -61,7 +67,7 @@ static inline void recorder_init(struct recorder *recorder)
     *recorder = (struct recorder){.waker.wake = on_record};
 }
 
-/* These tasks, in this order, have been woken since the last question; NULL: nobody. */
+/* Exactly these tasks, in this order, have been woken since the last call; NULL: none. */
 static inline void recorder_expect(struct recorder *recorder, const struct task *first,
                                    const struct task *second)
 {
@@ -91,7 +97,7 @@ static inline bool fd_is_open(int fd)
     return fcntl(fd, F_GETFD) >= 0;
 }
 
-/* Blocks until fd is ready for one of the events of poll(2); the watchdog sets the limit. */
+/* Blocks until fd is ready for one of these events of poll(2), or the watchdog ends the test. */
 static inline void wait_for(int fd, short events)
 {
     struct pollfd ready = {.fd = fd, .events = events};
@@ -104,14 +110,14 @@ static inline void make_socketpair(int fds[2])
     assert_return_code(socketpair(AF_UNIX, type, 0, fds), 0);
 }
 
-/* A directory of the test's own, with a path short enough for Unix sockets in it. */
+/* Makes a directory whose path is short enough for Unix sockets in it. */
 static inline void make_dir(char path[32])
 {
     strcpy(path, "/tmp/uvechod.XXXXXX");
     assert_non_null(mkdtemp(path));
 }
 
-/* Removes it. What the test should have removed from it is a failure, but goes too. */
+/* Removes it. A file that is still in it is removed too, and fails the test. */
 static inline void remove_dir(const char *path)
 {
     int left = 0;
@@ -125,7 +131,7 @@ static inline void remove_dir(const char *path)
     assert_int_equal(left, 0);
 }
 
-/* The manager's end: a datagram socket at path, or an abstract one for "@name". */
+/* The service manager's socket: for datagrams, at a path or, as "@name", an abstract name. */
 static inline int make_receiver(const char *path)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -141,7 +147,7 @@ static inline int make_receiver(const char *path)
     return fd;
 }
 
-/* The next message, which is awaited. */
+/* Waits for the next message, and returns it as a string in buf. */
 static inline const char *receive_message(int fd, char buf[static 1024])
 {
     ssize_t n = recv(fd, buf, 1023, 0);
@@ -164,17 +170,28 @@ static inline void expect_no_message(int fd)
         fail_msg("a message too many: %.*s", (int)n, buf);
 }
 
-/* One turn of the loop, without sleeping in it. */
+/* Turns the loop once, without sleeping. */
 static inline void loop_turn(uv_loop_t *loop)
 {
     (void)uv_run(loop, UV_RUN_NOWAIT);
 }
 
-/* Lets the close callbacks run; a handle that is left over fails the test. */
+/* Lets the close callbacks run. A handle that is still open fails the test. */
 static inline void loop_close(uv_loop_t *loop)
 {
     loop_turn(loop);
     assert_int_equal(uv_loop_close(loop), 0);
+}
+
+/*
+ * libuv opens a pipe for signals once per process. To be called in main() where fixtures count
+ * descriptors before their first loop.
+ */
+static inline void loop_warm_up(void)
+{
+    uv_loop_t loop;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
 }
 
 #endif

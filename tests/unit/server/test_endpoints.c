@@ -710,8 +710,6 @@ static void test_adopt_without_memory(void **state)
     expect_passed_closed(3);
 }
 
-#define REAL_TEST(test) cmocka_unit_test_setup_teardown(test, real_open, real_close)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -734,18 +732,18 @@ int main(void)
         FIXTURE_TEST(test_what_was_taken_over_is_not_closed),
         FIXTURE_TEST(test_real_addresses_share_a_port),
         FIXTURE_TEST(test_a_real_port_in_use),
-        REAL_TEST(test_real_kinds_together),
-        REAL_TEST(test_the_file_goes_although_the_socket_was_taken_over),
-        REAL_TEST(test_a_file_that_is_not_ours_any_more_stays),
-        REAL_TEST(test_the_file_of_a_successor_stays),
-        REAL_TEST(test_the_path_passes_to_a_successor),
-        REAL_TEST(test_a_failure_removes_the_files),
-        REAL_TEST(test_adopt),
-        REAL_TEST(test_passed_sockets_are_kept_alive),
-        REAL_TEST(test_adopt_without_names),
-        REAL_TEST(test_adopt_a_bad_one),
-        REAL_TEST(test_adopt_what_is_not_open),
-        REAL_TEST(test_adopt_without_memory),
+        TEST_WITH(real, test_real_kinds_together),
+        TEST_WITH(real, test_the_file_goes_although_the_socket_was_taken_over),
+        TEST_WITH(real, test_a_file_that_is_not_ours_any_more_stays),
+        TEST_WITH(real, test_the_file_of_a_successor_stays),
+        TEST_WITH(real, test_the_path_passes_to_a_successor),
+        TEST_WITH(real, test_a_failure_removes_the_files),
+        TEST_WITH(real, test_adopt),
+        TEST_WITH(real, test_passed_sockets_are_kept_alive),
+        TEST_WITH(real, test_adopt_without_names),
+        TEST_WITH(real, test_adopt_a_bad_one),
+        TEST_WITH(real, test_adopt_what_is_not_open),
+        TEST_WITH(real, test_adopt_without_memory),
     };
     return RUN_TESTS("endpoints", tests);
 }

@@ -1274,14 +1274,6 @@ static void test_a_wrong_task_of_several_workers(void **state)
     check_wrong_task(-EINVAL, "Unknown reason 4711");
 }
 
-/* libuv opens a pipe for signals once per process: before any test counts descriptors. */
-static void warm_up(void)
-{
-    uv_loop_t loop;
-    assert_int_equal(__real_uv_loop_init(&loop), 0);
-    assert_int_equal(uv_loop_close(&loop), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1332,6 +1324,6 @@ int main(void)
         FIXTURE_TEST(test_a_wrong_task_ends_the_daemon),
     };
     hold_passed();
-    warm_up();
+    loop_warm_up();
     return RUN_TESTS("server", tests);
 }

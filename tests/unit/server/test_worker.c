@@ -95,7 +95,8 @@ static int try_open(bool threaded)
     return worker_open(&fix.worker, &config, &fix.parent, threaded);
 }
 
-static int fixture_start(void **state)
+/* Without an open worker. */
+static int bare_open(void **state)
 {
     (void)state;
     memset(&fix, 0, sizeof fix);
@@ -105,7 +106,7 @@ static int fixture_start(void **state)
     return 0;
 }
 
-static int fixture_end(void **state)
+static int bare_close(void **state)
 {
     (void)state;
     for (int i = 0; i < fix.count; i++)
@@ -119,14 +120,14 @@ static int fixture_end(void **state)
 
 static int fixture_open(void **state)
 {
-    (void)fixture_start(state);
+    (void)bare_open(state);
     return try_open(true);
 }
 
 static int fixture_close(void **state)
 {
     worker_close(&fix.worker);
-    return fixture_end(state);
+    return bare_close(state);
 }
 
 /* Hands over a connection, whose other end it returns. */
@@ -293,8 +294,6 @@ static void test_failures(void **state)
     }
 }
 
-#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,12 +304,9 @@ int main(void)
         FIXTURE_TEST(test_quits),
         FIXTURE_TEST(test_no_memory_for_a_connection),
         FIXTURE_TEST(test_no_memory_for_a_handover),
-        START_TEST(test_without_a_thread),
-        START_TEST(test_failures),
+        TEST_WITH(bare, test_without_a_thread),
+        TEST_WITH(bare, test_failures),
     };
-    /* libuv opens a pipe for signals once per process: before descriptors are counted. */
-    uv_loop_t loop;
-    assert_int_equal(__real_uv_loop_init(&loop), 0);
-    assert_int_equal(uv_loop_close(&loop), 0);
+    loop_warm_up();
     return RUN_TESTS("worker", tests);
 }

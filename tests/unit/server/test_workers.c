@@ -87,7 +87,8 @@ static void wait_for_room(void)
     list_append(&fix.workers.acceptor.parked, &fix.listener.link);
 }
 
-static int fixture_start(void **state)
+/* Without open workers. */
+static int bare_open(void **state)
 {
     (void)state;
     memset(&fix, 0, sizeof fix);
@@ -105,11 +106,11 @@ static int fixture_start(void **state)
 
 static int fixture_open(void **state)
 {
-    (void)fixture_start(state);
+    (void)bare_open(state);
     return try_open(COUNT);
 }
 
-static int fixture_end(void **state)
+static int bare_close(void **state)
 {
     (void)state;
     for (int i = 1; i < fix.count; i++)
@@ -135,7 +136,7 @@ static int fixture_close(void **state)
 {
     finish();
     workers_close(&fix.workers);
-    return fixture_end(state);
+    return bare_close(state);
 }
 
 /* Hands over a connection, whose other end it returns. */
@@ -326,8 +327,6 @@ static void test_a_wrong_task(void **state)
     }
 }
 
-#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,15 +334,12 @@ int main(void)
         FIXTURE_TEST(test_the_least_loaded_is_next),
         FIXTURE_TEST(test_the_limit),
         FIXTURE_TEST(test_alive),
-        START_TEST(test_stats),
-        START_TEST(test_failures_to_open),
-        START_TEST(test_failures_to_start),
-        START_TEST(test_one_alone),
-        START_TEST(test_a_wrong_task),
+        TEST_WITH(bare, test_stats),
+        TEST_WITH(bare, test_failures_to_open),
+        TEST_WITH(bare, test_failures_to_start),
+        TEST_WITH(bare, test_one_alone),
+        TEST_WITH(bare, test_a_wrong_task),
     };
-    /* libuv opens a pipe for signals once per process: before descriptors are counted. */
-    uv_loop_t loop;
-    assert_int_equal(__real_uv_loop_init(&loop), 0);
-    assert_int_equal(uv_loop_close(&loop), 0);
+    loop_warm_up();
     return RUN_TESTS("workers", tests);
 }

@@ -1,7 +1,7 @@
 /*
  * conn.c: opening, finishing, shutting and aborting connections, with a protocol that this file
  * makes up, on a real scheduler and loop that are turned by hand, and on socket pairs. The calls
- * that say goodbye (net_shutdown_send(), net_close()) are wrapped, to see their order.
+ * that end a connection (net_shutdown_send(), net_close()) are wrapped to see their order.
  */
 #include "stream/conn.h"
 
@@ -18,7 +18,7 @@ struct probe {
     struct conn conn;
     int id;
     int steps;
-    int zeros; /* must be so at the start */
+    int zeros; /* must be 0 at the start */
     bool stuck_sending;
 };
 
@@ -290,8 +290,8 @@ static struct conn *open_sending(void)
 static void peer_sends(int id, const char *text)
 {
     assert_int_equal(send(fix.seen[id].peer, text, strlen(text), 0), strlen(text));
-    loop_turn(&fix.loop); /* sees it */
-    loop_turn(&fix.loop); /* runs whom it woke, if that did not happen yet */
+    loop_turn(&fix.loop); /* polls it */
+    loop_turn(&fix.loop); /* runs the task that it woke, if that has not happened yet */
 }
 
 static void peer_closes(int id)
@@ -333,7 +333,7 @@ static void check_order(const struct list *head, const int *ids, size_t count)
     assert_ptr_equal(link, head);
 }
 
-/* Whatever the test has left open ends; then nothing may be left, neither handle nor fd. */
+/* Ends all connections that the test has left open. Then no handle and no descriptor is left. */
 static int fixture_close(void **state)
 {
     (void)state;
@@ -444,7 +444,7 @@ static void test_activity_is_dated(void **state)
     }
 }
 
-/* A FIN first, then the rest is thrown away until the peer's own end. */
+/* A FIN is sent first, then all input is thrown away until the peer's FIN. */
 static void test_shut(void **state)
 {
     (void)state;
@@ -470,7 +470,7 @@ static void test_shut(void **state)
     check_order(&fix.conns.lingering, NULL, 0);
 }
 
-/* What the peer had sent before would make close(2) send a reset: it is read first. */
+/* Unread input would make close(2) send a reset, so it is read first. */
 static void test_shut_with_unread_input(void **state)
 {
     (void)state;
@@ -530,7 +530,7 @@ static void test_shut_twice(void **state)
     check_closed(0, -ETIME);
 }
 
-/* However the peer ends, the reason is why we ended. */
+/* However the peer ends, the first reason is kept. */
 static void test_shut_then_reset(void **state)
 {
     (void)state;
@@ -548,7 +548,7 @@ static void test_abort(void **state)
     (void)state;
     open_waiting(2);
     conn_abort(fix.seen[0].conn, -ESHUTDOWN);
-    check_open(0); /* it does not end in the call: the caller may be going through a list */
+    check_open(0); /* not inside the call: the caller may be walking the list */
     check_order(&fix.conns.active, (int[]){1}, 1);
     loop_turn(&fix.loop);
     check_closed(0, -ESHUTDOWN);
@@ -575,7 +575,7 @@ static void test_abort_a_sending_task(void **state)
     check_closed(0, -ETIME);
 }
 
-/* Also when both come in one turn, and the task has not heard of the first. */
+/* The same when both come in one turn, before the task has run. */
 static void test_shut_then_abort(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /*
  * listener.c: the accepting task, its steps driven by hand as the scheduler would. net_accept() is
- * wrapped and plays a backlog with an error behind it; sched_spawn() and sched_wake() are wrapped,
- * so that there is no queue, and connections that are taken are only counted. The loop runs only to
+ * wrapped and plays a backlog with an error after it. sched_spawn() and sched_wake() are wrapped,
+ * so that there is no queue. Connections that are taken are only counted. The loop runs only to
  * close.
  */
 #include "stream/listener.h"
@@ -24,8 +24,8 @@ static struct {
     size_t limit;
     int peer;    /* the other end of what stands for the listening socket */
     int backlog; /* connections that wait to be accepted */
-    int error;   /* what accept says when there are none */
-    int skipped; /* so often accept says skip_error before it looks */
+    int error;   /* that accept returns when there are none */
+    int skipped; /* so often accept returns skip_error first */
     int skip_error;
     int accepts;                               /* calls */
     int take_error;                            /* what taking one returns */
@@ -91,7 +91,7 @@ static void on_event(struct listener_watcher *watcher, enum listener_event event
     fix.event_error = error;
 }
 
-/* The waker of the sched that the listener knows: hands on to the recorder. */
+/* The waker of the listener's scheduler, which hands on to the recorder. */
 static void on_wake(struct waker *waker, struct task *task)
 {
     assert_ptr_equal(waker, &fix.sched.waker);
@@ -103,7 +103,8 @@ static int start_on(struct listener *listener, int fd)
     return listener_start(listener, &fix.sched, &fix.acceptor, &fix.watcher, fd, SERVICE);
 }
 
-static int fixture_start(void **state)
+/* Before the first step. */
+static int unstepped_open(void **state)
 {
     int fds[2];
     (void)state;
@@ -128,16 +129,16 @@ static struct yield step(void)
     return fix.listener.task.resume(&fix.listener.task);
 }
 
-/* The first step has been taken: it waits, and has not asked for a connection yet. */
+/* After the first step, which waits and does not accept. */
 static int fixture_open(void **state)
 {
-    (void)fixture_start(state);
+    (void)unstepped_open(state);
     assert_int_equal(step().reason, YIELD_RECV);
     assert_int_equal(fix.accepts, 0);
     return 0;
 }
 
-/* The step waits for its socket, as the scheduler then makes it. */
+/* The step must wait for its socket. Arms that wait as the scheduler does. */
 static void step_waits(void)
 {
     struct yield why = step();
@@ -177,8 +178,8 @@ static void step_ends(void)
 }
 
 /*
- * As the scheduler, after a stop: goes on as long as something is to be waited for, and fails when
- * the task waits for a connection that does not come.
+ * Drives the task after a stop as the scheduler does, until it ends. Fails when the task waits for
+ * a connection that will never come.
  */
 static void steps_end(void)
 {
@@ -195,7 +196,7 @@ static void steps_end(void)
     }
 }
 
-static int fixture_close(void **state)
+static int unstepped_close(void **state)
 {
     (void)state;
     if (fix.ended == 0) {
@@ -209,6 +210,11 @@ static int fixture_close(void **state)
     assert_int_equal(fix.ended, 1);
     loop_close(&fix.loop);
     return 0;
+}
+
+static int fixture_close(void **state)
+{
+    return unstepped_close(state);
 }
 
 static void test_waits_for_connections(void **state)
@@ -245,7 +251,7 @@ static void test_accepts_what_waits(void **state)
     fix.backlog = 3;
     assert_int_equal(step().reason, YIELD_RECV);
     assert_int_equal(fix.open, 3);
-    assert_int_equal(fix.accepts, 4); /* until it says that there are no more */
+    assert_int_equal(fix.accepts, 4); /* until there are no more */
     fix.backlog = 1;
     step_waits();
     assert_int_equal(fix.open, 4);
@@ -265,7 +271,7 @@ static void test_a_burst_is_bounded(void **state)
     assert_int_equal(fix.open, 2 * BURST + 2);
 }
 
-/* One connection's own errors: the next in the backlog is served in the same turn. */
+/* After an error of one connection, the next in the backlog is served in the same turn. */
 static void test_errors_that_are_skipped(void **state)
 {
     static const int errors[] = {ECONNABORTED, EPERM,       EPROTO,   ENETDOWN,
@@ -319,7 +325,7 @@ static void test_a_burst_with_one_connection_goes_on(void **state)
     assert_int_equal(fix.paused, 0);
 }
 
-/* The machine's errors, and what we have never heard of: no spin, and no end. */
+/* Errors of the machine, and unknown ones, neither spin nor end the listener. */
 static void test_errors_that_pause(void **state)
 {
     static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EINVAL, EBADF, EIO};
@@ -333,7 +339,7 @@ static void test_errors_that_pause(void **state)
         assert_int_equal(fix.event_error, -errors[i]);
         timer_wake(&fix.listener.timer);
         check_woken();
-        fix.backlog = 1; /* passes, so that the next is told again */
+        fix.backlog = 1; /* succeeds, so that the next pause is an event again */
         fix.error = -EAGAIN;
         assert_int_equal(step().reason, YIELD_RECV);
         assert_int_equal(fix.resumed, (int)i + 1);
@@ -349,7 +355,7 @@ static void test_what_came_before_an_error_is_served(void **state)
     assert_int_equal(fix.open, 2);
 }
 
-/* However long a lack lasts, its beginning and its end are told once each. */
+/* A pause is one event, and its end another, however long it takes. */
 static void test_a_streak_is_told_once(void **state)
 {
     (void)state;
@@ -371,7 +377,7 @@ static void test_a_streak_is_told_once(void **state)
     assert_int_equal(fix.paused, 1);
 }
 
-/* A connection now and then does not end a lack, and a backlog that is empty does. */
+/* A lack is not over after one connection, but when the backlog is empty. */
 static void test_a_lack_that_goes_on(void **state)
 {
     (void)state;
@@ -412,7 +418,7 @@ static void test_parks_at_the_limit(void **state)
     assert_int_equal(fix.accepts, 6);
 }
 
-/* It is woken, but the place has been taken in the meantime: it does not accept. */
+/* The listener is woken, but another one has taken the place meanwhile: it does not accept. */
 static void test_parks_again(void **state)
 {
     (void)state;
@@ -436,7 +442,7 @@ static void test_room_leaves_others_alone(void **state)
     assert_ptr_equal(fix.listener.sock.recv_wait, &fix.listener.task);
 }
 
-/* Dropped with a word, and the next one is tried: the listener itself is well. */
+/* The connection is dropped with an event, and the listener goes on with the next one. */
 static void test_refused_connections(void **state)
 {
     (void)state;
@@ -477,7 +483,7 @@ static void test_stop_while_sleeping(void **state)
     step_sleeps();
     listener_stop(&fix.listener);
     check_woken();
-    step_ends(); /* although descriptors are still lacking */
+    step_ends(); /* although the error remains */
     assert_int_equal(fix.paused, 1);
 }
 
@@ -520,7 +526,7 @@ static void test_the_limit_holds_at_stop(void **state)
     assert_int_equal(fix.open, 2);
 }
 
-/* A backlog of any length, also of just so many as one turn accepts. */
+/* A backlog of any length, also of exactly as many as one turn accepts. */
 static void test_a_long_backlog_at_stop(void **state)
 {
     (void)state;
@@ -539,7 +545,7 @@ static void test_a_longer_backlog_at_stop(void **state)
     assert_int_equal(fix.open, 2 * BURST + 1);
 }
 
-/* Clients that go on connecting do not hold up the stop. */
+/* Clients that go on connecting while the listener stops do not keep it. */
 static void test_the_last_burst_is_bounded(void **state)
 {
     (void)state;
@@ -561,15 +567,12 @@ static void test_start_on_what_cannot_be_polled(void **state)
     (void)close(fd);
 }
 
-/* Before the first step. */
-#define START_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_start, fixture_close)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_waits_for_connections),
-        START_TEST(test_waits_before_it_accepts),
-        START_TEST(test_stop_before_the_first_step),
+        TEST_WITH(unstepped, test_waits_before_it_accepts),
+        TEST_WITH(unstepped, test_stop_before_the_first_step),
         FIXTURE_TEST(test_accepts_what_waits),
         FIXTURE_TEST(test_a_burst_is_bounded),
         FIXTURE_TEST(test_errors_that_are_skipped),

@@ -1,7 +1,7 @@
 /*
- * reaper.c: which connection is ended when. The clock is ours: uv_now() is wrapped, and a sleep is
- * over when the test says so, so nothing here waits. The task's step is driven by hand as the
- * scheduler would; connections are real ones on socket pairs, whose steps are driven by hand, too.
+ * reaper.c: when connections are ended. uv_now() is wrapped, and a sleep is over when the test
+ * says so, so nothing here waits. The steps of the task and of the connections, which are on socket
+ * pairs, are called by hand as the scheduler would.
  */
 #include "stream/reaper.h"
 
@@ -144,7 +144,7 @@ static struct conn *open_one(void)
     return conn;
 }
 
-/* Runs the step, which goes to sleep; returns for how long. */
+/* Runs the step, which must sleep. Returns for how long. */
 static unsigned sweep(void)
 {
     struct yield why = fix.reaper.task.resume(&fix.reaper.task);
@@ -173,7 +173,7 @@ static void check_lingering(bool first, bool second, bool third)
         assert_int_equal(fix.conns_opened[i]->lingering, expected[i]);
 }
 
-/* Runs the step, which parks. */
+/* Runs the step, which must park. */
 static void sweep_parks(void)
 {
     assert_int_equal(fix.reaper.task.resume(&fix.reaper.task).reason, YIELD_PARK);
@@ -203,7 +203,7 @@ static void test_a_parked_one_is_woken_once(void **state)
     recorder_expect(&fix.recorder, &fix.reaper.task, NULL);
 }
 
-/* Not a millisecond early, and none late. */
+/* A connection is ended not a millisecond early or late. */
 static void test_an_idle_one_is_ended_on_time(void **state)
 {
     (void)state;
@@ -211,7 +211,7 @@ static void test_an_idle_one_is_ended_on_time(void **state)
     assert_int_equal(sweep(), IDLE_MS);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
     assert_false(fix.conns_opened[0]->lingering);
-    assert_int_equal(sweep_after(1), IDLE_MS); /* for a connection that may come now */
+    assert_int_equal(sweep_after(1), IDLE_MS); /* for a connection that comes now */
     assert_true(fix.conns_opened[0]->lingering);
     assert_int_equal(fix.conns_opened[0]->error, -ETIME);
 }
@@ -270,7 +270,7 @@ static void test_activity_postpones(void **state)
     fix.now_ms += 100;
     conn_sent(sent, 1);
     assert_int_equal(sweep_after(300),
-                     600); /* the silent one; the next one's time is up 600 later */
+                     600); /* the silent one; the next one must be ended 600 later */
     check_lingering(false, false, true);
     assert_int_equal(sweep_after(600), 100);
     check_lingering(true, false, true);
@@ -278,8 +278,7 @@ static void test_activity_postpones(void **state)
     check_lingering(true, true, true);
 }
 
-/* The order of a period's connections does not tell which was active last: late, but never early.
- */
+/* The order within a period is not exact, so connections may be ended late, but never early. */
 static void test_active_within_a_period(void **state)
 {
     (void)state;
@@ -291,7 +290,7 @@ static void test_active_within_a_period(void **state)
     fix.now_ms += CONNS_PERIOD_MS - 101;
     conn_received(first, 1);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
-    check_lingering(false, false, false); /* the second one's time is up, but it is not the first */
+    check_lingering(false, false, false); /* late: the time of the second is up */
     (void)sweep_after(1);
     check_lingering(true, true, false);
 }
@@ -461,7 +460,7 @@ static void test_without_a_timeout_nobody_is_idle(void **state)
     check_lingering(false, false, false);
 }
 
-/* The peer's time for its FIN is counted from ours. Then it is cut, for the first reason. */
+/* The peer has this time after our FIN to send its own; then it is cut, with the first reason. */
 static void test_a_lingering_one_is_cut(void **state)
 {
     (void)state;
@@ -492,7 +491,7 @@ static void test_an_idle_one_is_cut_after_lingering(void **state)
     assert_int_equal(fix.errors[0], -ETIME);
 }
 
-/* Both lists are minded: it sleeps until the next of either. */
+/* The reaper sleeps until the next end in either list. */
 static void test_idle_and_lingering_together(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * test_sched.c - the run queue and what becomes of each yield. Tasks note their names in a trace as
- * they run, and a check handle notes a '|' whenever the loop has polled: "ab|a" is two turns.
+ * test_sched.c - the run queue and what becomes of each yield. Tasks write their names to a trace
+ * as they run, and a check handle writes a '|' when the loop has polled: "ab|a" is two turns.
  */
 #include "unit/support.h"
 
@@ -17,7 +17,15 @@
 
 enum { HOUR_MS = 3600 * 1000, PING_PONGS = 1000 };
 
-struct fixture {
+/* A task of these tests. */
+struct frame {
+    struct task task;
+    struct frame *child; /* spawned by step_spawn() */
+    int rounds;          /* left to step_rounds() */
+    char name;
+};
+
+static struct {
     uv_loop_t loop;
     struct sched sched;
     uv_check_t check;
@@ -25,18 +33,7 @@ struct fixture {
     struct timer timer;
     int peer;        /* the other end of sock */
     char trace[256]; /* who ran; '|': the loop has polled */
-};
-
-/* A task of these tests. */
-struct frame {
-    struct task task;
-    struct fixture *in;
-    struct frame *child; /* spawned by step_spawn() */
-    int rounds;          /* left to step_rounds() */
-    char name;
-};
-
-static struct fixture fixture;
+} fix;
 
 /* What a further epoll watch fails with; 0: there are enough. */
 static int no_watch;
@@ -51,55 +48,56 @@ int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
     return (int)syscall(SYS_epoll_ctl, epoll, op, fd, event);
 }
 
-static void note(struct fixture *f, char what)
+static void note(char what)
 {
-    size_t len = strlen(f->trace);
-    if (len + 1 < sizeof f->trace)
-        f->trace[len] = what;
+    size_t len = strlen(fix.trace);
+    if (len + 1 < sizeof fix.trace)
+        fix.trace[len] = what;
 }
 
 static void on_check(uv_check_t *check)
 {
-    note(container_of(check, struct fixture, check), '|');
+    assert_ptr_equal(check, &fix.check);
+    note('|');
 }
 
 static int fixture_open(void **state)
 {
     int fds[2];
-    fixture = (struct fixture){.peer = -1};
+    (void)state;
+    memset(&fix, 0, sizeof fix);
     no_watch = 0;
-    assert_int_equal(uv_loop_init(&fixture.loop), 0);
-    memset(&fixture.sched, 1, sizeof fixture.sched); /* memory that was in use */
-    sched_init(&fixture.sched, &fixture.loop);
-    assert_int_equal(uv_check_init(&fixture.loop, &fixture.check), 0);
-    assert_int_equal(uv_check_start(&fixture.check, on_check), 0);
-    uv_unref((uv_handle_t *)&fixture.check);
+    assert_int_equal(uv_loop_init(&fix.loop), 0);
+    memset(&fix.sched, 1, sizeof fix.sched); /* memory that was in use */
+    sched_init(&fix.sched, &fix.loop);
+    assert_int_equal(uv_check_init(&fix.loop, &fix.check), 0);
+    assert_int_equal(uv_check_start(&fix.check, on_check), 0);
+    uv_unref((uv_handle_t *)&fix.check);
     make_socketpair(fds);
-    fixture.peer = fds[1];
-    assert_int_equal(sock_init(&fixture.sock, &fixture.loop, &fixture.sched.waker, fds[0]), 0);
-    timer_init(&fixture.timer, &fixture.loop, &fixture.sched.waker);
-    *state = &fixture;
+    fix.peer = fds[1];
+    assert_int_equal(sock_init(&fix.sock, &fix.loop, &fix.sched.waker, fds[0]), 0);
+    timer_init(&fix.timer, &fix.loop, &fix.sched.waker);
     return 0;
 }
 
 static int fixture_close(void **state)
 {
-    struct fixture *f = *state;
-    f->sock.recv_wait = NULL; /* tests of errors leave a task waiting */
-    f->sock.send_wait = NULL;
-    sock_close(&f->sock, NULL);
-    timer_close(&f->timer, NULL);
-    uv_close((uv_handle_t *)&f->check, NULL);
-    sched_close(&f->sched);
-    assert_return_code(close(f->peer), errno);
-    loop_close(&f->loop);
+    (void)state;
+    fix.sock.recv_wait = NULL; /* tests of errors leave a task waiting */
+    fix.sock.send_wait = NULL;
+    sock_close(&fix.sock, NULL);
+    timer_close(&fix.timer, NULL);
+    uv_close((uv_handle_t *)&fix.check, NULL);
+    sched_close(&fix.sched);
+    assert_return_code(close(fix.peer), errno);
+    loop_close(&fix.loop);
     return 0;
 }
 
 static struct frame *enter(struct task *task)
 {
     struct frame *frame = container_of(task, struct frame, task);
-    note(frame->in, frame->name);
+    note(frame->name);
     return frame;
 }
 
@@ -115,35 +113,39 @@ static struct yield step_rounds(struct task *task)
     struct frame *frame = enter(task);
     if (--frame->rounds == 0)
         return yield_done(task);
-    sched_wake(&frame->in->sched, task);
+    sched_wake(&fix.sched, task);
     return yield_park(task, step_rounds);
 }
 
 static struct yield step_spawn(struct task *task)
 {
     struct frame *frame = enter(task);
-    sched_spawn(&frame->in->sched, &frame->child->task, step_done);
+    sched_spawn(&fix.sched, &frame->child->task, step_done);
     return yield_done(task);
 }
 
 static struct yield step_recv(struct task *task)
 {
-    return yield_recv(task, &enter(task)->in->sock, step_done);
+    (void)enter(task);
+    return yield_recv(task, &fix.sock, step_done);
 }
 
 static struct yield step_send(struct task *task)
 {
-    return yield_send(task, &enter(task)->in->sock, step_done);
+    (void)enter(task);
+    return yield_send(task, &fix.sock, step_done);
 }
 
 static struct yield step_sleep_short(struct task *task)
 {
-    return yield_sleep(task, &enter(task)->in->timer, 1, step_done);
+    (void)enter(task);
+    return yield_sleep(task, &fix.timer, 1, step_done);
 }
 
 static struct yield step_sleep_long(struct task *task)
 {
-    return yield_sleep(task, &enter(task)->in->timer, HOUR_MS, step_done);
+    (void)enter(task);
+    return yield_sleep(task, &fix.timer, HOUR_MS, step_done);
 }
 
 static struct yield step_park(struct task *task)
@@ -160,29 +162,28 @@ static struct yield step_unknown(struct task *task)
     return why;
 }
 
-static void spawn(struct fixture *f, struct frame *frame, char name, task_step *first)
+static void spawn(struct frame *frame, char name, task_step *first)
 {
-    frame->in = f;
     frame->name = name;
     memset(&frame->task, 1, sizeof frame->task);
-    sched_spawn(&f->sched, &frame->task, first);
+    sched_spawn(&fix.sched, &frame->task, first);
 }
 
-static bool idle_is_active(const struct fixture *f)
+static bool idle_is_active(void)
 {
-    return uv_is_active((const uv_handle_t *)&f->sched.idle) != 0;
+    return uv_is_active((const uv_handle_t *)&fix.sched.idle) != 0;
 }
 
-/* Exactly when the queue is empty, the loop may sleep. */
-static void expect_idle_stopped(const struct fixture *f)
+/* The loop may sleep, as the queue is empty. */
+static void expect_idle_stopped(void)
 {
-    assert_null(f->sched.head);
-    assert_false(idle_is_active(f));
+    assert_null(fix.sched.head);
+    assert_false(idle_is_active());
 }
 
-static void peer_send(const struct fixture *f)
+static void peer_send(void)
 {
-    assert_int_equal(send(f->peer, "x", 1, 0), 1);
+    assert_int_equal(send(fix.peer, "x", 1, 0), 1);
 }
 
 static void fill(struct sock *sock)
@@ -201,355 +202,355 @@ static void drain(int fd)
 
 static void test_nothing_to_run(void **state)
 {
-    struct fixture *f = *state;
-    expect_idle_stopped(f);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_int_equal(f->sched.tasks, 0);
+    (void)state;
+    expect_idle_stopped();
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 static void test_first_in_first_out(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b, c;
-    spawn(f, &a, 'a', step_done);
-    spawn(f, &b, 'b', step_done);
-    spawn(f, &c, 'c', step_done);
-    assert_string_equal(f->trace, ""); /* nothing runs before the loop does */
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "abc|");
+    spawn(&a, 'a', step_done);
+    spawn(&b, 'b', step_done);
+    spawn(&c, 'c', step_done);
+    assert_string_equal(fix.trace, ""); /* nothing runs before the loop does */
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "abc|");
 }
 
 static void test_order_lasts_over_turns(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a = {.rounds = 3}, b = {.rounds = 2}, c = {.rounds = 3};
-    spawn(f, &a, 'a', step_rounds);
-    spawn(f, &b, 'b', step_rounds);
-    spawn(f, &c, 'c', step_rounds);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "abc|abc|ac|");
+    spawn(&a, 'a', step_rounds);
+    spawn(&b, 'b', step_rounds);
+    spawn(&c, 'c', step_rounds);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "abc|abc|ac|");
 }
 
 /* The order of waking counts, not that of waiting. */
 static void test_woken_in_order_of_waking(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b;
-    spawn(f, &a, 'a', step_park);
-    spawn(f, &b, 'b', step_park);
-    loop_turn(&f->loop);
-    sched_wake(&f->sched, &b.task);
-    sched_wake(&f->sched, &a.task);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "ab|ba|");
+    spawn(&a, 'a', step_park);
+    spawn(&b, 'b', step_park);
+    loop_turn(&fix.loop);
+    sched_wake(&fix.sched, &b.task);
+    sched_wake(&fix.sched, &a.task);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "ab|ba|");
 }
 
 static void test_idle_follows_the_queue(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a = {.rounds = 2}, b;
-    assert_false(idle_is_active(f));
-    spawn(f, &a, 'a', step_rounds);
-    assert_true(idle_is_active(f));
-    spawn(f, &b, 'b', step_park);
-    loop_turn(&f->loop);
-    assert_true(idle_is_active(f)); /* a is queued again */
-    loop_turn(&f->loop);
-    expect_idle_stopped(f); /* b waits, but not in the queue */
-    sched_wake(&f->sched, &b.task);
-    assert_true(idle_is_active(f));
-    loop_turn(&f->loop);
-    expect_idle_stopped(f);
+    assert_false(idle_is_active());
+    spawn(&a, 'a', step_rounds);
+    assert_true(idle_is_active());
+    spawn(&b, 'b', step_park);
+    loop_turn(&fix.loop);
+    assert_true(idle_is_active()); /* a is queued again */
+    loop_turn(&fix.loop);
+    expect_idle_stopped(); /* b waits, but not in the queue */
+    sched_wake(&fix.sched, &b.task);
+    assert_true(idle_is_active());
+    loop_turn(&fix.loop);
+    expect_idle_stopped();
 }
 
-/* With every task waiting the loop sleeps without limit. */
+/* When all tasks wait, the loop sleeps without limit. */
 static void test_waiting_uses_no_time(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a;
-    spawn(f, &a, 'a', step_recv);
-    assert_int_equal(uv_backend_timeout(&f->loop), 0);
-    loop_turn(&f->loop);
-    expect_idle_stopped(f);
-    assert_int_equal(uv_backend_timeout(&f->loop), -1);
+    spawn(&a, 'a', step_recv);
+    assert_int_equal(uv_backend_timeout(&fix.loop), 0);
+    loop_turn(&fix.loop);
+    expect_idle_stopped();
+    assert_int_equal(uv_backend_timeout(&fix.loop), -1);
 }
 
 static void test_recv(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a;
-    spawn(f, &a, 'a', step_recv);
-    loop_turn(&f->loop);
-    assert_ptr_equal(f->sock.recv_wait, &a.task);
-    peer_send(f);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "a||a|");
-    assert_int_equal(f->sched.tasks, 0);
+    spawn(&a, 'a', step_recv);
+    loop_turn(&fix.loop);
+    assert_ptr_equal(fix.sock.recv_wait, &a.task);
+    peer_send();
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "a||a|");
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 static void test_granted_send_goes_on_in_the_turn(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b;
-    spawn(f, &a, 'a', step_send);
-    spawn(f, &b, 'b', step_done);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "aab|");
-    assert_int_equal(f->sched.tasks, 0);
+    spawn(&a, 'a', step_send);
+    spawn(&b, 'b', step_done);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "aab|");
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 static void test_refused_send_waits(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b;
-    fill(&f->sock);
-    spawn(f, &a, 'a', step_send);
-    spawn(f, &b, 'b', step_done);
-    loop_turn(&f->loop);
-    assert_ptr_equal(f->sock.send_wait, &a.task);
-    expect_idle_stopped(f);
-    drain(f->peer);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "ab||a|");
+    fill(&fix.sock);
+    spawn(&a, 'a', step_send);
+    spawn(&b, 'b', step_done);
+    loop_turn(&fix.loop);
+    assert_ptr_equal(fix.sock.send_wait, &a.task);
+    expect_idle_stopped();
+    drain(fix.peer);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "ab||a|");
 }
 
 static struct yield step_recv_byte(struct task *task)
 {
     char byte;
-    struct frame *frame = enter(task);
-    if (net_recv(frame->in->sock.fd, &byte, 1) == -EAGAIN)
-        return yield_recv(task, &frame->in->sock, step_recv_byte);
+    (void)enter(task);
+    if (net_recv(fix.sock.fd, &byte, 1) == -EAGAIN)
+        return yield_recv(task, &fix.sock, step_recv_byte);
     return yield_done(task);
 }
 
 static struct yield step_send_byte(struct task *task)
 {
-    struct frame *frame = enter(task);
-    if (sock_send(&frame->in->sock, "x", 1) == -EAGAIN)
-        return yield_send(task, &frame->in->sock, step_send_byte);
+    (void)enter(task);
+    if (sock_send(&fix.sock, "x", 1) == -EAGAIN)
+        return yield_send(task, &fix.sock, step_send_byte);
     return yield_done(task);
 }
 
 /* Nothing can be watched any more. libuv has its own watches from the loop's first pass on. */
-static void take_watches(struct fixture *f, int error)
+static void take_watches(int error)
 {
     struct frame first;
-    spawn(f, &first, '.', step_done);
-    loop_turn(&f->loop);
-    assert_string_equal(f->trace, ".|");
+    spawn(&first, '.', step_done);
+    loop_turn(&fix.loop);
+    assert_string_equal(fix.trace, ".|");
     no_watch = error;
 }
 
 /* Without a watch the kernel would never tell of the event: the task looks now and then. */
-static void check_no_watch(struct fixture *f, int error)
+static void check_no_watch(int error)
 {
     struct frame a, b;
-    take_watches(f, error);
-    spawn(f, &a, 'a', step_recv_byte);
-    spawn(f, &b, 'b', step_done);
+    take_watches(error);
+    spawn(&a, 'a', step_recv_byte);
+    spawn(&b, 'b', step_done);
     for (int i = 0; i < 3; i++)
-        loop_turn(&f->loop);
-    assert_memory_equal(f->trace, ".|ab|", 5);
-    assert_int_equal(f->sched.error, 0);
-    assert_null(f->sock.recv_wait);
-    expect_idle_stopped(f); /* and does not spin */
-    assert_int_equal(send(f->peer, "x", 1, 0), 1);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_int_equal(f->sched.tasks, 0);
+        loop_turn(&fix.loop);
+    assert_memory_equal(fix.trace, ".|ab|", 5);
+    assert_int_equal(fix.sched.error, 0);
+    assert_null(fix.sock.recv_wait);
+    expect_idle_stopped(); /* and does not spin */
+    assert_int_equal(send(fix.peer, "x", 1, 0), 1);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 static void test_no_watch_for_a_wait(void **state)
 {
-    check_no_watch(*state, ENOSPC);
+    (void)state;
+    check_no_watch(ENOSPC);
 }
 
 static void test_no_memory_for_a_watch(void **state)
 {
-    check_no_watch(*state, ENOMEM);
+    (void)state;
+    check_no_watch(ENOMEM);
 }
 
 /* libuv gives the watch back and asks for another one when the reason changes. */
 static void test_no_watch_for_another_reason(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b;
-    spawn(f, &a, 'a', step_recv_byte);
-    loop_turn(&f->loop);
-    assert_ptr_equal(f->sock.recv_wait, &a.task);
-    fill(&f->sock);
+    spawn(&a, 'a', step_recv_byte);
+    loop_turn(&fix.loop);
+    assert_ptr_equal(fix.sock.recv_wait, &a.task);
+    fill(&fix.sock);
     no_watch = ENOSPC;
-    spawn(f, &b, 'b', step_send_byte);
+    spawn(&b, 'b', step_send_byte);
     for (int i = 0; i < 3; i++)
-        loop_turn(&f->loop);
-    expect_idle_stopped(f);
-    assert_int_equal(f->sched.tasks, 2);
+        loop_turn(&fix.loop);
+    expect_idle_stopped();
+    assert_int_equal(fix.sched.tasks, 2);
     no_watch = 0;
-    drain(f->peer);
-    assert_int_equal(send(f->peer, "x", 1, 0), 1);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_int_equal(f->sched.tasks, 0);
+    drain(fix.peer);
+    assert_int_equal(send(fix.peer, "x", 1, 0), 1);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 /* There is a watch again before there is an event. */
 static void test_a_watch_is_had_later(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a;
-    take_watches(f, ENOSPC);
-    spawn(f, &a, 'a', step_recv_byte);
-    loop_turn(&f->loop);
+    take_watches(ENOSPC);
+    spawn(&a, 'a', step_recv_byte);
+    loop_turn(&fix.loop);
     no_watch = 0;
-    while (f->sock.recv_wait == NULL)
-        loop_turn(&f->loop);
-    expect_idle_stopped(f);
-    assert_int_equal(send(f->peer, "x", 1, 0), 1);
-    while (f->sched.tasks > 0)
-        loop_turn(&f->loop);
+    while (fix.sock.recv_wait == NULL)
+        loop_turn(&fix.loop);
+    expect_idle_stopped();
+    assert_int_equal(send(fix.peer, "x", 1, 0), 1);
+    while (fix.sched.tasks > 0)
+        loop_turn(&fix.loop);
 }
 
 static void test_sleep(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b;
-    spawn(f, &a, 'a', step_sleep_short);
-    spawn(f, &b, 'b', step_done);
-    uint64_t begin_ms = uv_now(&f->loop);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_true(uv_now(&f->loop) > begin_ms);
-    assert_memory_equal(f->trace, "ab|", 3);
-    assert_string_equal(f->trace + strlen(f->trace) - 2, "a|");
-    assert_int_equal(f->sched.tasks, 0);
+    spawn(&a, 'a', step_sleep_short);
+    spawn(&b, 'b', step_done);
+    uint64_t begin_ms = uv_now(&fix.loop);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_true(uv_now(&fix.loop) > begin_ms);
+    assert_memory_equal(fix.trace, "ab|", 3);
+    assert_string_equal(fix.trace + strlen(fix.trace) - 2, "a|");
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 static void test_sleep_ends_early(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a;
-    spawn(f, &a, 'a', step_sleep_long);
-    loop_turn(&f->loop);
-    assert_ptr_equal(f->timer.sleeper, &a.task);
-    timer_wake(&f->timer);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "a|a|");
+    spawn(&a, 'a', step_sleep_long);
+    loop_turn(&fix.loop);
+    assert_ptr_equal(fix.timer.sleeper, &a.task);
+    timer_wake(&fix.timer);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "a|a|");
 }
 
-/* A task that will never be woken does not keep sched_run() from returning. */
+/* sched_run() does not wait for a task that nothing can wake. */
 static void test_parked_task_does_not_keep_it_running(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a;
-    spawn(f, &a, 'a', step_park);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_int_equal(f->sched.tasks, 1);
-    sched_wake(&f->sched, &a.task);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "a|a|");
-    assert_int_equal(f->sched.tasks, 0);
+    spawn(&a, 'a', step_park);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_int_equal(fix.sched.tasks, 1);
+    sched_wake(&fix.sched, &a.task);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "a|a|");
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 static void test_tasks_are_counted(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b, c;
-    spawn(f, &a, 'a', step_done);
-    spawn(f, &b, 'b', step_recv);
-    spawn(f, &c, 'c', step_park);
-    assert_int_equal(f->sched.tasks, 3);
-    loop_turn(&f->loop);
-    assert_int_equal(f->sched.tasks, 2);
-    sock_wake(&f->sock);
-    loop_turn(&f->loop);
-    assert_int_equal(f->sched.tasks, 1);
-    sched_wake(&f->sched, &c.task);
-    loop_turn(&f->loop);
-    assert_int_equal(f->sched.tasks, 0);
+    spawn(&a, 'a', step_done);
+    spawn(&b, 'b', step_recv);
+    spawn(&c, 'c', step_park);
+    assert_int_equal(fix.sched.tasks, 3);
+    loop_turn(&fix.loop);
+    assert_int_equal(fix.sched.tasks, 2);
+    sock_wake(&fix.sock);
+    loop_turn(&fix.loop);
+    assert_int_equal(fix.sched.tasks, 1);
+    sched_wake(&fix.sched, &c.task);
+    loop_turn(&fix.loop);
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 static void test_spawn_and_finish_in_a_step(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b, c;
     a.child = &c;
-    c.in = f;
     c.name = 'c';
-    spawn(f, &a, 'a', step_spawn);
-    spawn(f, &b, 'b', step_done);
-    loop_turn(&f->loop);
-    assert_string_equal(f->trace, "ab|");
-    assert_int_equal(f->sched.tasks, 1);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "ab|c|"); /* the next turn, after a look at the sockets */
-    assert_int_equal(f->sched.tasks, 0);
+    spawn(&a, 'a', step_spawn);
+    spawn(&b, 'b', step_done);
+    loop_turn(&fix.loop);
+    assert_string_equal(fix.trace, "ab|");
+    assert_int_equal(fix.sched.tasks, 1);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "ab|c|"); /* the next turn, after the sockets were polled */
+    assert_int_equal(fix.sched.tasks, 0);
 }
 
 /* A task that never waits does not keep others from their sockets. */
 static void test_busy_task_starves_nobody(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame reader, busy = {.rounds = 5};
-    spawn(f, &reader, 'r', step_recv);
-    peer_send(f);
-    spawn(f, &busy, 'b', step_rounds);
-    assert_int_equal(sched_run(&f->sched), 0);
-    assert_string_equal(f->trace, "rb|br|b|b|b|");
+    spawn(&reader, 'r', step_recv);
+    peer_send();
+    spawn(&busy, 'b', step_rounds);
+    assert_int_equal(sched_run(&fix.sched), 0);
+    assert_string_equal(fix.trace, "rb|br|b|b|b|");
 }
 
 /* A finished frame can be used again at once, even by the step that finished. */
 static void test_frame_is_spawned_again(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a;
     for (int i = 0; i < 3; i++) {
-        spawn(f, &a, 'a', step_done);
-        assert_int_equal(sched_run(&f->sched), 0);
+        spawn(&a, 'a', step_done);
+        assert_int_equal(sched_run(&fix.sched), 0);
     }
-    assert_string_equal(f->trace, "a|a|a|");
+    assert_string_equal(fix.trace, "a|a|a|");
 }
 
 static void test_unknown_reason(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame a, b, c;
-    spawn(f, &a, 'a', step_done);
-    spawn(f, &b, 'b', step_unknown);
-    spawn(f, &c, 'c', step_done);
-    assert_int_equal(sched_run(&f->sched), -EINVAL);
-    assert_int_equal(f->sched.reason, 42);
-    assert_int_equal(f->sched.error, -EINVAL);
-    assert_string_equal(f->trace, "ab|"); /* c does not run any more */
-    assert_ptr_equal(f->sched.head, &c.task);
+    spawn(&a, 'a', step_done);
+    spawn(&b, 'b', step_unknown);
+    spawn(&c, 'c', step_done);
+    assert_int_equal(sched_run(&fix.sched), -EINVAL);
+    assert_int_equal(fix.sched.reason, 42);
+    assert_int_equal(fix.sched.error, -EINVAL);
+    assert_string_equal(fix.trace, "ab|"); /* c does not run any more */
+    assert_ptr_equal(fix.sched.head, &c.task);
 }
 
-/* Both tasks take this first step; the second is a mistake, and the first one's wait is kept. */
-static void expect_busy(struct fixture *f, task_step *step, enum yield_reason reason,
-                        struct task *const *wait)
+/* Both tasks take this step. The second wait is a mistake, and the first one is kept. */
+static void expect_busy(task_step *step, enum yield_reason reason, struct task *const *wait)
 {
     struct frame a, b;
-    spawn(f, &a, 'a', step);
-    spawn(f, &b, 'b', step);
-    assert_int_equal(sched_run(&f->sched), -EBUSY);
-    assert_int_equal(f->sched.reason, reason);
+    spawn(&a, 'a', step);
+    spawn(&b, 'b', step);
+    assert_int_equal(sched_run(&fix.sched), -EBUSY);
+    assert_int_equal(fix.sched.reason, reason);
     assert_ptr_equal(*wait, &a.task);
-    assert_string_equal(f->trace, "ab|");
+    assert_string_equal(fix.trace, "ab|");
 }
 
 static void test_second_receiver(void **state)
 {
-    struct fixture *f = *state;
-    expect_busy(f, step_recv, YIELD_RECV, &f->sock.recv_wait);
+    (void)state;
+    expect_busy(step_recv, YIELD_RECV, &fix.sock.recv_wait);
 }
 
 static void test_second_sender(void **state)
 {
-    struct fixture *f = *state;
-    fill(&f->sock);
-    expect_busy(f, step_send, YIELD_SEND, &f->sock.send_wait);
+    (void)state;
+    fill(&fix.sock);
+    expect_busy(step_send, YIELD_SEND, &fix.sock.send_wait);
 }
 
 static void test_second_sleeper(void **state)
 {
-    struct fixture *f = *state;
-    expect_busy(f, step_sleep_long, YIELD_SLEEP, &f->timer.sleeper);
+    (void)state;
+    expect_busy(step_sleep_long, YIELD_SLEEP, &fix.timer.sleeper);
 }
 
 /* An end of a socket pair that sends a byte, receives one, and so on. */
@@ -610,7 +611,7 @@ static bool match_is_over(const struct match *match)
     return match->players[0].left == 0 && match->players[1].left == 0;
 }
 
-/* A whole life of a loop and its scheduler, for a thread. */
+/* Makes, runs and closes a loop with its scheduler, in a thread. */
 static void on_match_thread(void *arg)
 {
     struct match *match = arg;
@@ -648,7 +649,7 @@ static void test_two_threads(void **state)
 /* One thread, two loops: what happens in one is not seen in the other. */
 static void test_two_schedulers_in_turn(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct frame here;
     uv_loop_t loop;
     struct sched sched;
@@ -656,20 +657,20 @@ static void test_two_schedulers_in_turn(void **state)
     assert_int_equal(uv_loop_init(&loop), 0);
     sched_init(&sched, &loop);
     assert_int_equal(match_begin(&match, &sched), 0);
-    spawn(f, &here, 'h', step_unknown);
-    assert_int_equal(f->sched.tasks, 1);
+    spawn(&here, 'h', step_unknown);
+    assert_int_equal(fix.sched.tasks, 1);
     assert_int_equal(sched.tasks, 2);
     for (int i = 0; i < 5; i++)
         loop_turn(&loop);
-    assert_string_equal(f->trace, "");
-    assert_int_equal(sched_run(&f->sched), -EINVAL);
-    assert_int_equal(sched_run(&sched), 0); /* the other one's mistake is not its own */
+    assert_string_equal(fix.trace, "");
+    assert_int_equal(sched_run(&fix.sched), -EINVAL);
+    assert_int_equal(sched_run(&sched), 0); /* the mistake was on the other scheduler */
     assert_true(match_is_over(&match));
     sched_close(&sched);
     loop_close(&loop);
 }
 
-/* How often epoll has been told something. */
+/* Calls by which libuv comes to call epoll_ctl(2). */
 static int poll_starts;
 static int poll_stops;
 
@@ -690,14 +691,14 @@ int __wrap_uv_poll_stop(uv_poll_t *handle)
     return __real_uv_poll_stop(handle);
 }
 
-/* More sockets than libuv looks at in one go, each with a task that receives a byte at a time. */
+/* More sockets than libuv reports at once, each with a task that receives a byte at a time. */
 enum { CROWD = 1500, CROWD_BYTES = 3 };
 
 struct member {
     struct task task;
     struct sock sock;
     int peer;
-    int left; /* how many bytes it has still to receive */
+    int left; /* bytes that it still has to receive */
 };
 
 static struct yield member_recv(struct task *task)
@@ -712,21 +713,21 @@ static struct yield member_recv(struct task *task)
     return yield_done(task);
 }
 
-static void member_start(struct fixture *f, struct member *member)
+static void member_start(struct member *member)
 {
     int fds[2];
     make_socketpair(fds);
     member->peer = fds[1];
     member->left = CROWD_BYTES;
-    assert_int_equal(sock_init(&member->sock, &f->loop, &f->sched.waker, fds[0]), 0);
+    assert_int_equal(sock_init(&member->sock, &fix.loop, &fix.sched.waker, fds[0]), 0);
     assert_int_equal(send(member->peer, "xyz", CROWD_BYTES, 0), CROWD_BYTES);
-    sched_spawn(&f->sched, &member->task, member_recv);
+    sched_spawn(&fix.sched, &member->task, member_recv);
 }
 
-/* All of them are ready all the time, and being reported together must not look like neglect. */
+/* All sockets are ready all the time. Each handle is started once, and never stopped. */
 static void test_a_crowd_costs_no_more_than_one(void **state)
 {
-    struct fixture *f = *state;
+    (void)state;
     struct member *crowd = calloc(CROWD, sizeof *crowd);
     struct rlimit limit;
     assert_non_null(crowd);
@@ -740,8 +741,8 @@ static void test_a_crowd_costs_no_more_than_one(void **state)
     poll_starts = 0;
     poll_stops = 0;
     for (int i = 0; i < CROWD; i++)
-        member_start(f, &crowd[i]);
-    assert_int_equal(sched_run(&f->sched), 0);
+        member_start(&crowd[i]);
+    assert_int_equal(sched_run(&fix.sched), 0);
     assert_int_equal(poll_starts, CROWD);
     assert_int_equal(poll_stops, 0);
     for (int i = 0; i < CROWD; i++) {

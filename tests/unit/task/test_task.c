@@ -1,13 +1,13 @@
 /*
- * test_task.c - the vocabulary: every yield_*() notes where the task goes on and returns the reason
- * and the resource. Steps are called by hand, with no loop and no scheduler.
+ * test_task.c - the vocabulary: every yield_*() stores where the task goes on and returns the
+ * reason and the resource. Steps are called by hand, with no loop and no scheduler.
  */
 #include "unit/support.h"
 
 #include "task/sock.h"
 #include "task/timer.h"
 
-/* A generator that counts to two; its count is the local that its frame keeps. */
+/* A generator that counts to two. Its local variable, the count, is in its frame. */
 struct counter {
     int count;
     struct task task;
@@ -77,7 +77,7 @@ static void test_done(void **state)
     assert_null(task.resume);
 }
 
-/* What yields is not put into any queue by that. */
+/* A yield puts the task into no queue. */
 static void test_yield_leaves_the_link(void **state)
 {
     (void)state;
