@@ -4,6 +4,7 @@
 #include "os/descriptors.h"
 #include "os/signals.h"
 #include "os/systemd.h"
+#include "os/watches.h"
 #include "server/control.h"
 #include "server/drain.h"
 #include "server/supervision.h"
@@ -182,10 +183,21 @@ static long server_reserve(const struct server *server)
     return reserve + (long)server->endpoints.count;
 }
 
+/* How many descriptors there may be that epoll watches, and the name of the limit that says so. */
+static long server_descriptors(const char **limit)
+{
+    long descriptors = descriptors_raise();
+    long watches = watches_max();
+    bool watches_are_fewer = watches >= 0 && watches < descriptors;
+    *limit = watches_are_fewer ? "fs.epoll.max_user_watches" : "RLIMIT_NOFILE";
+    return watches_are_fewer ? watches : descriptors;
+}
+
 /* The limit of connections that the config asks for and the descriptors allow, or -EMFILE. */
 static int server_set_limit(struct server *server)
 {
-    long descriptors = descriptors_raise();
+    const char *limit;
+    long descriptors = server_descriptors(&limit);
     long reserve = server_reserve(server);
     if (descriptors <= reserve)
         return descriptors < 0 ? (int)descriptors : -EMFILE;
@@ -193,7 +205,7 @@ static int server_set_limit(struct server *server)
     size_t wanted = server->config->max_connections;
     if (wanted > allowed)
         log_write(server->log, LOG_LEVEL_WARNING,
-                  _("--max-connections=%lu: RLIMIT_NOFILE allows %lu"), (unsigned long)wanted,
+                  _("--max-connections=%lu: %s allows %lu"), (unsigned long)wanted, limit,
                   (unsigned long)allowed);
     if (wanted == 0)
         wanted = SERVER_CONNECTIONS_DEFAULT_MAX;

@@ -1,14 +1,16 @@
 #!/bin/sh
-# sh tests/trees/run.sh [SUITE[:ARCHITECTURE]|musl]...: runs README's two commands on Debians that
-# have nothing installed but apt, each in a tree of its own, which debootstrap makes:
+# sh tests/trees/run.sh [SUITE[:ARCHITECTURE]|musl|cross:ARCHITECTURE]...: runs README's two commands
+# on Debians that have nothing installed but apt, each in a tree of its own, which debootstrap makes:
 #   bookworm, trixie    Debian 12 and 13: both commands as root, which install what is missing; again
 #                       as a user without sudo; the package, built there and tested on a booted
 #                       Debian of the same suite
 #   any other suite     both commands as root, of the tests those of the modules
 #   musl                the build and the tests of the modules with musl in place of glibc, on
 #                       Debian 13
-# The architecture is amd64 unless another one is given that this machine can run, such as i386.
-# Without arguments it runs bookworm, trixie, sid, sid:i386 and musl.
+#   cross:ARCHITECTURE  the build for i386, arm64 or s390x with Debian 13's cross compiler, and the
+#                       tests of the modules under qemu-user
+# The architecture of a suite is amd64 unless another one is given whose programs this machine runs.
+# Without arguments it runs bookworm, trixie, sid, musl and the three cross builds.
 #
 # Needs root, and the mirror that this machine's apt uses. Suites that the mirror does not have are
 # skipped, with a line. Trees are made once a fortnight and kept in UVECHOD_TREES_CACHE (default:
@@ -145,7 +147,8 @@ print_versions() {
 bare_or_skip() {
     make_bare "$@" && return
     skipped=$((skipped + 1))
-    echo "skipped - $name: the mirror has no whole $1 for $2"
+    echo "skipped - $name: no $1 for $2 can be made here: the mirror lacks a part, or programs for" \
+        "$2 do not run"
     return 1
 }
 
@@ -173,10 +176,20 @@ try_musl() {
     print_versions "PKG_CONFIG_LIBDIR=/opt/musl/lib/pkgconfig"
 }
 
-[ $# -gt 0 ] || set -- bookworm trixie sid sid:i386 musl
+# The last line of the log has the versions.
+try_cross() {
+    name=$1
+    bare_or_skip trixie amd64 || return 0
+    plant
+    step "build and unit tests" enter root "sh uvechod/tests/trees/cross.sh ${1#cross:}" || return 0
+    echo "$name: $(tail -n 1 "$log")"
+}
+
+[ $# -gt 0 ] || set -- bookworm trixie sid musl cross:i386 cross:arm64 cross:s390x
 for wanted in "$@"; do
     case $wanted in
     musl) try_musl ;;
+    cross:*) try_cross "$wanted" ;;
     *) try_suite "$wanted" ;;
     esac
 done

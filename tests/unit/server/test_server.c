@@ -32,6 +32,7 @@ enum { CLOCK_SPEED = 20, HOUR_MS = 3600000, LINE_MAX_BYTES = 1024, PASSED_FD = 3
 static struct {
     int loop_init, reserve, raise, probe, signal_start, sched_run;
     long descriptors;      /* what descriptors_raise() returns; 0: the truth */
+    long watches;          /* what watches_max() returns; 0: the truth */
     int listener_start;    /* of the listener_start_at-th call */
     int listener_start_at; /* counts down */
     int accept;            /* of the first call of net_accept() */
@@ -74,6 +75,8 @@ int __real_sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
 int __wrap_sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
 long __real_descriptors_raise(void);
 long __wrap_descriptors_raise(void);
+long __real_watches_max(void);
+long __wrap_watches_max(void);
 int __real_descriptors_probe(int fd);
 int __wrap_descriptors_probe(int fd);
 int __real_listener_start(struct listener *listener, struct sched *sched, struct acceptor *acceptor,
@@ -121,6 +124,11 @@ long __wrap_descriptors_raise(void)
     if (fault.raise < 0)
         return fault.raise;
     return fault.descriptors > 0 ? fault.descriptors : __real_descriptors_raise();
+}
+
+long __wrap_watches_max(void)
+{
+    return fault.watches != 0 ? fault.watches : __real_watches_max();
 }
 
 int __wrap_descriptors_probe(int fd)
@@ -669,6 +677,27 @@ static void test_max_connections_is_clamped(void **state)
     expect_line("--max-connections=100: RLIMIT_NOFILE allows 1");
     fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
     check_limit_of_one();
+    server_down();
+}
+
+/* libuv would abort when epoll cannot watch one more; an unknown limit is none. */
+static void test_epoll_watches_are_a_limit(void **state)
+{
+    (void)state;
+    fault.watches = DESCRIPTORS_RESERVE + 1 + 1; /* an address, a connection */
+    fix.config.max_connections = 100;
+    server_start();
+    expect_line("--max-connections=100: fs.epoll.max_user_watches allows 1");
+    fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
+    check_limit_of_one();
+    server_down();
+    (void)fclose(fix.log);
+    fix.log = NULL;
+    fault.watches = -ENOENT;
+    fault.descriptors = DESCRIPTORS_RESERVE + 1 + 7;
+    server_start();
+    expect_line("--max-connections=100: RLIMIT_NOFILE allows 7");
+    (void)expect_start("Listening on 127.0.0.1:");
     server_down();
 }
 
@@ -1296,6 +1325,7 @@ int main(void)
         FIXTURE_TEST(test_max_connections),
         FIXTURE_TEST(test_max_connections_is_clamped),
         FIXTURE_TEST(test_what_workers_need_is_reserved),
+        FIXTURE_TEST(test_epoll_watches_are_a_limit),
         FIXTURE_TEST(test_the_default_limit),
         FIXTURE_TEST(test_accept_pauses_are_told),
         FIXTURE_TEST(test_refused_connections_are_told),
