@@ -204,9 +204,8 @@ static int server_set_limit(struct server *server)
     size_t allowed = (size_t)(descriptors - reserve);
     size_t wanted = server->config->max_connections;
     if (wanted > allowed)
-        log_write(server->log, LOG_LEVEL_WARNING,
-                  _("--max-connections=%lu: %s allows %lu"), (unsigned long)wanted, limit,
-                  (unsigned long)allowed);
+        log_write(server->log, LOG_LEVEL_WARNING, _("--max-connections=%lu: %s allows %lu"),
+                  (unsigned long)wanted, limit, (unsigned long)allowed);
     if (wanted == 0)
         wanted = SERVER_CONNECTIONS_DEFAULT_MAX;
     server->limit = wanted < allowed ? wanted : allowed;
