@@ -42,9 +42,18 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # make_bare SUITE ARCHITECTURE: makes $cache/SUITE-ARCHITECTURE unless it is there. Fails if the
-# mirror lacks something.
+# mirror lacks something. Another run that makes the same tree meanwhile is waited for.
 make_bare() {
     bare=$cache/$1-$2
+    exec 9>"$cache/lock"
+    flock 9
+    result=0
+    make_bare_locked "$@" || result=$?
+    exec 9>&-
+    return "$result"
+}
+
+make_bare_locked() {
     if [ -d "$bare" ] && [ -z "$(find "$bare" -maxdepth 0 -mtime +14)" ]; then
         return 0
     fi
