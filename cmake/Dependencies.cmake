@@ -1,7 +1,7 @@
-# The libraries, as imported targets PkgConfig::LIBUV, PkgConfig::LIBSYSTEMD if it is there and
-# wanted (LIBSYSTEMD_FOUND), and, for the tests, PkgConfig::CMOCKA.
+# Imported targets: PkgConfig::LIBUV; PkgConfig::LIBSYSTEMD if libsystemd is wanted and installed
+# (LIBSYSTEMD_FOUND); and, if the tests are built, PkgConfig::CMOCKA.
 
-option(UVECHOD_SYSTEMD "Be supervised by systemd, where libsystemd is installed" ON)
+option(UVECHOD_SYSTEMD "Support systemd, if libsystemd is installed" ON)
 
 find_package(PkgConfig)
 if(NOT PKG_CONFIG_FOUND)
@@ -22,7 +22,7 @@ uvechod_require(LIBUV "libuv>=1.44" libuv1-dev libuv-devel libuv-dev libuv)
 if(UVECHOD_SYSTEMD)
     pkg_check_modules(LIBSYSTEMD QUIET IMPORTED_TARGET libsystemd)
 else()
-    set(LIBSYSTEMD_FOUND FALSE) # over what the cache says of an earlier run
+    set(LIBSYSTEMD_FOUND FALSE) # hides the value that an earlier run has left in the cache
 endif()
 if(LIBSYSTEMD_FOUND)
     message(STATUS "libsystemd: ${LIBSYSTEMD_VERSION}")
@@ -31,5 +31,5 @@ else()
 endif()
 if(BUILD_TESTING)
     uvechod_require(CMOCKA cmocka libcmocka-dev libcmocka-devel cmocka-dev cmocka
-        "Only the tests need it: -DBUILD_TESTING=OFF does without.")
+        "Only the tests need it: build without them by -DBUILD_TESTING=OFF.")
 endif()

@@ -1,5 +1,5 @@
-# Hardening of release builds: the daemon reads what strangers send. Sanitizers do the same work
-# better and do not go together with it; coverage is for reading, not for running.
+# Hardening of release builds, because the daemon reads what strangers send. Not with sanitizers,
+# which check more and conflict with it, and not with coverage, whose builds only run tests.
 
 if(UVECHOD_SANITIZE OR UVECHOD_COVERAGE)
     return()
@@ -9,10 +9,10 @@ include(CheckCCompilerFlag)
 include(CheckCSourceCompiles)
 include(CheckLinkerFlag)
 
-# The build types that optimise; Debug does not, and fortify needs it.
+# The build types that optimise. Not Debug, because _FORTIFY_SOURCE needs optimisation.
 set(hardened "$<CONFIG:Release,RelWithDebInfo,MinSizeRel>")
 
-# An error, because clang only warns of a flag that the target has no use for.
+# -Werror, because clang only warns when the target does not support a flag.
 set(CMAKE_REQUIRED_FLAGS -Werror)
 
 function(uvechod_harden_compile name flag)
@@ -29,8 +29,8 @@ function(uvechod_harden_link name flag)
     endif()
 endfunction()
 
-# PIE by hand: CMake's property would compile the library with -fPIC, which forbids the compiler
-# to inline what is not static.
+# Not CMake's property for PIE, which would compile the libraries with -fPIC: then the compiler may
+# inline static functions only.
 uvechod_harden_compile(PIE -fPIE)
 uvechod_harden_link(LINK_PIE -pie)
 uvechod_harden_link(RELRO LINKER:-z,relro)
@@ -41,8 +41,8 @@ uvechod_harden_compile(STACK_CLASH -fstack-clash-protection)
 uvechod_harden_compile(CF_PROTECTION -fcf-protection) # on x86
 uvechod_harden_compile(BRANCH_PROTECTION -mbranch-protection=standard) # on arm64
 
-# Level 3 where the C library has it: an older one warns and falls back to 2. Undefined first,
-# because some distributions' compilers define it themselves.
+# Level 3 if the C library knows it; an older C library warns and uses level 2. -U first, because
+# the compilers of some distributions define _FORTIFY_SOURCE themselves.
 set(CMAKE_REQUIRED_FLAGS "-Werror -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
 check_c_source_compiles("#include <stdlib.h>\nint main(void) { return 0; }" HAVE_FORTIFY_3)
 unset(CMAKE_REQUIRED_FLAGS)

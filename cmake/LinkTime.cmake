@@ -1,7 +1,7 @@
-# The daemon is optimised across its files in release builds: a message passes through small
-# functions of five of them, and a fifth of its instructions are calls. Objects are fat, that is,
-# ordinary ones as well, and those are what the tests link (tests/CMakeLists.txt), because they wrap
-# functions between files. Only gcc makes such objects.
+# Release builds of the daemon are optimised across files, because a message passes through small
+# functions of five files: without that, a fifth of its instructions are calls. The objects are fat:
+# they also contain ordinary code, which the tests link (tests/CMakeLists.txt), because they wrap
+# calls between files. Only gcc makes fat objects.
 
 if(UVECHOD_SANITIZE OR UVECHOD_COVERAGE OR NOT CMAKE_C_COMPILER_ID STREQUAL "GNU")
     return()

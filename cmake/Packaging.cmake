@@ -1,18 +1,18 @@
-# cpack -G DEB, which sh cmake/package.sh runs on a build that has everything.
+# The Debian package. sh cmake/package.sh makes a build with all features and runs cpack -G DEB.
 
 set(UVECHOD_MAINTAINER "The uvechod authors <uvechod@packages.invalid>"
-    CACHE STRING "Whom the package names as its maintainer, with an address")
+    CACHE STRING "The maintainer of the package, with an e-mail address")
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_VENDOR "The uvechod authors")
 set(CPACK_PACKAGE_CONTACT "${UVECHOD_MAINTAINER}")
-# Stripped, with the symbols in a package of their own.
+# The binary is stripped; a second package contains the debug symbols.
 set(CPACK_DEBIAN_DEBUGINFO_PACKAGE ON)
-# Whatever the umask of who builds it.
+# The permissions must not depend on the umask of the user who builds the package.
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
     OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
-# By way of DESTDIR, so that what is configured at installation learns the prefix, not the staging
-# directory.
+# DESTDIR, so that the files of uvechod_install_configured() name paths below the prefix and not
+# below the staging directory.
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_INSTALL_PREFIX /usr)
 
@@ -21,7 +21,7 @@ set(CPACK_DEBIAN_PACKAGE_NAME uvechod)
 set(CPACK_DEBIAN_PACKAGE_MAINTAINER "${UVECHOD_MAINTAINER}")
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
-# Below the synopsis, which is the project's description; cpack indents it.
+# The synopsis is the description of the project. cpack indents the text below it.
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 "uvechod answers every chunk that a TCP client sends with a prefix and the
@@ -38,7 +38,7 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
     "${PROJECT_SOURCE_DIR}/cmake/deb/postinst"
     "${PROJECT_SOURCE_DIR}/cmake/deb/prerm"
     "${PROJECT_SOURCE_DIR}/cmake/deb/postrm")
-# Between installation and packing: what Debian wants and cmake --install has no use for.
+# Runs between installation and packing, and adds the files that only Debian needs.
 set(CPACK_PRE_BUILD_SCRIPTS "${PROJECT_SOURCE_DIR}/cmake/deb/Complete.cmake")
 set(CPACK_UVECHOD_DEB_DIR "${PROJECT_SOURCE_DIR}/cmake/deb")
 

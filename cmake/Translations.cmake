@@ -1,15 +1,15 @@
-# The catalogues in src/share/po, where there is gettext: libintl, which is often part of the C library,
-# and msgfmt. Without either of them the daemon speaks English.
+# Builds the catalogues in src/share/po. That needs gettext: libintl, which is often part of the C
+# library, and msgfmt. If either is missing, the daemon's messages are English.
 #
 # Adds to uvechod_flags:
-#   UVECHOD_GETTEXT     1 if messages are to be looked up, or 0
+#   UVECHOD_GETTEXT     1 if messages are translated, 0 if not
 #   UVECHOD_LOCALEDIR   where the installed catalogues are
 #   UVECHOD_LOCALEDIR_FROM_BINDIR
-#                       the same as seen from the daemon's directory: still right after
+#                       the same as a path relative to the daemon's directory: still right after
 #                       cmake --install --prefix, or when the whole tree was moved
-# The build tree has its catalogues in locale/, beside the daemon.
+# The catalogues of the build tree are in locale/, beside the daemon.
 
-option(UVECHOD_GETTEXT "Translate messages, where gettext is installed" ON)
+option(UVECHOD_GETTEXT "Translate messages, if gettext is installed" ON)
 set(UVECHOD_LANGUAGES de fr)
 
 find_package(Intl QUIET)
@@ -37,7 +37,7 @@ foreach(language IN LISTS UVECHOD_LANGUAGES)
     set(po "${PROJECT_SOURCE_DIR}/src/share/po/${language}.po")
     set(directory "${PROJECT_BINARY_DIR}/locale/${language}/LC_MESSAGES")
     file(MAKE_DIRECTORY "${directory}")
-    # --check: a translation whose %s do not match the original's would crash the daemon.
+    # --check, because a translation with other %s than the original would crash the daemon.
     add_custom_command(OUTPUT "${directory}/uvechod.mo"
         COMMAND "${UVECHOD_MSGFMT}" --check --output-file "${directory}/uvechod.mo" "${po}"
         DEPENDS "${po}" VERBATIM)

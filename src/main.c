@@ -1,14 +1,14 @@
 /*
- * The order of steps: signals, descriptors, language, options, log, server, exit code.
+ * The steps, in this order: signals, descriptors, language, options, log, server, exit code.
  */
-#include "os/descriptors.h"
 #include "base/cli.h"
 #include "base/i18n.h"
 #include "base/log.h"
-#include "options.h"
+#include "os/descriptors.h"
 #include "os/signals.h"
 #include "server/server.h"
 #include "service/echo.h"
+#include "options.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 int main(int argc, char **argv)
 {
     struct options options;
-    signals_block(); /* until the server's handlers stand */
+    signals_block(); /* until the server handles them */
     int rc = descriptors_fill_stdio();
     i18n_init();
     if (rc < 0) {

@@ -1,11 +1,12 @@
-# Run by cpack on the staged tree: adds changelog, copyright and lintian's overrides, and compresses
-# what Debian wants compressed, with gzip's -n so that equal contents give equal files.
+# cpack runs this on the staged tree: it adds changelog, copyright and the overrides for lintian,
+# and compresses the files that Debian wants compressed. gzip -n writes no time, so that equal
+# contents give equal files.
 
 set(share "${CPACK_TEMPORARY_DIRECTORY}/usr/share")
 set(doc "${share}/doc/uvechod")
 set(changelog "${CPACK_UVECHOD_DEB_DIR}/changelog")
 
-# A forgotten entry would give the package the last release's changes.
+# Without an entry for this version, the changelog would describe the release before.
 file(STRINGS "${changelog}" newest LIMIT_COUNT 1)
 if(NOT newest MATCHES "^uvechod \\(${CPACK_PACKAGE_VERSION}\\) ")
     message(FATAL_ERROR "${changelog} begins with '${newest}', not with ${CPACK_PACKAGE_VERSION}")

@@ -36,13 +36,14 @@ int control_start(struct control *control, uv_loop_t *loop, struct controlled *c
             rc = uv_signal_start(handle, on_signal, signum);
     }
     if (rc == 0)
-        signals_unblock(); /* main() has blocked them */
+        signals_unblock(); /* main() has blocked the signals */
     return rc;
 }
 
 /*
- * When its handles are closed, libuv restores the default action of a signal, which kills. A signal
- * that comes so late has nothing left to stop, and must not turn a good end into a bad one.
+ * libuv restores the default action of a signal when the handle is closed. That action kills the
+ * process. The daemon has already stopped when it gets here: a signal that arrives now must not
+ * turn the exit code into a failure.
  */
 void control_close(struct control *control)
 {

@@ -16,7 +16,7 @@ static struct yield drain_deadline(struct task *task)
 {
     struct drain *drain = container_of(task, struct drain, task);
     unsigned long open = (unsigned long)workers_load(drain->workers);
-    if (open == 0) /* the last thread has not rung yet */
+    if (open == 0) /* the last worker has not rung the bell yet */
         return yield_done(task);
     log_write(
         drain->log, LOG_LEVEL_WARNING,
@@ -30,7 +30,7 @@ static struct yield drain_wait(struct task *task)
 {
     struct drain *drain = container_of(task, struct drain, task);
     workers_order(drain->workers, WORKER_DRAIN, 0);
-    if (drain->at_once) /* before the listeners had taken what was in their backlogs */
+    if (drain->at_once) /* again, for the connections that the listeners have accepted since */
         workers_order(drain->workers, WORKER_ABORT, -ESHUTDOWN);
     unsigned long open = (unsigned long)workers_load(drain->workers);
     if (drain->at_once || open == 0)
@@ -47,7 +47,10 @@ static struct yield drain_wait(struct task *task)
 void drain_begin(struct drain *drain)
 {
     drain->begun = true;
-    /* Queued after the listeners, the task counts what these still take out of their backlogs. */
+    /*
+     * The listeners are queued already. They run first and accept the connections in their
+     * backlogs, so that the task counts these, too.
+     */
     sched_spawn(workers_sched(drain->workers), &drain->task, drain_wait);
 }
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How often a port that is free for one address may turn out to be taken for the next. */
+/* How many further ports to try when a port is free for one address but in use for another. */
 enum { ENDPOINTS_PORT_TRIES = 16 };
 
 /* Looks at the file of the Unix socket that endpoint is bound to; false if there is none. */
@@ -17,7 +17,7 @@ static bool endpoint_stat(const struct endpoint *endpoint, struct stat *file)
     return path != NULL && lstat(path, file) == 0;
 }
 
-/* The path may be somebody else's file by now. */
+/* Whether the file at the path is still the one that we made. */
 static bool endpoint_owns_file(const struct endpoint *endpoint)
 {
     struct stat file;
@@ -33,7 +33,7 @@ static void endpoint_remove_file(struct endpoint *endpoint)
     endpoint->inode = 0;
 }
 
-/* The file goes first: endpoints_remove_files(). */
+/* Removes the file before the socket is closed, as endpoints_remove_files() requires. */
 static void endpoint_close(struct endpoint *endpoint)
 {
     endpoint_remove_file(endpoint);
@@ -61,7 +61,7 @@ static void endpoints_add(struct endpoints *endpoints, int fd)
     }
 }
 
-/* The kernel has been built or booted without this family. */
+/* Whether the error means that the kernel was built or booted without the family. */
 static bool endpoints_no_family(int error)
 {
     return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
@@ -81,7 +81,7 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
         if (rc < 0)
             continue;
         endpoints_add(endpoints, rc);
-        if (port == 0) /* one has been found: the others are to have the same */
+        if (port == 0) /* the kernel has chosen a port: all other addresses use the same */
             port = net_port(&endpoints->list[endpoints->count - 1].bound);
     }
     return endpoints->count > 0 ? 0 : rc;
@@ -127,7 +127,7 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
         endpoint->fd = first + (int)i;
         endpoint->name = names != NULL ? names[i] : NULL;
         if (rc < 0)
-            continue; /* only to be closed */
+            continue; /* endpoints_close() will close this socket */
         *bad = i;
         rc = net_inspect(endpoint->fd);
         endpoint->kind = rc == NET_CONNECTED ? &endpoint_connected : &endpoint_listening;

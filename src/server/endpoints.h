@@ -1,6 +1,6 @@
 /*
- * endpoints.h - where the daemon is spoken to: the sockets that it is given, and the addresses
- * that the user named, as sockets that listen on them.
+ * endpoints.h - the sockets that the daemon serves: those that were passed to it or, without any,
+ * those that it opens on the addresses that the user named.
  */
 #ifndef UVECHOD_ENDPOINTS_H
 #define UVECHOD_ENDPOINTS_H
@@ -16,82 +16,85 @@
 /* An address to listen on. Its port is not used: endpoints_config.port holds for all addresses. */
 struct endpoint_addr {
     union net_addr addr;
-    bool may_lack; /* no error if the machine lacks the family, as long as another address works */
+    bool may_lack; /* the family may be missing here, if another address can be listened on */
 };
 
 /* What the user asks for. */
 struct endpoints_config {
     const struct endpoint_addr *addrs; /* to listen on */
     size_t count;                      /* 0: every IPv4 and every IPv6 address */
-    uint16_t port;                     /* of the IPv4 and IPv6 addresses; 0: a free one */
-    int backlog;                       /* of connections that wait to be accepted */
+    uint16_t port;                     /* of the IPv4 and IPv6 addresses; 0: any free port */
+    int backlog;                       /* how many connections may wait to be accepted */
     mode_t socket_mode;                /* permissions of the files of Unix sockets */
-    unsigned keepalive_s; /* how long a TCP peer may be silent before it is probed; 0: never */
+    unsigned keepalive_s; /* silence of a TCP peer after which the kernel probes it; 0: never */
 };
 
 struct endpoint {
     int fd;          /* -1 once a task has taken the descriptor over */
-    uint8_t service; /* which of the services is spoken here: its number */
+    uint8_t service; /* the number of the service that answers here */
     const struct endpoint_kind *kind;
-    void *task;           /* what serves it, the kind's own; NULL: nothing does */
-    union net_addr bound; /* what fd is bound to */
-    char *name;           /* what systemd calls it; NULL if we have made it */
-    struct timespec made; /* when the Unix socket's file was, and its number: a successor's */
-    ino_t inode;          /* may be the same; 0: we have made none */
+    void *task;           /* in the kind's own memory; NULL: no task serves the endpoint */
+    union net_addr bound; /* the address that fd is bound to */
+    char *name;           /* the name that systemd has given to the socket, or NULL */
+    /* Of the Unix socket's file that we made. A later file may have the same inode number. */
+    struct timespec made;
+    ino_t inode; /* 0: we made no file */
 };
 
 struct endpoints {
     struct endpoint *list;
     size_t count;
-    union net_addr failed; /* the address that endpoints_open() failed on */
+    union net_addr failed; /* the address on which endpoints_open() could not listen */
 };
 
 /*
- * Listens on what the config asks for. Of the addresses that may be of a family the machine lacks,
- * one that can be listened on is enough; without any address at all, both are such. Port 0 takes a
- * free port, the same one for all addresses. Returns 0 or net_listen()'s negative errno, with the
- * address in failed; endpoints_close() must be called in either case.
+ * Opens a listening socket on each address of the config. An address with may_lack is left out if
+ * the machine lacks its family, as long as there is another address to listen on. Without any
+ * address in the config, both wildcard addresses are used, with may_lack. Port 0 takes a free port,
+ * the same for all addresses. Returns 0, -ENOMEM, or net_listen()'s negative errno with the address
+ * in failed. endpoints_close() must be called in either case.
  */
 int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config);
 
 /*
- * Takes over count > 0 sockets from first on, with their names (which become the endpoints'; NULL
- * if nobody has named them). Returns 0, or net_inspect()'s negative errno for the first that
- * cannot be served, with its number among them in *bad; endpoints_close() must be called in either
+ * Takes over count > 0 sockets, whose descriptors begin with first, and the array of their names,
+ * made by malloc() like each name in it (NULL: the sockets have no names). Returns 0 or -ENOMEM; or
+ * the negative errno of net_inspect() or net_local() for the first socket that cannot be served,
+ * and in *bad the index of that socket, counted from 0. endpoints_close() must be called in either
  * case.
  */
 int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char **names,
                     size_t *bad);
 
 /*
- * Applies net_set_keepalive() to the TCP sockets that endpoints_adopt() has taken over; those of
- * endpoints_open() have it from the start. For another kind of stream over IP, such as MPTCP, the
- * kernel may refuse this: the socket is served all the same.
+ * Calls net_set_keepalive() for the sockets that endpoints_adopt() has taken over and that are no
+ * Unix sockets. Those of endpoints_open() are set already. The kernel may refuse this for other
+ * streams than TCP, such as MPTCP: such a socket is served without keepalive.
  */
 void endpoints_keep_alive(const struct endpoints *endpoints, unsigned keepalive_s);
 
 /*
- * Removes the files of Unix sockets that we have made and that are still the same. Must be called
- * before the sockets stop listening: until then no other daemon takes them for dead, and puts
- * another file there between our look at the file and its removal.
+ * Removes the files of Unix sockets that we made, unless another file has replaced them. Must be
+ * called before the sockets stop listening: as long as they listen, no other daemon replaces a file
+ * between our look at the file and its removal.
  */
 void endpoints_remove_files(struct endpoints *endpoints);
 
 /*
- * Starts to serve all of them, each as its kind does. Returns 0 or the first failure's negative
- * errno: those before it are served then.
+ * Starts to serve all endpoints. Returns 0, or the negative errno of the first endpoint that could
+ * not be started: the endpoints before it are served then, those after it are not.
  */
 int endpoints_start(struct endpoints *endpoints, const struct endpoint_context *context);
 
-/* Whether any of them is served by a task that stays until it is stopped. */
+/* Whether any endpoint is served by a task that runs until endpoints_stop(). */
 bool endpoints_stay(const struct endpoints *endpoints);
 
-/* Ends the tasks that stay. To be called once. */
+/* Ends the tasks that serve the endpoints. Must be called once only. */
 void endpoints_stop(struct endpoints *endpoints);
 
 /*
- * Closes what has not been taken over, frees what served the rest, removes the files of Unix
- * sockets that we have made and that are still the same, and frees the list.
+ * Does the same as endpoints_remove_files(), closes the descriptors that no task has taken over,
+ * and frees the list with the memory of the tasks. No loop may run these tasks any more.
  */
 void endpoints_close(struct endpoints *endpoints);
 

@@ -29,7 +29,7 @@ static void listening_stop(struct endpoint *endpoint)
 
 const struct endpoint_kind endpoint_listening = {.start = listening_start, .stop = listening_stop};
 
-/* A connection that has broken meanwhile is no failure of ours. */
+/* If the connection has broken since it was passed, it is refused, and the start goes on. */
 static int connected_start(struct endpoint *endpoint, const struct endpoint_context *context)
 {
     struct accepted accepted = {.fd = endpoint->fd, .service = endpoint->service};

@@ -15,8 +15,9 @@
 #include <string.h>
 
 /*
- * A limit of descriptors can be absurdly high; each costs 8 bytes in libuv's table, whose size is a
- * power of 2. A few fewer than that leave room for what is no connection.
+ * The limit of descriptors can be absurdly high, and each descriptor costs 8 bytes in libuv's
+ * table, whose size is a power of 2. 1024 of 2^20 are left for descriptors that are not
+ * connections.
  */
 enum { SERVER_CONNECTIONS_DEFAULT_MAX = (1 << 20) - 1024 };
 
@@ -34,11 +35,11 @@ struct server {
     struct supervised supervised;
     struct controlled controlled;
     uint64_t started_ms;
-    uint64_t refused;       /* connections accepted and closed before a worker had them */
+    uint64_t refused;       /* connections closed before they were handed to a worker */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
 };
 
-/* ---- what the daemon is told, and asked, while it runs ---- */
+/* ---- events and questions while the daemon runs ---- */
 
 static void on_listener_event(struct listener_watcher *watcher, enum listener_event event,
                               int error)
@@ -92,7 +93,7 @@ static void server_log_stats(struct controlled *controlled)
         (unsigned long long)(uv_now(&server->workers.list[0].loop) - server->started_ms) / 1000);
 }
 
-/* The first signal to stop, or a failed start. */
+/* Called at the first signal to stop, and when the start has failed. */
 static void server_drain(struct server *server)
 {
     endpoints_remove_files(&server->endpoints);
@@ -120,7 +121,7 @@ static int server_cannot_listen(const struct server *server, const union net_add
     return error;
 }
 
-/* Where to listen was said twice: by systemd, and by an option. */
+/* Both systemd and an option say where to listen. */
 static int server_contradicted(const struct server *server)
 {
     log_write(server->log, LOG_LEVEL_ERROR,
@@ -155,7 +156,7 @@ static void server_open_systemd(struct server *server)
         log_write(server->log, LOG_LEVEL_WARNING, _("WATCHDOG_USEC is ignored: %s"), strerror(-rc));
 }
 
-/* The sockets to serve: those that systemd has passed or, without any, those of our own. */
+/* Takes over the sockets that systemd has passed or, if there are none, opens sockets. */
 static int server_open_endpoints(struct server *server)
 {
     int first;
@@ -183,7 +184,7 @@ static long server_reserve(const struct server *server)
     return reserve + (long)server->endpoints.count;
 }
 
-/* How many descriptors there may be that epoll watches, and the name of the limit that says so. */
+/* How many descriptors epoll may watch, and in *limit the name of the limit that says so. */
 static long server_descriptors(const char **limit)
 {
     long descriptors = descriptors_raise();
@@ -193,7 +194,10 @@ static long server_descriptors(const char **limit)
     return watches_are_fewer ? watches : descriptors;
 }
 
-/* The limit of connections that the config asks for and the descriptors allow, or -EMFILE. */
+/*
+ * The limit is what the config asks for, but not more than the descriptors allow. Returns 0, or a
+ * negative errno: -EMFILE if no descriptor is left for a connection.
+ */
 static int server_set_limit(struct server *server)
 {
     const char *limit;
@@ -212,7 +216,7 @@ static int server_set_limit(struct server *server)
     return 0;
 }
 
-/* The loops, with all that they will need: libuv aborts when it cannot get that later. */
+/* Gives the loops all they will need now, because libuv aborts if it cannot get it later. */
 static int server_open_workers(struct server *server)
 {
     const struct server_config *config = server->config;
@@ -229,7 +233,7 @@ static int server_open_workers(struct server *server)
     return rc < 0 ? server_cannot_listen(server, &server->endpoints.list[0].bound, rc) : 0;
 }
 
-/* What works for the daemon itself on the first worker's loop. Cannot fail. */
+/* Supervision and drain, which run on the first worker's loop. Cannot fail. */
 static void server_start_tasks(struct server *server)
 {
     supervision_start(&server->supervision, workers_sched(&server->workers), &server->supervised,
@@ -242,7 +246,7 @@ static void server_log_endpoint(const struct server *server, const struct endpoi
 {
     char addr[NET_ADDR_STRLEN];
     if (endpoint->kind->stop == NULL)
-        return; /* nothing stays that listens */
+        return; /* a connection: it does not listen */
     (void)net_format(&endpoint->bound, addr);
     if (endpoint->name == NULL)
         log_write(server->log, LOG_LEVEL_INFO, _("Listening on %s"), addr);
@@ -260,12 +264,12 @@ static int server_start_endpoints(struct server *server)
         return rc;
     for (size_t i = 0; i < server->endpoints.count; i++)
         server_log_endpoint(server, &server->endpoints.list[i]);
-    if (!endpoints_stay(&server->endpoints)) /* as by inetd: it ends with the connections it has */
+    if (!endpoints_stay(&server->endpoints)) /* the daemon ends with its last connection */
         workers_order(&server->workers, WORKER_DRAIN, 0);
     return 0;
 }
 
-/* Ends what runs already, such as connections that were passed and are served. */
+/* Ends the tasks that run already, such as connections that were passed to the daemon. */
 static void server_cannot_start(struct server *server, int error)
 {
     log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-error));
@@ -276,7 +280,7 @@ static void server_cannot_start(struct server *server, int error)
 
 /* ---- the end ---- */
 
-/* A task is wrong, and what it holds cannot be told: the kernel cleans up after us. */
+/* A task has broken a rule. What it holds is unknown, so the cleaning up is left to the kernel. */
 static int server_stopped(const struct server *server, const struct worker *worker)
 {
     int reason = worker->sched.reason;
@@ -288,7 +292,7 @@ static int server_stopped(const struct server *server, const struct worker *work
     return error;
 }
 
-/* All tasks have ended: closes what served them. */
+/* All tasks must have ended. */
 static void server_close(struct server *server)
 {
     control_close(&server->control);
@@ -297,7 +301,7 @@ static void server_close(struct server *server)
     workers_close(&server->workers);
 }
 
-/* Nothing runs yet. */
+/* Called before any worker is open. */
 static void server_give_up(struct server *server, int error)
 {
     (void)systemd_notify(&server->systemd, "ERRNO=%d", -error);
@@ -313,9 +317,9 @@ int server_run(const struct server_config *config, struct log *log)
                             .supervised = {.stats = server_stats, .alive = server_alive},
                             .controlled = {.stop = server_stop, .stats = server_log_stats}};
     signals_ignore_of_writes();
-    server_open_systemd(&server); /* whom to tell; cannot fail */
+    server_open_systemd(&server); /* first, because systemd is told of later failures */
 
-    int rc = server_open_endpoints(&server); /* the sockets */
+    int rc = server_open_endpoints(&server); /* the sockets to serve */
     if (rc == 0)
         rc = server_open_workers(&server); /* the loops, with their services */
     if (rc < 0) {
@@ -327,7 +331,7 @@ int server_run(const struct server_config *config, struct log *log)
     if (rc == 0)
         rc = workers_start(&server.workers); /* the threads */
     if (rc == 0)
-        rc = server_start_endpoints(&server); /* last, because it says that the daemon listens */
+        rc = server_start_endpoints(&server); /* last, because this logs that the daemon listens */
     if (rc == 0)
         supervision_ready(&server.supervision);
     else

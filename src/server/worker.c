@@ -14,7 +14,7 @@ static void on_conn_event(struct conn *conn, enum conn_event event, int error)
     conn_log_event(worker->log, conn, event, error);
     if (event == CONN_OPENED)
         reaper_unpark(&worker->reaper);
-    if (event == CONN_CLOSED) /* after its lines, so that the next one's do not come between them */
+    if (event == CONN_CLOSED) /* last, because the next connection may be logged from here on */
         worker->parent->on_room(worker->parent, worker);
 }
 
@@ -27,8 +27,7 @@ static void worker_obey(struct worker *worker, unsigned orders, int error)
     if ((orders & WORKER_ABORT) != 0)
         conns_abort_all(&worker->conns, error);
     if (!worker->threaded)
-        return; /* the first worker ends after the listeners, and the watchdog is one of its tasks
-                 */
+        return; /* only a worker with a thread has the bell and answers the watchdog */
     if ((orders & WORKER_DRAIN) != 0)
         uv_unref((uv_handle_t *)&worker->bell);
     if ((orders & WORKER_PULSE) != 0)
@@ -37,7 +36,7 @@ static void worker_obey(struct worker *worker, unsigned orders, int error)
         uv_stop(&worker->loop);
 }
 
-/* A failure is told here, because the thread that has accepted the connection does not wait. */
+/* Logs a failure here, because the thread that accepted the connection does not wait for it. */
 static void worker_serve(struct worker *worker, const struct accepted *accepted)
 {
     int rc = conn_open(&worker->conns, accepted);
@@ -94,7 +93,7 @@ static int worker_open_mail(struct worker *worker)
     return rc;
 }
 
-/* The set of connections, with the services. */
+/* The scheduler, the set of connections and the services. */
 static int worker_open_conns(struct worker *worker, const struct services *services)
 {
     sched_init(&worker->sched, &worker->loop);
@@ -151,8 +150,8 @@ void worker_run(struct worker *worker)
 }
 
 /*
- * Only the starting thread handles signals. All are blocked here, because the default action of one
- * that this thread received would end the process.
+ * Only the starting thread handles signals. All signals are blocked here, so that the kernel
+ * delivers none to this thread.
  */
 static void on_thread(void *arg)
 {
@@ -173,7 +172,7 @@ int worker_start(struct worker *worker)
 
 void worker_join(struct worker *worker)
 {
-    (void)uv_thread_join(&worker->thread); /* fails for what is no thread to be joined only */
+    (void)uv_thread_join(&worker->thread); /* fails only for a thread that cannot be joined */
 }
 
 int worker_take(struct worker *worker, const struct accepted *accepted)

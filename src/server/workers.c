@@ -4,9 +4,10 @@
 #include <stdlib.h>
 
 /*
- * The first worker's listeners can be told at once. Another worker's thread rings, if somebody
- * waits: both sides exchange the flag, and one of them is the first. Either we find it set, or
- * workers_full(), which counts again after it has set the flag, finds our connection closed.
+ * The listeners run on the first worker's thread: that worker wakes them at once. The thread of
+ * another worker rings the bell if a listener waits. No wake-up is lost, because the connection has
+ * been counted as closed before we exchange the flag, and workers_full() counts again after it has
+ * set the flag: either we find the flag set, or workers_full() finds the connection closed.
  */
 static void on_room(struct worker_parent *parent, const struct worker *worker)
 {
@@ -45,7 +46,6 @@ static void workers_close_some(struct workers *workers, unsigned count)
     workers->list = NULL;
 }
 
-/* Opens all loops; none of them runs yet. */
 static int workers_open_each(struct workers *workers, const struct worker_config *config)
 {
     int rc = 0;
@@ -66,7 +66,7 @@ static bool workers_full(struct acceptor *acceptor)
     return workers_load(workers) >= workers->limit;
 }
 
-/* Which worker has the fewest; of several, the first after the one that had its turn last. */
+/* The worker with the fewest connections; of several, the next after the one chosen last. */
 static unsigned workers_choose(const struct workers *workers)
 {
     unsigned best = 0;
@@ -108,7 +108,7 @@ int workers_open(struct workers *workers, unsigned count, size_t limit,
     if (rc < 0)
         workers_close_some(workers, count);
     else
-        uv_unref((uv_handle_t *)&workers->bell); /* until there are threads to ring it */
+        uv_unref((uv_handle_t *)&workers->bell); /* until threads run that ring the bell */
     return rc;
 }
 
@@ -129,7 +129,7 @@ const struct worker *workers_run(struct workers *workers)
 {
     const struct worker *wrong = NULL;
     worker_run(&workers->list[0]);
-    workers_order(workers, WORKER_QUIT, 0); /* for those that have not ended by themselves */
+    workers_order(workers, WORKER_QUIT, 0); /* for the workers that have not ended by themselves */
     for (unsigned i = workers->started + 1; i-- > 0;) {
         if (i > 0)
             worker_join(&workers->list[i]);

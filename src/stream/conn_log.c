@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* What ended a connection. */
 static const char *conn_log_reason(int error)
 {
     switch (-error) {
@@ -39,7 +38,7 @@ void conn_log_event(struct log *log, const struct conn *conn, enum conn_event ev
         log_write(log, level, _("Connection from %s"), peer);
         break;
     case CONN_SPOKE:
-        if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* at that level CONN_OPENED has said so */
+        if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* at that level CONN_OPENED has logged this line */
             log_write(log, level, _("Connection from %s"), peer);
         break;
     case CONN_CLOSED:

@@ -1,20 +1,19 @@
 /*
- * conn_log.h - what the log says of connections. Any thread may call these.
+ * conn_log.h - the log lines about connections. Any thread may call these functions.
  */
 #ifndef UVECHOD_CONN_LOG_H
 #define UVECHOD_CONN_LOG_H
 
-#include "stream/conn.h"
 #include "base/log.h"
+#include "stream/conn.h"
 
 /*
- * Writes one line or two about an event; error is 0 or the negative errno that ended the
- * connection. A client that has sent no byte is a health check: it is logged at LOG_LEVEL_DEBUG
- * only.
+ * Logs an event in one line or two. error is the negative errno that ended the connection, or 0. A
+ * client that has sent no byte is taken for a health check, and logged at LOG_LEVEL_DEBUG only.
  */
 void conn_log_event(struct log *log, const struct conn *conn, enum conn_event event, int error);
 
-/* Writes that a connection was accepted and closed at once; error is the negative errno why. */
+/* Logs that a connection was accepted and closed at once. error is the reason, a negative errno. */
 void conn_log_refused(struct log *log, int error);
 
 #endif

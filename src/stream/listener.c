@@ -12,14 +12,15 @@
 #include <errno.h>
 
 enum {
-    LISTENER_BURST = 64,        /* tries per turn: a flood must not hold up others */
-    LISTENER_LAST_BURST = 4096, /* accepted at the end: a whole backlog, but not for ever */
-    LISTENER_PAUSE_MS = 100,    /* the kernel does not tell when there are descriptors again */
+    LISTENER_BURST = 64,        /* tries per turn: a flood must not hold up other tasks */
+    LISTENER_LAST_BURST = 4096, /* tries at the end: the whole backlog, but not without limit */
+    LISTENER_PAUSE_MS = 100,    /* the kernel does not say when descriptors are free again */
 };
 
 /*
- * Whether accept(2) failed because of one connection that is gone already: the next one may be
- * accepted at once. After all other errors, trying again at once would spin.
+ * Whether accept(2) failed because of one connection, which is gone: the next connection can be
+ * accepted at once. After any other error, the next try would fail as well, and the task would
+ * spin.
  */
 static bool listener_may_skip(int error)
 {
@@ -59,7 +60,7 @@ static void listener_set_paused(struct listener *listener, bool paused, int erro
     listener_tell(listener, paused ? LISTENER_PAUSED : LISTENER_RESUMED, error);
 }
 
-/* Returns 0 when a connection was accepted, or a negative errno of net_accept(). */
+/* Returns 0 if a connection was accepted, even if it was then refused; or net_accept()'s errno. */
 static int listener_accept_one(struct listener *listener)
 {
     struct accepted accepted = {.service = listener->service};
@@ -72,8 +73,9 @@ static int listener_accept_one(struct listener *listener)
 }
 
 /*
- * Accepts up to burst connections. Returns 0, or the negative errno of what is lacking. That is
- * also what accept said last when it skipped all of the burst: a firewall rule may do so for ever.
+ * Accepts up to burst connections. Returns 0, or a negative errno: the listener must pause. If
+ * every try of the burst was skipped, the last error counts as such, too, because a firewall rule
+ * can make accept fail without end.
  */
 static int listener_accept_burst(struct listener *listener, int burst)
 {
@@ -133,7 +135,7 @@ static struct yield listener_accept(struct task *task)
 static struct yield listener_wait(struct task *task)
 {
     struct listener *listener = container_of(task, struct listener, task);
-    if (listener->stopping) /* already, and no further wake will come */
+    if (listener->stopping) /* stopped before the first step: no other wake will come */
         return listener_accept(task);
     return yield_recv(task, &listener->sock, listener_accept);
 }

@@ -1,24 +1,25 @@
 /*
- * test_hostile.c - clients that never read, that reset, that come and go, that send nonsense: none
- * of them disturbs the others, and all that they have used is given back.
+ * test_hostile.c - clients that never read, reset their connections, connect and leave all the
+ * time, or send nonsense. They do not disturb other clients, and their memory and descriptors are
+ * given back.
  */
 #include "harness.h"
 
 #include <stdlib.h>
 
 enum {
-    FAR_TOO_MUCH = 1 << 28, /* bytes, which no socket's buffers take */
+    FAR_TOO_MUCH = 1 << 28, /* bytes: more than the buffers of any socket hold */
     NEVER_READERS = 50,
     STUCK = 1000,
     CROWD = 15000,
     RESETS = 200,
     COMINGS_AND_GOINGS = 20000,
-    BUFFER_KB = 128, /* more than a connection that holds an answer costs */
-    ANSWER_KB = 60,  /* less than a connection that holds a long answer costs */
-    SLACK_KB = 2048, /* what a daemon may keep of what it has needed */
+    BUFFER_KB = 128, /* more than a connection with an unsent answer takes */
+    ANSWER_KB = 60,  /* less than a connection with a long unsent answer takes */
+    SLACK_KB = 2048, /* memory that a daemon may keep */
 };
 
-/* What a daemon uses that has served some clients. */
+/* The resources of a daemon that has served some clients. */
 struct weight {
     long rss_kb;
     long fds;
@@ -35,7 +36,7 @@ static struct weight start_weighed(struct daemon *daemon, const char *options)
     return (struct weight){daemon_rss_kb(daemon), daemon_fds(daemon)};
 }
 
-/* Memory and descriptors are given back, the daemon sleeps, and it serves clients. */
+/* The daemon has given back memory and descriptors, sleeps, and serves new clients. */
 static void check_recovered(struct daemon *daemon, const struct weight *before)
 {
     daemon_wait_figure(daemon, daemon_fds, before->fds);
@@ -69,7 +70,7 @@ static void never_reads_and_then_does(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* The same with a FIN after the data, on which the daemon must not spin. */
+/* The client also sends a FIN after the data. The daemon must not spin on the FIN. */
 static void never_reads_after_its_end(struct daemon *daemon)
 {
     struct weight before = start_weighed(daemon, NULL);
@@ -97,7 +98,7 @@ static void many_never_read(struct daemon *daemon)
     if (harness_may_weigh())
         assert_between(daemon_rss_kb(daemon), 0,
                        before.rss_kb + SLACK_KB + NEVER_READERS * BUFFER_KB);
-    streams_run(streams, NEVER_READERS / 2); /* these read it all, the others are reset */
+    streams_run(streams, NEVER_READERS / 2); /* these read everything, the others are reset */
     for (size_t i = NEVER_READERS / 2; i < NEVER_READERS; i++)
         client_reset(streams[i].fd);
     client_close(other);
@@ -115,7 +116,7 @@ static void shuffle(size_t *order, size_t count)
     }
 }
 
-/* Sends for as long as anything is taken, and until the daemon weighs so much. */
+/* Sends until no socket takes more, and the daemon has at least rss_kb in memory. */
 static void jam(const struct daemon *daemon, const int *fds, size_t count, long rss_kb)
 {
     uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -127,13 +128,13 @@ static void jam(const struct daemon *daemon, const int *fds, size_t count, long 
             if (send(fds[i], pattern_get(false), 65536, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
                 taken = true;
         if (harness_now_ms() > deadline)
-            fail_msg("The daemon weighs only %ld KB", daemon_rss_kb(daemon));
+            fail_msg("The daemon has only %ld KB in memory", daemon_rss_kb(daemon));
     } while (taken || (weigh && daemon_rss_kb(daemon) < rss_kb));
 }
 
 /*
- * However many answers could not be sent, and in whatever order their clients go. Unix sockets,
- * because they take few bytes before they are full.
+ * The buffers of many unsent answers are given back, even if the clients leave in random order.
+ * Unix sockets are used, because few bytes fill them.
  */
 static void memory_comes_back(struct daemon *daemon)
 {
@@ -152,7 +153,7 @@ static void memory_comes_back(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* A client that reads slowly gets everything all the same. */
+/* A client that reads slowly also gets all bytes. */
 static void reads_byte_by_byte(struct daemon *daemon)
 {
     daemon_start(daemon, "--rfc862");
@@ -196,7 +197,7 @@ static void reset_after_half_close(const struct daemon *daemon)
     client_reset(fd);
 }
 
-/* Sends until the daemon's answers, too, fill the buffers. Returns the socket. */
+/* Sends until the buffers of both directions are full. Returns the socket. */
 static int press(const struct daemon *daemon)
 {
     struct stream stream;
@@ -235,7 +236,7 @@ static void resets_in_every_state(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* Clients are reset that the daemon has found to be blocked. */
+/* The clients reset their connections while the daemon waits to send to them. */
 static void resets_of_the_jammed(struct daemon *daemon)
 {
     struct weight before = start_weighed(daemon, NULL);
@@ -249,7 +250,7 @@ static void resets_of_the_jammed(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "(Connection reset by peer)"), 8);
 }
 
-/* ---- coming and going ---- */
+/* ---- many connections ---- */
 
 static void comings_and_goings(struct daemon *daemon)
 {
@@ -268,7 +269,7 @@ static void comings_and_goings(struct daemon *daemon)
     check_recovered(daemon, &before);
 }
 
-/* More clients at once than are accepted in one turn, which also close together. */
+/* More clients connect at once than one turn accepts, and they also close together. */
 static void a_thousand_at_once(struct daemon *daemon)
 {
     enum { CLIENTS = 1000 };
@@ -286,10 +287,11 @@ static void a_thousand_at_once(struct daemon *daemon)
 }
 
 /*
- * The memory of the connections themselves comes back, too. Each takes little, so there are many.
- * The daemon has served nobody before: what free() then keeps lies among theirs.
+ * The memory of idle connections is given back, too. Each takes little, so there are many. The
+ * daemon has served no client before, so that memory which free() keeps lies between the
+ * connections.
  */
-static void a_crowd_in_any_order(struct daemon *daemon)
+static void a_crowd_leaves_in_any_order(struct daemon *daemon)
 {
     static int fds[CROWD];
     static size_t order[CROWD];
@@ -310,7 +312,7 @@ static void a_crowd_in_any_order(struct daemon *daemon)
 
 /* ---- nonsense ---- */
 
-/* Requests of other protocols are echoed like anything else. */
+/* Requests of other protocols are echoed like any bytes. */
 static void other_protocols(struct daemon *daemon)
 {
     static const char http[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -337,7 +339,7 @@ int main(void)
         e2e_test(many_never_read),           e2e_test(memory_comes_back),
         e2e_test(reads_byte_by_byte),        e2e_test(resets_in_every_state),
         e2e_test(resets_of_the_jammed),      e2e_test(comings_and_goings),
-        e2e_test(a_thousand_at_once),        e2e_test(a_crowd_in_any_order),
+        e2e_test(a_thousand_at_once),        e2e_test(a_crowd_leaves_in_any_order),
         e2e_test(other_protocols),
     };
     return cmocka_run_group_tests_name("e2e.hostile", tests, NULL, NULL);

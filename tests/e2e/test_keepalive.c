@@ -1,6 +1,6 @@
 /*
- * test_keepalive.c - a client whose network fails: in two networks of our own, the daemon's and the
- * client's, with a cable between them that is cut.
+ * test_keepalive.c - a client whose network fails. The test makes two network namespaces, for the
+ * daemon and for the client, with a virtual cable between them, and cuts the cable.
  */
 #include "harness.h"
 
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    GONE_MS = 5000,  /* what --keepalive=1 promises: a second of silence, and four probes */
+    GONE_MS = 5000,  /* --keepalive=1 allows a second of silence, and four probes */
     SLACK_MS = 5000, /* for a slow machine */
 };
 
@@ -18,7 +18,7 @@ enum {
 
 static struct {
     int client; /* the network of the client */
-    int server; /* that of the daemon and, but for moments, ours */
+    int server; /* the network of the daemon, and of the test itself most of the time */
 } nets;
 
 static bool write_text(const char *path, const char *text)
@@ -30,7 +30,7 @@ static bool write_text(const char *path, const char *text)
     return n == (ssize_t)strlen(text);
 }
 
-/* Makes us root of a user name space of our own, who may make networks. */
+/* Makes this process root of a new user namespace, so that it may make networks. */
 static bool become_root(void)
 {
     char uid[32];
@@ -41,7 +41,7 @@ static bool become_root(void)
            write_text("/proc/self/uid_map", uid) && write_text("/proc/self/gid_map", gid);
 }
 
-/* A new network, which becomes ours. Returns a descriptor of it, or -1. */
+/* Makes a new network and enters it. Returns a descriptor of the network, or -1. */
 static int make_net(void)
 {
     return unshare(CLONE_NEWNET) == 0 ? open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
@@ -50,10 +50,10 @@ static int make_net(void)
 static bool run(const char *command)
 {
     (void)fflush(NULL);
-    return system(command) == 0; /* NOLINT(cert-env33-c): a command of our own */
+    return system(command) == 0; /* NOLINT(cert-env33-c): the command is fixed */
 }
 
-/* Runs it in the client's network. */
+/* Runs a command in the network of the client. */
 static bool run_at_client(const char *command)
 {
     assert_int_equal(setns(nets.client, CLONE_NEWNET), 0);
@@ -62,12 +62,12 @@ static bool run_at_client(const char *command)
     return good;
 }
 
-/* Returns why it is not possible here, or NULL. */
+/* Makes both networks and the cable. Returns NULL, or why this is not possible here. */
 static const char *make_nets(void)
 {
     char command[512];
     if (geteuid() != 0 && !become_root())
-        return "no user name space can be made here";
+        return "no user namespace can be made here";
     nets.client = make_net();
     nets.server = nets.client < 0 ? -1 : make_net();
     if (nets.server < 0)
@@ -94,8 +94,8 @@ static int connect_from_client(const struct daemon *daemon)
 }
 
 /*
- * The one is gone within the time that is promised, and the log says why. The other, which is as
- * silent but whose kernel answers, stays.
+ * The connection of the client whose cable is cut is ended in time, and the log gives the reason.
+ * Another client is just as silent, but its kernel answers the probes: its connection stays.
  */
 static void vanished_client_is_ended(struct daemon *daemon)
 {

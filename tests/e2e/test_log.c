@@ -250,7 +250,7 @@ static char *read_file(const char *path)
     assert_non_null(file);
     char *text = calloc(1, 65536);
     assert_non_null(text);
-    (void)fread(text, 1, 65535, file);
+    text[fread(text, 1, 65535, file)] = '\0';
     (void)fclose(file);
     return text;
 }

@@ -1,5 +1,5 @@
 /*
- * test_unix.c - Unix sockets from the command line: echoing, and the files that they leave.
+ * test_unix.c - Unix sockets that are named on the command line: the echo, and the socket files.
  */
 #include "harness.h"
 
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The option for a path, or for an abstract "@name". Valid until the next call. */
+/* The option for a path or for an abstract "@name". The string is valid until the next call. */
 static const char *bind_option(const char *path)
 {
     static char option[160];
@@ -152,7 +152,7 @@ static void stream_is_verbatim(struct daemon *daemon)
     streams_run(&stream, 1);
 }
 
-/* A client that does not read does not hold up others, and loses nothing. */
+/* A client that does not read does not delay other clients, and loses no byte. */
 static void jammed_client(struct daemon *daemon)
 {
     struct stream jammed;
@@ -242,7 +242,7 @@ static void bad_permissions(struct daemon *daemon)
     }
 }
 
-/* ---- files that stand there already ---- */
+/* ---- files that exist already ---- */
 
 static void stale_file_is_replaced(struct daemon *daemon)
 {
@@ -263,7 +263,7 @@ static void refuse_at(const char *path, const char *reason)
                               path, reason);
 }
 
-static void live_one_is_left_alone(struct daemon *daemon)
+static void live_socket_is_left_alone(struct daemon *daemon)
 {
     char name[64];
     char options[100];
@@ -280,8 +280,8 @@ static void live_one_is_left_alone(struct daemon *daemon)
     check_echo(name);
 }
 
-/* A daemon that listens but does not accept at the moment is alive too. */
-static void busy_one_is_left_alone(struct daemon *daemon)
+/* A daemon that listens counts as alive, even if it does not accept at the moment. */
+static void busy_socket_is_left_alone(struct daemon *daemon)
 {
     const char *path = harness_path("busy");
     start_at(daemon, path, "--backlog=1");
@@ -333,7 +333,7 @@ static void other_files_are_left_alone(struct daemon *daemon)
     assert_true(S_ISFIFO(mode_of(path)));
 }
 
-/* Whether a socket of another type is in use cannot be found out. */
+/* A socket of another type is left alone, because nobody can find out whether it is in use. */
 static void datagram_socket_is_left_alone(struct daemon *daemon)
 {
     (void)daemon;
@@ -343,7 +343,7 @@ static void datagram_socket_is_left_alone(struct daemon *daemon)
     assert_true(S_ISSOCK(mode_of(path)));
 }
 
-static void directories_that_are_none(struct daemon *daemon)
+static void missing_directories_are_refused(struct daemon *daemon)
 {
     (void)daemon;
     refuse_at(harness_path("missing/socket"), "No such file or directory");
@@ -371,7 +371,7 @@ static void misuse(const char *path, const char *why)
     assert_int_equal(strncmp(line, "uvechod: ", 9), 0);
 }
 
-static void paths_that_cannot_be(struct daemon *daemon)
+static void impossible_paths_are_misuse(struct daemon *daemon)
 {
     (void)daemon;
     char path[109];
@@ -382,7 +382,7 @@ static void paths_that_cannot_be(struct daemon *daemon)
     path[0] = '@';
     misuse(path, "107 bytes");
     misuse("", "it is empty");
-    misuse("@", "it is empty"); /* the kernel would choose a name */
+    misuse("@", "it is empty"); /* otherwise the kernel would choose a name */
 }
 
 /* ---- the end ---- */
@@ -396,7 +396,7 @@ static void file_is_removed(struct daemon *daemon)
     assert_int_equal(mode_of(path), 0);
 }
 
-/* Another socket, or any other file, may have replaced the daemon's. */
+/* Another socket, or another kind of file, has replaced the daemon's file. */
 static void replaced_file_stays(struct daemon *daemon)
 {
     const char *path = harness_path("replaced");
@@ -416,7 +416,7 @@ static void replaced_file_stays(struct daemon *daemon)
     check_file(other, "precious");
 }
 
-static void missing_file_is_no_harm(struct daemon *daemon)
+static void missing_file_is_no_error(struct daemon *daemon)
 {
     const char *path = harness_path("gone");
     start_at(daemon, path, "");
@@ -444,9 +444,9 @@ static void successor_keeps_its_file(struct daemon *daemon)
     check_echo(path);
 }
 
-/* ---- several at once ---- */
+/* ---- several daemons at once ---- */
 
-/* A directory for one socket, so that whatever is left in it can be found. */
+/* Makes a directory for one socket, so that the test finds any file that is left in it. */
 static const char *start_directory(void)
 {
     const char *path = harness_path("start");
@@ -461,7 +461,7 @@ static void check_nothing_left(void)
 
 enum { RIVALS = 4 };
 
-/* How often the tests below start daemons; a sanitizer makes each start take long. */
+/* How often the tests below start daemons. With a sanitizer each start takes long. */
 static int rounds(void)
 {
     return harness_sanitized() ? 4 : 40;
@@ -473,7 +473,7 @@ static void launch_at(struct daemon *daemon, const char *path)
     daemon_launch(daemon, &(struct launch){.options = bind_option(path), .own_port = true});
 }
 
-/* Waits until it listens, or has found the path in use. Returns which. */
+/* Waits until the daemon listens (true), or has found the path in use (false). */
 static bool wins(struct daemon *daemon)
 {
     if (strstr(daemon_wait_line(daemon, "isten"), "Listening on ") != NULL)
@@ -483,7 +483,7 @@ static bool wins(struct daemon *daemon)
     return false;
 }
 
-/* All start in the same moment: one serves, and the others leave it alone. */
+/* All daemons start at the same moment. One serves, and the others leave its file alone. */
 static void check_rivals(const char *path)
 {
     struct daemon rivals[RIVALS];
@@ -513,13 +513,13 @@ static void one_of_several_serves(struct daemon *daemon)
         check_nothing_left();
         (void)start_directory();
         start_at(daemon, harness_path("start/socket"), "");
-        daemon_kill(daemon); /* which leaves the file */
+        daemon_kill(daemon); /* a killed daemon leaves its file */
         check_rivals(harness_path("start/socket"));
         check_nothing_left();
     }
 }
 
-/* One stops in the moment in which another starts. That one serves or has found the path in use. */
+/* A daemon stops when another one starts. The new one either serves, or found the path in use. */
 static void stop_and_start_at_once(struct daemon *daemon)
 {
     for (int i = 0; i < rounds(); i++) {
@@ -536,16 +536,16 @@ static void stop_and_start_at_once(struct daemon *daemon)
     }
 }
 
-/* ---- signals while it starts ---- */
+/* ---- signals during the start ---- */
 
-/* Starts the daemon at start/socket and waits for nothing. */
+/* Starts the daemon at start/socket, and does not wait for a line of the log. */
 static void start_unwatched(struct daemon *daemon)
 {
     (void)start_directory();
     launch_at(daemon, harness_path("start/socket"));
 }
 
-/* A signal that is pending before the first instruction of the daemon stops it in good order. */
+/* A signal that is pending before the daemon's first instruction stops the daemon in good order. */
 static void signal_before_the_start(struct daemon *daemon)
 {
     static const int signums[] = {SIGTERM, SIGINT, SIGHUP};
@@ -562,7 +562,7 @@ static void signal_before_the_start(struct daemon *daemon)
     }
 }
 
-/* The moment at which a daemon that died by the signal would leave its file behind. */
+/* If the signal killed the daemon at this moment, the file would stay. */
 static void signal_when_the_file_appears(struct daemon *daemon)
 {
     for (int i = 0; i < rounds(); i++) {
@@ -577,14 +577,14 @@ static void signal_when_the_file_appears(struct daemon *daemon)
     }
 }
 
-/* Whether SIGTERM is in a set of signals that /proc shows: those blocked, or caught. */
+/* Whether SIGTERM is in a set of signals in /proc/PID/status: the blocked or the caught signals. */
 static bool has_sigterm(const char *status, const char *set)
 {
     const char *at = strstr(status, set);
     return at != NULL && (strtoull(at + strlen(set), NULL, 16) & 1ULL << (SIGTERM - 1)) != 0;
 }
 
-/* Whether the daemon has come so far that SIGTERM does not kill it any more. */
+/* Whether the daemon has blocked or handles SIGTERM, so that SIGTERM does not kill it. */
 static bool is_safe_from_signals(const struct daemon *daemon)
 {
     char path[64];
@@ -599,7 +599,7 @@ static bool is_safe_from_signals(const struct daemon *daemon)
            has_sigterm(status, "\nSigCgt:\t");
 }
 
-/* From the first moment that the daemon itself decides on, a little later each time. */
+/* Sends the signal when the daemon has just blocked it, then a little later each time. */
 static void signal_at_any_moment_of_the_start(struct daemon *daemon)
 {
     for (int i = 0; i < 4 * rounds(); i++) {
@@ -617,8 +617,8 @@ static void signal_at_any_moment_of_the_start(struct daemon *daemon)
 /* ---- idle clients ---- */
 
 /*
- * It takes 20 kB in each second, the timeout. The kernel tells of a Unix socket only when a whole
- * buffer of up to 36 KiB has been taken.
+ * The client reads 20 kB per second, and the timeout is one second. For a Unix socket, the kernel
+ * only shows when a whole buffer of up to 36 KiB has been read.
  */
 static void slow_reader_is_not_idle(struct daemon *daemon)
 {
@@ -634,7 +634,7 @@ static void slow_reader_is_not_idle(struct daemon *daemon)
         assert_false(client_breaks(stream.fd, 100));
     }
     assert_int_equal(daemon_count(daemon, "idle for too long"), 0);
-    (void)daemon_wait_line(daemon, "(idle for too long)"); /* it takes nothing any more */
+    (void)daemon_wait_line(daemon, "(idle for too long)"); /* the client has stopped reading */
 }
 
 static void stubborn_reader_is_cut(struct daemon *daemon)
@@ -646,7 +646,7 @@ static void stubborn_reader_is_cut(struct daemon *daemon)
     stream_init(&stream, client_connect_unix(path), 1, 1 << 28, false);
     streams_jam(&stream, 1);
     uint64_t jammed_ms = harness_now_ms() - HARNESS_LOCKED_MS;
-    (void)daemon_wait_line(daemon, "(idle for too long)"); /* 3 s, and 2 s for its goodbye */
+    (void)daemon_wait_line(daemon, "(idle for too long)"); /* 3 s, and 2 s after our FIN */
     assert_true(harness_now_ms() - jammed_ms >= 4500);
 }
 
@@ -669,16 +669,16 @@ int main(void)
         e2e_test(permissions),
         e2e_test(bad_permissions),
         e2e_test(stale_file_is_replaced),
-        e2e_test(live_one_is_left_alone),
-        e2e_test(busy_one_is_left_alone),
+        e2e_test(live_socket_is_left_alone),
+        e2e_test(busy_socket_is_left_alone),
         e2e_test(other_files_are_left_alone),
         e2e_test(datagram_socket_is_left_alone),
-        e2e_test(directories_that_are_none),
+        e2e_test(missing_directories_are_refused),
         e2e_test(failed_start_leaves_no_file),
-        e2e_test(paths_that_cannot_be),
+        e2e_test(impossible_paths_are_misuse),
         e2e_test(file_is_removed),
         e2e_test(replaced_file_stays),
-        e2e_test(missing_file_is_no_harm),
+        e2e_test(missing_file_is_no_error),
         e2e_test(successor_keeps_its_file),
         e2e_test(one_of_several_serves),
         e2e_test(stop_and_start_at_once),

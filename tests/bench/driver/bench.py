@@ -1,8 +1,8 @@
 """
-The benchmark's driver; `sh cmake/bench.sh --help` builds what it needs and runs it.
+The driver of the benchmark. `sh cmake/bench.sh` builds what the driver needs and runs it.
 
-Every case is gone through by all contestants in turn, A B C A B C, so that what disturbs the
-machine for a while disturbs them all. The server has one CPU and the load another.
+All contestants run each case in turn, A B C A B C, so that a disturbance of the machine concerns
+all of them. The server has one CPU, and the load generator has another.
 """
 
 import argparse
@@ -34,17 +34,17 @@ def parse_args():
     parser.add_argument(
         "--handicap",
         action="store_true",
-        help="give the server half of its CPU: the load is never what limits",
+        help="give the server half of its CPU, so that the load generator is never the limit",
     )
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="run nothing; put what the last run has found, of all suites, into the READMEs",
+        help="run nothing; write the results of the last whole run into the READMEs",
     )
     parser.add_argument("--list", action="store_true", help="show the contestants and exit")
     parser.add_argument("--no-counts", action="store_true", help="without strace and callgrind")
     parser.add_argument(
-        "--smoke", action="store_true", help="seconds in all: only looks for wrong bytes"
+        "--smoke", action="store_true", help="take only seconds, and look only for wrong bytes"
     )
     parser.add_argument(
         "--peers", action="store_true", help="install node, uvloop, socat, ncat and xinetd first"
@@ -77,7 +77,7 @@ def choose(parser, args):
 
 
 class Progress:
-    """One line on a terminal that says what runs and how long it will take; silent elsewhere."""
+    """Shows in a line of the terminal what runs and for how long. Silent without a terminal."""
 
     def __init__(self, total):
         self.total = total
@@ -113,8 +113,8 @@ def note(progress, text):
 
 def turns(case, field, wanted):
     """
-    Who runs when, as (round, contestant). Round 0 is the warm-up, and does not count. Those that
-    are far behind need no more than five rounds to show it.
+    The order of the runs, as (round, contestant). Round 0 warms up and does not count. For
+    contestants that are far behind, five rounds are enough.
     """
     rounds = case.rounds(wanted)
     for number in range(0 if rounds > 2 else 1, rounds + 1):
@@ -181,7 +181,7 @@ def conditions(args, where):
     server, load = processes.SERVER_CPU[0], processes.LOAD_CPU[0]
     notes = [
         f"{args.rounds} rounds of {args.seconds:g} s after one to warm up, interleaved (fewer for "
-        "who is far behind and of what takes long; of idle 2 of 10 s)",
+        "contestants that are far behind and for cases that take long; for idle, 2 rounds of 10 s)",
         f"server on CPU {server}, load on CPU {load} of {os.cpu_count()} (workers: both on all; "
         f"{model}), Linux {platform.release()}, loopback of {where}",
         "medians, ratios to the first line with the least and the most of all rounds",
@@ -194,7 +194,7 @@ def conditions(args, where):
 
 
 def is_whole(args):
-    """All of it, as README has it."""
+    """Whether the run has everything that the READMEs publish."""
     reduced = args.suite or args.contestants or args.case or args.handicap
     return not (reduced or args.smoke or args.no_counts) and args.rounds >= 5
 

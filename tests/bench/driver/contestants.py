@@ -1,4 +1,4 @@
-"""Who takes part: how to start each echo server, and what it is not asked to do."""
+"""The contestants: how to start each echo server, and which suites it skips."""
 
 import os
 import shutil
@@ -13,24 +13,24 @@ BASELINE = os.path.join(os.path.dirname(HERE), "baseline")
 
 
 class Contestant:
-    """An echo server on 127.0.0.1: command(port) starts it."""
+    """An echo server on 127.0.0.1. command(port) returns the command that starts the server."""
 
     def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, most=1 << 20, skip=("workers",)):
         self.name = name
         self.command = command
-        self.least = Contestant(name, least) if least else self  # without tables made in advance
-        self.expect = [] if prefix else ["--rfc862"]  # echoload's options
-        self.native = native  # a C program: fit for callgrind, quick to start
-        self.close = close  # so close to one another that it takes many rounds to tell
-        self.most = most  # connections; less for those that fork for each
-        self.skip = skip  # suites; of several workers: all who have no such thing
+        self.least = Contestant(name, least) if least else self  # without preallocated tables
+        self.expect = [] if prefix else ["--rfc862"]  # options for echoload
+        self.native = native  # a C program: callgrind can count it, and it starts quickly
+        self.close = close  # needs all rounds, because its results are close to the baseline's
+        self.most = most  # connections; few for servers that fork for each
+        self.skip = skip  # suites; by default the one that needs several workers
 
     def takes_part(self, suite, connections):
         return suite not in self.skip and connections <= self.most
 
 
 def _python_with_uvloop():
-    """The one in PATH may not be the distribution's, which has the distribution's modules."""
+    """Also tries /usr/bin/python3, because another Python lacks the distribution's modules."""
     for python in (sys.executable, "/usr/bin/python3"):
         if os.path.exists(python):
             probe = subprocess.run([python, "-c", "import uvloop"], stderr=subprocess.DEVNULL)
@@ -43,7 +43,7 @@ def _which(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-_temporary = tempfile.TemporaryDirectory(prefix="uvechod-bench-")  # gone at the end
+_temporary = tempfile.TemporaryDirectory(prefix="uvechod-bench-")  # removed at the end
 
 
 def _xinetd(port):
@@ -57,7 +57,7 @@ def _xinetd(port):
 
 
 def _built(build):
-    """Ours, and the baselines that are built with it."""
+    """uvechod, and the baselines that are built with it."""
     uvechod = os.path.join(build, "uvechod")
 
     def ours(*options):
@@ -91,19 +91,19 @@ def _peers():
         yield Contestant("node", lambda port: [node, os.path.join(BASELINE, "echo.js"), str(port)])
     if uvloop:
         yield Contestant("uvloop", lambda port: [uvloop, script, "--uvloop", str(port)])
-    python = uvloop or sys.executable  # the same one: it is asyncio that is to differ
+    python = uvloop or sys.executable  # the same Python for both: only the event loop differs
     yield Contestant("asyncio", lambda port: [python, script, str(port)])
     yield from _forkers()
 
 
 def _forkers():
-    """A process per connection: they are measured where that is possible at all."""
+    """Servers with a process per connection: measured only in the cases that they can run."""
     limits = {"most": 50, "skip": ("fairness", "workers", "idle")}
     if _which("socat"):
         listen = "TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=4096"
         yield Contestant("socat", lambda port: ["socat", listen % port, "PIPE"], **limits)
     if _which("ncat"):
-        # Reads only when it has written: with both directions full it stands still for ever.
+        # ncat reads only after it has written: if both directions are full, it waits for ever.
         limits_ncat = {"most": 50, "skip": ("pipelined", "bulk", "fairness", "workers", "idle")}
         options = ["ncat", "--listen", "--keep-open", "--max-conns=1000", "--exec=/bin/cat"]
         yield Contestant("ncat", lambda port: [*options, "127.0.0.1", str(port)], **limits_ncat)
@@ -112,5 +112,5 @@ def _forkers():
 
 
 def available(build):
-    """All that are built or installed; the first is the baseline of all ratios."""
+    """All contestants that are built or installed. The first is the baseline of all ratios."""
     return [*_built(build), *_peers()]

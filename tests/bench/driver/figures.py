@@ -1,8 +1,8 @@
-"""What a suite is about, and what five or more rounds of it come to."""
+"""The main figure of each suite, and the medians and ratios of its rounds."""
 
 import statistics
 
-# The figure that a suite is about.
+# The main figure of each suite.
 PRIMARY = {
     "pingpong": "messages_per_s",
     "pipelined": "messages_per_s",
@@ -24,9 +24,9 @@ def median(rounds, figure):
 
 
 def ratios(rounds, baseline, figure):
-    """Of the medians; with the least and the most of the rounds, each to that of its own time."""
+    """The ratio of the medians; and the least and the most ratio of runs in the same round."""
     there = {figures["round"]: figures.get(figure) for figures in baseline}
-    pairs = [(a.get(figure), there.get(a["round"])) for a in rounds]  # not all run in every round
+    pairs = [(a.get(figure), there.get(a["round"])) for a in rounds]  # some contestants skip rounds
     values = [a / b for a, b in pairs if a is not None and b]
     if not values or not median(baseline, figure):
         return None

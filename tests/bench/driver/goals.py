@@ -1,4 +1,4 @@
-"""What uvechod is to reach, and what of it a run has shown."""
+"""The goals of uvechod, and which of them a run has reached."""
 
 from figures import cpu_figure, median, ratio_text, ratios
 
@@ -7,7 +7,7 @@ PEERS = ("libuv-guide", "libuv-best", "libev", "node", "uvloop", "asyncio")
 
 
 class Goal:
-    """A ratio of medians, in the worst of the suite's cases and against the best of the rivals."""
+    """A bound for the ratio of medians, in the worst case of a suite, against the best rival."""
 
     def __init__(self, title, suite, subject, rivals, figure, bound, most=False, above=0):
         self.title = title
@@ -16,11 +16,11 @@ class Goal:
         self.rivals = rivals
         self.figure = figure
         self.bound = bound
-        self.most = most  # the bound is an upper one
-        self.above = above  # cases with at least so many connections
+        self.most = most  # the bound is an upper bound
+        self.above = above  # only cases with at least this number of connections
 
     def ratios(self, cases, figure):
-        """Of every case and rival: (ratio, with its spread, case, rival)."""
+        """Yields (ratio, ratio with its spread, case, rival) for each case and rival."""
         for case in cases:
             rounds = case["rounds"]
             if case["suite"] != self.suite or case["connections"] < self.above:
@@ -42,7 +42,7 @@ class Goal:
         return [self.title, wanted, measured, "yes" if reached else "no", self._by_cpu(cases)]
 
     def _by_cpu(self, cases):
-        """The same by CPU time, for rates: that counts when others use the machine, too."""
+        """For rates, the worst ratio by CPU time, which other load on the machine disturbs less."""
         if not self.figure.endswith("per_s"):
             return ""
         found = [(1 / r[0], *r[2:]) for r in self.ratios(cases, cpu_figure(self.suite))]
@@ -59,13 +59,14 @@ GOALS = (
     Goal("churn, prefix", "churn", "uvechod", ["epoll"], "messages_per_s", 0.95),
     Goal("fairness, p99", "fairness", "uvechod-rfc862", ["epoll"], "p99_us", 1, most=True),
     Goal("fairness, p99, prefix", "fairness", "uvechod", ["epoll"], "p99_us", 1, most=True),
-    # Does not rise; of two that are the same one may well be 5 % ahead. Where the load needs a CPU of
-    # two, it rises for anybody: the second row is beside threads that share nothing.
+    # The CPU time per message must not rise with a second worker. 5 % is the noise between equal
+    # servers. If the load generator needs one of two CPUs, the CPU time rises for every server, so
+    # the second goal compares with two threads that share nothing.
     Goal("2 workers, CPU", "workers", TWO, ["uvechod-rfc862"], "cpu_us_per_message", 1.05, most=True),
     Goal("2 workers beside 2 bare loops, CPU", "workers", TWO, ["epoll-2-threads"], "cpu_us_per_message", 1.05, most=True),
 )
 
-# Of an idle connection: no ratios.
+# Upper bounds for idle connections. These are figures, not ratios.
 LIMITS = (
     ("bytes_per_connection", "resident bytes per idle connection", 320),
     ("idle_cpu_s", "CPU seconds of idle connections", 0.01),

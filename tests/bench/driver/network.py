@@ -1,8 +1,8 @@
 """
-A network of the benchmark's own: a namespace with nothing but a loopback, and TCP as Linux brings
-it, whatever the machine is set to. It matters most what congestion control that is. BBR, where an
-administrator has chosen it, lets a timer pace each connection; over a loopback it is the timer
-that is measured then. Reno does not, is part of every kernel, and may be chosen by anybody.
+A network namespace for the benchmark, with only a loopback interface and with Linux's default
+settings of TCP, not those of the machine. The congestion control matters most. If the machine uses
+BBR, a timer paces each connection, and over a loopback the benchmark would measure this timer. Reno
+has no such timer, is part of every kernel, and any user may choose it.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ def _unshare(flags):
 
 
 def _separate():
-    """Root may; anybody else may where users can have namespaces, and stays who he is."""
+    """Enters a new namespace. Without root, this needs a user namespace, which keeps the user."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         _unshare(CLONE_NEWNET)
@@ -53,7 +53,7 @@ def _enter():
 
 
 def _may_enter():
-    """Tried by a child first: there is no way back from a namespace with half of what it needs."""
+    """A child tries first, because a process cannot leave a namespace that is only half set up."""
     child = os.fork()
     if child == 0:
         failed = 1
@@ -61,12 +61,12 @@ def _may_enter():
             _enter()
             failed = 0
         finally:
-            os._exit(failed)  # whatever went wrong: there is to be one driver only
+            os._exit(failed)  # in any case, because the child must not go on as a second driver
     return os.waitpid(child, 0)[1] == 0
 
 
 def enter():
-    """Moves this process, and all that it starts, there if that is allowed. Says where it is."""
+    """Enters the namespace, if allowed. Returns a text that names the network."""
     own = _may_enter()
     if own:
         _enter()

@@ -1,4 +1,4 @@
-"""Servers and load generators as processes: pinned, measured, and gone when the driver is."""
+"""Servers and load generators as processes: pinned to CPUs, and killed when the driver ends."""
 
 import contextlib
 import ctypes
@@ -15,11 +15,11 @@ _running = set()
 
 
 class LoadFailed(Exception):
-    """echoload has found a wrong byte, or something else that was not as it should be."""
+    """echoload has found a wrong byte, or has failed in another way."""
 
 
 ALL_CPUS = sorted(os.sched_getaffinity(0))
-# One for the server, one for the load; the same one, if there is no other.
+# One CPU for the server, and another for the load. Both use the same if there is only one.
 SERVER_CPU, LOAD_CPU = ALL_CPUS[:1], ALL_CPUS[1:2] or ALL_CPUS
 
 
@@ -28,7 +28,7 @@ MAY_BE_URGENT = os.geteuid() == 0
 
 def _child(on, urgent):
     def prepare():
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # for a driver that is killed itself
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the driver is killed
         os.sched_setaffinity(0, on)
         if urgent and MAY_BE_URGENT:
             with contextlib.suppress(PermissionError):
@@ -38,7 +38,7 @@ def _child(on, urgent):
 
 
 def spawn(command, on, urgent=False, **streams):
-    """On these CPUs. urgent: before all else there, if we may."""
+    """Starts a command on these CPUs. If urgent, it runs before all other processes, if allowed."""
     process = subprocess.Popen(
         command, preexec_fn=_child(on, urgent), start_new_session=True, **streams
     )
@@ -47,14 +47,14 @@ def spawn(command, on, urgent=False, **streams):
 
 
 def stop(process, patience=3):
-    """Ends the process and all that it has forked."""
+    """Ends the process and its children."""
     for signum in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signum)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
             if signum == signal.SIGTERM:
-                continue  # its children may be left
+                continue  # SIGKILL next, because children may still run
         patience = 5
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
@@ -74,7 +74,7 @@ def free_port():
 
 
 def _wait_for(process, port, seconds):
-    """Not all of them tell when they listen: it is tried until one does, or has ended."""
+    """Tries to connect until the server listens, because not every server says when it does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def _wait_for(process, port, seconds):
 
 @contextlib.contextmanager
 def server(contestant, wrapper=(), seconds=10, on=SERVER_CPU):
-    """The contestant, listening; gives its process and its port. wrapper: strace and the like."""
+    """Runs the contestant, in a wrapper such as strace. Yields its process and its port."""
     port = free_port()
     command = [*wrapper, *contestant.command(port)]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -100,7 +100,7 @@ def server(contestant, wrapper=(), seconds=10, on=SERVER_CPU):
 
 
 def echoload(program, options, port, pid, on=LOAD_CPU, urgent=False):
-    """Starts it; load_result() waits for it."""
+    """Starts echoload. load_result() waits for its end."""
     command = [program, "--json", f"--pid={pid}", *options, f"127.0.0.1:{port}"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return spawn(command, on, urgent, text=True, **pipes)
@@ -119,7 +119,7 @@ def load_result(process, seconds):
 
 
 def resident(pid):
-    """Bytes of anonymous memory of the process."""
+    """The anonymous resident memory of the process, in bytes."""
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
         for line in status:
             if line.startswith("RssAnon:"):

@@ -1,4 +1,4 @@
-"""Puts the figures and the plots of a whole run into the two pages that show them."""
+"""Writes the results and the plots of a whole run into the two READMEs."""
 
 import glob
 import json
@@ -22,7 +22,7 @@ def _cell(rounds, baseline, figure):
 
 
 def _comparison(cases):
-    """A row per case: the baseline has the figure itself, the others have their ratio to it."""
+    """A row for each case: the figure of the baseline, and the ratios of the others to it."""
     names = list({name: None for case in cases for name in case["rounds"]})
     rows = [["", *names]]
     for case in cases:
@@ -31,7 +31,7 @@ def _comparison(cases):
         first = next(iter(case["rounds"]))
         cells = {}
         for name, rounds in case["rounds"].items():
-            if name == first or case["suite"] == "idle":  # the bare loop may hold 0 bytes
+            if name == first or case["suite"] == "idle":  # the bare loop may use 0 bytes
                 cells[name] = form.format(median(rounds, figure))
             else:
                 cells[name] = _cell(rounds, case["rounds"][first], figure)
@@ -40,7 +40,7 @@ def _comparison(cases):
 
 
 def _tables(results):
-    """For tests/bench/README.md: every figure and every plot."""
+    """The text for tests/bench/README.md, with all figures and plots."""
     plots = " ".join(f"![{suite}](plots/{suite}.svg)" for suite in ("pingpong", "bulk"))
     more = ", ".join(f"[{suite}](plots/{suite}.svg)" for suite in SUITES)
     return "\n\n".join(
@@ -62,7 +62,7 @@ def _cost(counts):
 
 
 def _summary(results):
-    """For README.md: four sentences, whose figures are in the tables, too, and one plot."""
+    """The text for README.md: four sentences with figures of the tables, and one plot."""
     cases = {case["name"]: case["rounds"] for case in results["cases"]}
     busy = cases["pingpong 50 x 64 B"]
     bare = median(busy["epoll"], "messages_per_s")
@@ -93,7 +93,7 @@ def _summary(results):
 
 
 def _put(text, path):
-    """Between the marks of the page."""
+    """Replaces the text between the marks of the page."""
     with open(path, encoding="utf-8") as file:
         before, rest = file.read().split(BEGIN)
     with open(path, "w", encoding="utf-8") as file:
@@ -101,7 +101,7 @@ def _put(text, path):
 
 
 def publish(found, root):
-    """From the directory found into the pages and the plots of root. Returns an exit code."""
+    """Writes the results in the directory found into the READMEs of root. Returns an exit code."""
     with open(os.path.join(found, "results.json"), encoding="utf-8") as file:
         results = json.load(file)
     if not results["whole"]:

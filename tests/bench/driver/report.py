@@ -1,4 +1,4 @@
-"""From rounds to medians, ratios and their spread; as JSON, as Markdown, as plots."""
+"""Makes medians, ratios and their spread from the rounds; writes JSON, Markdown and plots."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def _cell(case, rounds, baseline, figure, form):
 
 
 def table(case):
-    """Rows of cells, the heading first. case: as in results.json."""
+    """Returns rows of cells, with the heading first, for a case of results.json."""
     columns = COLUMNS[case["suite"]]
     rows = [[case["name"], *(heading for _, heading, _ in columns)]]
     baseline = next(iter(case["rounds"].values()))
@@ -126,7 +126,7 @@ def write(results, directory):
 
 
 def _plot_data(cases, names, figure):
-    """Per case a line: its label, and of each contestant the median, the least and the most."""
+    """A line for each case: its label, and the median, least and most of each contestant."""
     lines = []
     for case in cases:
         cells = ['"%s"' % case["label"]]
@@ -141,7 +141,7 @@ def _plot_data(cases, names, figure):
     return "\n".join(lines)
 
 
-# gnuplot's own eight are fewer than the contestants.
+# Further colours, because gnuplot has only eight, and there are more contestants.
 MORE_COLOURS = ("#8c564b", "#17a005", "#f78fb3", "#b0b0b0", "#0b3d2e")
 
 

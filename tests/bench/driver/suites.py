@@ -1,4 +1,4 @@
-"""What is measured: the cases of each suite, and how one contestant goes through one of them."""
+"""The cases of each suite, and how a case is measured with a contestant."""
 
 import os
 import re
@@ -23,7 +23,7 @@ class Case:
         return f"{self.suite} {self.label}".strip()
 
     def rounds(self, wanted):
-        """Fewer of those that take long, and two of memory, which does not vary."""
+        """Fewer rounds if the case takes long, and two for idle, because memory hardly varies."""
         if self.suite == "idle":
             return min(wanted, 2)
         takes_long = self.suite == "fairness" or self.connections >= 10000
@@ -31,7 +31,7 @@ class Case:
 
 
 class Run:
-    """How long, how often, with what."""
+    """The settings of a run: the program of the load, and times in seconds."""
 
     def __init__(self, program, seconds, smoke):
         self.program = program
@@ -41,29 +41,29 @@ class Run:
         self.patience = 60
 
     def warmup(self, contestant):
-        """Some compile as they go."""
+        """Seconds to warm up: longer if the contestant may compile while it runs."""
         return 0.05 if self.smoke else 0.1 if contestant.native else 0.3
 
     def duration(self, case):
-        """Of a thousand messages a second it takes some more to know the worst hundredth."""
+        """Seconds to measure: longer for fairness, which has only 1000 messages per second."""
         if case.suite == "idle":
             return self.hold
         return 4 * self.seconds if case.suite == "fairness" else self.seconds
 
     def expected(self, case, contestant):
-        """Seconds that the case will take, with the start of the server and all connections."""
+        """Estimated seconds of the case, with the start of the server and all connections."""
         return 0.2 + case.connections / 7000 + self.duration(case) + self.warmup(contestant)
 
     def times(self, case, contestant):
         return [f"--duration={self.duration(case)}", f"--warmup={self.warmup(contestant)}"]
 
     def end(self, case):
-        """Seconds after which it has failed."""
+        """Seconds after which the case has failed."""
         return self.duration(case) + self.patience
 
 
 def _figures(result):
-    """What all suites have in common, from what echoload reports."""
+    """The figures that all suites have, from the result of echoload."""
     latency = {f"{name}_us": us for name, us in result["latency_us"].items()}
     cpu = result["server_cpu_s"]
     figures = {
@@ -88,14 +88,14 @@ def _measure(run, contestant, case, on=processes.SERVER_CPU, load_on=processes.L
 
 
 def _measure_workers(run, contestant, case):
-    """On all CPUs, whoever runs where: what counts is the CPU time."""
+    """Server and load run on all CPUs, because only the CPU time counts here."""
     return _measure(run, contestant, case, processes.ALL_CPUS, processes.ALL_CPUS)
 
 
 def _measure_fairness(run, contestant, case):
     """
-    The prober shares a CPU with the bulk load and must not wait for it there: it is the server's
-    turns that are measured.
+    The prober shares a CPU with the bulk load. It is urgent, so that it does not wait for the bulk
+    load there: only the delay in the server is measured.
     """
     with processes.server(contestant) as (server, port):
         bulk = [*contestant.expect, "--mode=bulk", "--connections=8"]
@@ -108,7 +108,7 @@ def _measure_fairness(run, contestant, case):
             figures["gb_per_s"] = processes.load_result(load, run.end(case))["gb_per_s"]
         finally:
             processes.stop(load, patience=0.2)
-        del figures["cpu_us_per_message"]  # it is the bulk streams'
+        del figures["cpu_us_per_message"]  # most of the CPU time is for the bulk streams
         return figures
 
 
@@ -143,7 +143,7 @@ def _pingpong(smoke):
 
 
 def _idle_connections(smoke):
-    """As many as both sides have descriptors for, up to 15,000."""
+    """As many connections as both sides have descriptors for, up to 15,000."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit == resource.RLIM_INFINITY:
         limit = 1 << 20
@@ -183,7 +183,7 @@ def _strace(run, contestant, options, count, path):
         processes.load_result(load, run.patience)
     with open(path, encoding="utf-8") as table:
         rows = [line.split() for line in table if re.match(r"\s*\d", line)]
-    # Share, seconds, microseconds per call, calls, of some also errors, and the name.
+    # Columns: share, seconds, microseconds per call, calls, errors (not in all rows), name.
     return sum(int(row[3]) for row in rows if row[-1] != "total")
 
 
@@ -198,8 +198,8 @@ def _callgrind(run, contestant, options, count, path):
 
 def count_per_message(run, contestant, tool, few, many):
     """
-    System calls (strace) or user instructions (callgrind) per message of 64 bytes on 50
-    connections: the difference of two runs, which start-up and end have in common.
+    The system calls (strace) or user instructions (callgrind) per message of 64 bytes on 50
+    connections. This is the difference of two runs, because both include the same start and end.
     """
     method = {"strace": _strace, "callgrind": _callgrind}[tool]
     options = [*contestant.expect, "--connections=50", "--timeout=30"]

@@ -1,6 +1,6 @@
 /*
- * test_addr.c - addresses: their ports, their text in both directions, names that are resolved
- * (with getaddrinfo() wrapped, so that nobody asks a network), and what Unix sockets are called.
+ * test_addr.c - addresses: their ports, their conversion to text and back, the resolution of names
+ * (with getaddrinfo() wrapped, so that no test uses a network), and the paths of Unix sockets.
  */
 #include "unit/support.h"
 
@@ -47,7 +47,7 @@ void __wrap_freeaddrinfo(struct addrinfo *list)
 
 static int fixture_open(void **state)
 {
-    (void)state; /* the family, for some tests */
+    (void)state; /* some tests get the family here */
     memset(&resolver, 0, sizeof resolver);
     return 0;
 }
@@ -79,7 +79,7 @@ static void test_ports(void **state)
     assert_int_equal(net_port(&addr), 0);
     net_set_port(&addr, 25000);
     assert_int_equal(net_port(&addr), 25000);
-    assert_int_equal(ntohs(addr.in.sin_port), 25000); /* both families have it at the same place */
+    assert_int_equal(ntohs(addr.in.sin_port), 25000); /* at the same offset in both families */
 }
 
 static void expect_format(sa_family_t family, const char *host, uint32_t scope, uint16_t port,
@@ -121,7 +121,7 @@ static void test_format_with_zone(void **state)
     (void)snprintf(text, sizeof text, "[fe80::1%%%s]:7", name);
     expect_format(AF_INET6, "fe80::1", first, 7, text);
     expect_format(AF_INET6, "fe80::1", 4294967295U, 7,
-                  "[fe80::1%4294967295]:7"); /* this interface has no name */
+                  "[fe80::1%4294967295]:7"); /* no interface has this number */
 }
 
 static void test_format_of_no_address(void **state)
@@ -137,13 +137,13 @@ static void test_resolve_numeric(void **state)
     (void)state;
     union net_addr addrs[4];
     char buf[NET_ADDR_STRLEN];
-    assert_int_equal(net_resolve("192.0.2.7", addrs, 4), 1); /* once, not per socket type */
+    assert_int_equal(net_resolve("192.0.2.7", addrs, 4), 1); /* not 1 per socket type */
     assert_string_equal(net_format(&addrs[0], buf), "192.0.2.7:0");
     assert_int_equal(net_resolve("2001:db8::7", addrs, 4), 1);
     assert_string_equal(net_format(&addrs[0], buf), "[2001:db8::7]:0");
 }
 
-/* A label of more than 63 bytes cannot even be asked for. */
+/* A label of more than 63 bytes fails before any name server is asked. */
 static void test_resolve_bad_name(void **state)
 {
     (void)state;
@@ -166,13 +166,13 @@ static void test_resolve_failures(void **state)
         int negative = codes[i] < 0 ? codes[i] : -codes[i];
         resolver.rc = codes[i];
         assert_int_equal(net_resolve("example.org", &addr, 1), negative);
-        resolver.rc = -codes[i]; /* systems differ in the sign */
+        resolver.rc = -codes[i]; /* the sign differs between systems */
         assert_int_equal(net_resolve("example.org", &addr, 1), negative);
     }
     assert_int_equal(resolver.freed, 0);
 }
 
-/* Of three results the middle one is of a family that is not ours. */
+/* The second of three results has a family that we do not use: net_resolve() leaves it out. */
 static void test_resolve_chooses(void **state)
 {
     (void)state;
@@ -211,8 +211,7 @@ static void test_unix_addresses(void **state)
     path[107] = 'x';
     assert_int_equal(net_unix(path, &other), -ENAMETOOLONG);
     assert_int_equal(net_unix("", &other), -EINVAL);
-    assert_int_equal(net_unix("x", &other),
-                     0); /* a relative path; nothing is left of what was there */
+    assert_int_equal(net_unix("x", &other), 0); /* a relative path; the bytes behind it are zero */
     assert_memory_equal(other.un.sun_path, "x\0\0\0", 4);
     assert_int_equal(other.un.sun_path[107], 0);
     assert_int_equal(net_port(&addr), 0);
@@ -240,7 +239,7 @@ static void test_abstract_addresses(void **state)
     assert_null(net_unix_path(&addr));
 }
 
-/* The kernel would choose a name for a socket that is bound to an empty one. */
+/* An empty name is refused, because the kernel would choose another name for the socket. */
 static void test_an_abstract_address_has_a_name(void **state)
 {
     (void)state;
@@ -268,7 +267,7 @@ static void test_format_unix(void **state)
     expect_unix_format(text + 5, text);
     text[5] = '@';
     expect_unix_format(text + 5, text);
-    union net_addr full; /* as the kernel may give it: 107 bytes of an abstract name */
+    union net_addr full; /* an abstract name of 107 bytes, the longest that the kernel allows */
     char buf[NET_ADDR_STRLEN];
     memset(&full, 'y', sizeof full);
     full.un.sun_family = AF_UNIX;

@@ -1,6 +1,6 @@
 /*
- * descriptors.c: raising the limit and probing for what is free, with the real limit (lowered, and
- * put back after each test) and with wrapped calls that answer what no machine here would.
+ * descriptors.c: how the limit is raised, and how free descriptors are probed. The tests lower the
+ * real limit and restore it. Calls are wrapped for answers that this machine does not give.
  */
 #include "os/descriptors.h"
 
@@ -16,11 +16,11 @@ static struct {
     struct rlimit before;
     int fds;              /* open before the test */
     int getrlimit_fails;  /* the call that fails: 1 for the first, 0 for none */
-    bool setrlimit_fails; /* as without the right to */
-    bool unlimited;       /* what getrlimit() says */
+    bool setrlimit_fails; /* as without the right to raise the limit */
+    bool unlimited;       /* getrlimit() returns RLIM_INFINITY */
     int dups;             /* calls of net_dup_above() */
     int dup_fails;        /* the call that fails */
-    bool open_fails;      /* as without /dev/null */
+    bool open_fails;      /* as if there were no /dev/null */
     int filled;           /* what descriptors_fill_stdio() returned */
     int sockets[2];
 } fix;
@@ -34,7 +34,7 @@ int __wrap_net_dup_above(int fd, int lowest);
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
 
-/* Without O_CREAT, so that there is no third parameter. */
+/* No caller sets O_CREAT, so there is no third argument. */
 int __wrap_open(const char *path, int flags, ...)
 {
     if (fix.open_fails && strcmp(path, "/dev/null") == 0) {
@@ -104,7 +104,7 @@ static rlim_t soft_limit(void)
     return limit.rlim_cur;
 }
 
-/* The lowest limit which leaves so many descriptors free. */
+/* The lowest limit that leaves this many descriptors free. */
 static rlim_t limit_for(int free_ones)
 {
     int limit = 0;
@@ -129,7 +129,7 @@ static void test_unlimited_fits_an_int(void **state)
     assert_int_equal(descriptors_raise(), INT_MAX);
 }
 
-static void test_what_there_is_will_do(void **state)
+static void test_a_limit_that_cannot_be_raised(void **state)
 {
     (void)state;
     lower_soft_limit(64);
@@ -146,7 +146,7 @@ static void test_a_limit_that_cannot_be_read(void **state)
     }
 }
 
-static void test_probe_gives_all_back(void **state)
+static void test_probe_closes_all(void **state)
 {
     (void)state;
     assert_int_equal(descriptors_probe(fix.sockets[0]), 0);
@@ -154,7 +154,7 @@ static void test_probe_gives_all_back(void **state)
     assert_int_equal(count_fds(), fix.fds);
 }
 
-static void test_probe_fails_at_each_place(void **state)
+static void test_probe_fails_at_each_call(void **state)
 {
     (void)state;
     for (int place = 1; place <= DESCRIPTORS_LOOP; place++) {
@@ -166,7 +166,7 @@ static void test_probe_fails_at_each_place(void **state)
     }
 }
 
-/* Just enough is enough, and one less is not. */
+/* The exact number of free descriptors is enough. One less is not. */
 static void test_probe_at_the_limit(void **state)
 {
     (void)state;
@@ -176,7 +176,7 @@ static void test_probe_at_the_limit(void **state)
     assert_int_equal(descriptors_probe(fix.sockets[0]), -EMFILE);
 }
 
-/* Closes the standard descriptors whose bits are set, fills them; returns which are then open. */
+/* Closes the descriptors 0 to 2 whose bits are set, and fills them. Returns which are open. */
 static unsigned fill_stdio(unsigned closed)
 {
     int saved[3];
@@ -195,12 +195,12 @@ static unsigned fill_stdio(unsigned closed)
     return open_ones;
 }
 
-/* Whichever of them were closed, none is afterwards, and no further one is left open. */
+/* For every set of closed descriptors: all three are open afterwards, and no other one. */
 static void test_stdio_is_filled(void **state)
 {
     (void)state;
     for (int fd = 0; fd < 3; fd++)
-        assert_true(fd_is_open(fd)); /* as test runners leave them */
+        assert_true(fd_is_open(fd)); /* the test runner has left all three open */
     for (unsigned closed = 0; closed < 8; closed++) {
         assert_int_equal(fill_stdio(closed), 7);
         assert_int_equal(fix.filled, 0);
@@ -208,7 +208,7 @@ static void test_stdio_is_filled(void **state)
     }
 }
 
-/* It fails only if one of the three is closed: otherwise nothing needs /dev/null. */
+/* Fails only if one of the three is closed. Otherwise /dev/null is not needed. */
 static void test_stdio_cannot_be_filled(void **state)
 {
     (void)state;
@@ -223,10 +223,14 @@ static void test_stdio_cannot_be_filled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_raises_soft_to_hard),    FIXTURE_TEST(test_unlimited_fits_an_int),
-        FIXTURE_TEST(test_what_there_is_will_do),  FIXTURE_TEST(test_a_limit_that_cannot_be_read),
-        FIXTURE_TEST(test_probe_gives_all_back),   FIXTURE_TEST(test_probe_fails_at_each_place),
-        FIXTURE_TEST(test_probe_at_the_limit),     FIXTURE_TEST(test_stdio_is_filled),
+        FIXTURE_TEST(test_raises_soft_to_hard),
+        FIXTURE_TEST(test_unlimited_fits_an_int),
+        FIXTURE_TEST(test_a_limit_that_cannot_be_raised),
+        FIXTURE_TEST(test_a_limit_that_cannot_be_read),
+        FIXTURE_TEST(test_probe_closes_all),
+        FIXTURE_TEST(test_probe_fails_at_each_call),
+        FIXTURE_TEST(test_probe_at_the_limit),
+        FIXTURE_TEST(test_stdio_is_filled),
         FIXTURE_TEST(test_stdio_cannot_be_filled),
     };
     return RUN_TESTS("descriptors", tests);

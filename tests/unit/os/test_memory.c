@@ -1,7 +1,7 @@
 /*
- * test_memory.c - blocks of real memory: what they are when they are new, and that their pages go
- * back to the system. munmap() is wrapped, to fail as it does beyond vm.max_map_count, and so is
- * malloc_trim(), to be counted.
+ * test_memory.c - blocks of real memory: they are zero when they are new, and their pages are given
+ * back to the system. munmap() is wrapped to fail, as it does beyond vm.max_map_count.
+ * malloc_trim() is wrapped to count the calls.
  */
 #include "os/memory.h"
 
@@ -14,7 +14,7 @@
 enum { PAGES = 16 };
 
 static bool munmap_fails;
-static int trims; /* of the whole heap */
+static int trims; /* calls of malloc_trim() */
 
 int __real_munmap(void *memory, size_t bytes);
 int __wrap_munmap(void *memory, size_t bytes);
@@ -62,8 +62,8 @@ static void test_a_block_is_aligned_and_zero(void **state)
     memory_unmap(memory, PAGES * page_bytes());
 }
 
-/* Not whole pages, too. */
-static void test_a_block_goes_back(void **state)
+/* The size need not be a multiple of the page size. */
+static void test_a_block_is_given_back(void **state)
 {
     (void)state;
     size_t bytes = PAGES * page_bytes() - 1;
@@ -74,7 +74,7 @@ static void test_a_block_goes_back(void **state)
     assert_int_equal(resident(memory), -1);
 }
 
-static void test_the_pages_go_back_even_if_the_addresses_do_not(void **state)
+static void test_the_pages_are_given_back_even_if_munmap_fails(void **state)
 {
     (void)state;
     size_t bytes = PAGES * page_bytes() - 1;
@@ -93,7 +93,7 @@ static void test_too_much(void **state)
     assert_null(memory_map(SIZE_MAX / 2));
 }
 
-/* What it does to the heap is the C library's business, or a sanitizer's. */
+/* The test only counts the call: the effect depends on the C library, or on the sanitizer. */
 static void test_the_heap_is_trimmed(void **state)
 {
     (void)state;
@@ -109,8 +109,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_block_is_aligned_and_zero),
-        cmocka_unit_test(test_a_block_goes_back),
-        cmocka_unit_test(test_the_pages_go_back_even_if_the_addresses_do_not),
+        cmocka_unit_test(test_a_block_is_given_back),
+        cmocka_unit_test(test_the_pages_are_given_back_even_if_munmap_fails),
         cmocka_unit_test(test_too_much),
         cmocka_unit_test(test_the_heap_is_trimmed),
     };

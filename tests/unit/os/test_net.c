@@ -1,6 +1,6 @@
 /*
- * test_net.c - the socket calls: on real loopback connections of both families and on Unix sockets,
- * and with every failure that accept(2), recv(2) and send(2) list, injected by wrapping the calls.
+ * test_net.c - the socket calls, on real loopback connections of both families and on Unix sockets.
+ * The calls are wrapped to inject every failure that accept(2), recv(2) and send(2) list.
  */
 #include "unit/support.h"
 
@@ -41,9 +41,9 @@ enum call {
 static struct {
     enum call call;
     int error;
-    int skip;  /* so many of its calls succeed first */
-    int times; /* then so many fail */
-    int count; /* calls seen */
+    int skip;  /* this number of calls succeeds first */
+    int times; /* then this number of calls fails */
+    int count; /* calls so far */
 } fault;
 
 static void fault_set(enum call call, int error, int skip, int times)
@@ -90,7 +90,7 @@ static int gated(int rc)
     return rc;
 }
 
-/* A call that fails when it is told to, and is the real one otherwise. */
+/* A call that fails if fault_strikes(), and calls the real function otherwise. */
 #define WRAP(call, type, name, parameters, arguments)                                              \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
@@ -148,9 +148,9 @@ int __wrap_open(const char *path, int flags, ...)
     return gated(fault_strikes(CALL_OPEN) ? -1 : __real_open(path, flags, mode));
 }
 
-static int domain; /* what every socket's family is; 0: the truth */
+static int domain; /* the family that every socket claims; 0: the real one */
 
-static unsigned data_sent_ms; /* what TCP_INFO says of the last data; 0: the truth */
+static unsigned data_sent_ms; /* what TCP_INFO says of the last data; 0: the real value */
 static unsigned data_received_ms;
 
 int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
@@ -167,7 +167,7 @@ int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len
     return rc;
 }
 
-static int pipe_bytes; /* what a pipe holds that cannot be made larger; 0: it can */
+static int pipe_bytes; /* size of a pipe that cannot be made larger; 0: the real size */
 
 int __real_fcntl(int fd, int cmd, ...);
 int __wrap_fcntl(int fd, int cmd, ...);
@@ -201,7 +201,7 @@ static char dir[32];
 
 static int fixture_open(void **state)
 {
-    (void)state; /* the family, for some tests */
+    (void)state; /* some tests get the family here */
     fault_set(CALL_NONE, 0, 0, 0);
     fds_before = count_fds();
     return 0;
@@ -230,7 +230,7 @@ static socklen_t addr_len(const union net_addr *addr)
     return addr->sa.sa_family == AF_INET6 ? sizeof addr->in6 : sizeof addr->in;
 }
 
-/* Listens on a free port of the loopback, which *addr tells. Skips if the family is missing. */
+/* Listens on a free port of the loopback, in *addr. Skips the test if the family is missing. */
 static int listen_on(sa_family_t family, union net_addr *addr)
 {
     *addr = loopback(family);
@@ -250,7 +250,7 @@ struct link {
     int client;
     int server;
     union net_addr addr; /* of the listener */
-    union net_peer peer; /* the client, as net_accept() says */
+    union net_peer peer; /* the client, as net_accept() returned it */
 };
 
 static int connect_to(const union net_addr *addr)
@@ -319,12 +319,12 @@ static void test_listen(void **state)
     net_close(fd);
 }
 
-/* Two sockets, one port: the IPv6 wildcard leaves IPv4 alone. */
+/* Both sockets have one port, because the IPv6 wildcard does not include IPv4. */
 static void test_listen_on_both_wildcards(void **state)
 {
     (void)state;
     union net_addr probe;
-    net_close(listen_on(AF_INET6, &probe)); /* skips */
+    net_close(listen_on(AF_INET6, &probe)); /* skips the test if the family is missing */
     union net_addr addr6 = net_any(AF_INET6);
     int fd6 = net_listen(&addr6, 1, 0, 0);
     assert_return_code(fd6, -fd6);
@@ -360,7 +360,7 @@ static void test_listen_unknown_family(void **state)
     assert_int_equal(net_listen(&addr, 1, 0, 0), -EAFNOSUPPORT);
 }
 
-/* Whatever call fails, its error is returned, and nothing stays open. */
+/* Each call can fail: its error is returned, and no descriptor stays open. */
 static void test_listen_failures(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
@@ -379,10 +379,10 @@ static void test_listen_failures(void **state)
         {CALL_BIND, EADDRINUSE, 0},
         {CALL_LISTEN, EADDRINUSE, 0},
         {CALL_LISTEN, EOPNOTSUPP, 0},
-        {CALL_SETSOCKOPT, EOPNOTSUPP, 2}, /* IPv6 has one option more */
+        {CALL_SETSOCKOPT, EOPNOTSUPP, 2}, /* IPv6 sets one more option */
     };
     union net_addr addr;
-    net_close(listen_on(family, &addr)); /* skips */
+    net_close(listen_on(family, &addr)); /* skips the test if the family is missing */
     addr = loopback(family);
     size_t count = COUNT(faults) - (family == AF_INET6 ? 0 : 1);
     for (size_t i = 0; i < count; i++) {
@@ -425,7 +425,7 @@ static void expect_keepalive(int fd, int idle_s, int interval_s)
     assert_int_equal(socket_option(fd, IPPROTO_TCP, TCP_KEEPCNT), NET_KEEPALIVE_PROBES);
 }
 
-/* Accepted sockets inherit it from the listening socket. */
+/* Accepted sockets inherit keepalive from the listening socket. */
 static void test_accepted_sockets_are_kept_alive(void **state)
 {
     static const struct {
@@ -440,7 +440,7 @@ static void test_accepted_sockets_are_kept_alive(void **state)
                  {4000000000U, 32767, 8191}};
     sa_family_t family = *(const sa_family_t *)*state;
     union net_addr addr;
-    net_close(listen_on(family, &addr)); /* skips */
+    net_close(listen_on(family, &addr)); /* skips the test if the family is missing */
     for (size_t i = 0; i < COUNT(times); i++) {
         union net_peer peer;
         addr = loopback(family);
@@ -491,7 +491,7 @@ static const int send_errors[] = {
     EOPNOTSUPP, EPIPE,   ETIMEDOUT, EIO,     ENETDOWN,   ENETUNREACH,  EHOSTUNREACH,
 };
 
-/* A call on one descriptor: accept, send or one of the two that receive. */
+/* A call on one descriptor: net_accept(), net_recv(), net_recvv() or net_send(). */
 typedef ssize_t operation(int fd);
 
 static ssize_t do_accept(int fd)
@@ -518,7 +518,7 @@ static ssize_t do_send(int fd)
     return net_send(fd, "abc", 3);
 }
 
-/* Each error is returned negated, after one call: -EAGAIN must not be repeated. */
+/* Each error is returned negated after one call: after EAGAIN, the call must not be repeated. */
 static void expect_failures(enum call call, operation *run, const int *errors, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -547,7 +547,7 @@ static void test_send_failures(void **state)
     expect_failures(CALL_SEND, do_send, send_errors, COUNT(send_errors));
 }
 
-/* The signal comes three times; the fourth call is the real one. */
+/* Three calls are interrupted by a signal. The fourth is the real one. */
 static ssize_t interrupted(enum call call, operation *run, int fd)
 {
     fault_set(call, EINTR, 0, 3);
@@ -576,8 +576,7 @@ static void test_interrupted_calls_are_repeated(void **state)
     link_close(&link);
 }
 
-/* An error after an interruption is returned. */
-static void test_interrupted_then_nothing(void **state)
+static void test_an_error_after_an_interruption(void **state)
 {
     (void)state;
     struct link link;
@@ -626,7 +625,7 @@ static void test_recvv(void **state)
     link_close(&link);
 }
 
-/* A pipe of the usual size or more is taken. A smaller one is closed again. */
+/* A pipe of the usual size or more is used. A smaller pipe is closed again. */
 static void test_pipes_of_all_sizes(void **state)
 {
     static const int sizes[] = {0, 65536, 65535, 8192};
@@ -674,7 +673,7 @@ static void test_reset(void **state)
     link_close(&link);
 }
 
-/* SIGPIPE has its default action here, which would end the test. */
+/* SIGPIPE has its default action here: it would kill the test. */
 static void test_send_raises_no_signal(void **state)
 {
     (void)state;
@@ -711,13 +710,13 @@ static void test_ready(void **state)
     char byte;
     assert_int_equal(net_recv(fds[0], &byte, 1), 1);
     assert_false(net_ready(fds[0], POLLIN));
-    (void)close(fds[1]); /* an end to receive, and a hangup that need not be asked for */
+    (void)close(fds[1]); /* an end to receive, and POLLHUP, which is always reported */
     assert_true(net_ready(fds[0], POLLIN));
     assert_true(net_ready(fds[0], 0));
     (void)close(fds[0]);
 }
 
-/* Of both directions the later one counts, and a tick of the kernel's clock less. */
+/* The later direction counts, less a tick of the kernel's clock. */
 static void test_moved_ms(void **state)
 {
     (void)state;
@@ -809,7 +808,7 @@ static void make_stale(const union net_addr *addr, int type)
     net_close(fd);
 }
 
-/* The file has the permissions that were asked for, whatever the umask is. */
+/* The file has the permissions that were asked for. The umask does not matter. */
 static void test_listen_unix(void **state)
 {
     (void)state;
@@ -834,7 +833,7 @@ static void test_listen_unix(void **state)
     (void)umask(mask);
 }
 
-/* The name has exactly the given bytes, and goes with its socket. */
+/* The name has exactly the given bytes, and vanishes with the socket. */
 static void test_listen_abstract(void **state)
 {
     (void)state;
@@ -873,7 +872,7 @@ static void test_a_stale_file_is_replaced(void **state)
     }
 }
 
-/* The path is in use, and the file of the socket that listens there stays. */
+/* net_listen() must find the path in use, and the file must stay. */
 static void check_live(const union net_addr *addr)
 {
     ino_t inode = file_of(addr);
@@ -893,13 +892,13 @@ static void test_a_live_socket_is_left_alone(void **state)
     remove_file(&addr);
 }
 
-/* A socket that cannot take a connection now, or ever, is alive as well. */
+/* A socket with a full backlog, or with another type, is left alone as well. */
 static void test_a_busy_socket_is_left_alone(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("s");
     int fd = net_listen(&addr, 0, 0600, 0);
-    int client = connect_unix(&addr); /* a backlog of 0 is one of 1 */
+    int client = connect_unix(&addr); /* a backlog of 0 holds one connection */
     check_live(&addr);
     net_close(client);
     net_close(fd);
@@ -932,7 +931,7 @@ static void test_other_files_are_left_alone(void **state)
     assert_return_code(rmdir(addr.un.sun_path), errno);
 }
 
-/* What the link points to is left alone as well: a stale socket, nothing, or the link itself. */
+/* The target is left alone, too: a stale socket, a missing file, or the link itself. */
 static void test_a_symbolic_link_is_left_alone(void **state)
 {
     (void)state;
@@ -962,7 +961,7 @@ static void test_listen_in_a_missing_directory(void **state)
     remove_file(&addr);
 }
 
-/* The error is returned, and neither a descriptor nor a file is left. */
+/* The error is returned, and no descriptor or file is left. */
 static void test_listen_unix_failures(void **state)
 {
     (void)state;
@@ -980,7 +979,7 @@ static void test_listen_unix_failures(void **state)
     }
 }
 
-/* Whatever fails while a stale file is replaced, nothing stays open. */
+/* Each call in the replacement of a stale file can fail: no descriptor stays open. */
 static void test_a_stale_file_that_cannot_be_replaced(void **state)
 {
     (void)state;
@@ -1003,7 +1002,7 @@ static void test_a_stale_file_that_cannot_be_replaced(void **state)
     }
 }
 
-/* If another process holds the lock, it is about to listen there. */
+/* Another process that holds the lock is about to listen on the path. */
 static void test_a_locked_path_is_in_use(void **state)
 {
     (void)state;
@@ -1046,7 +1045,7 @@ static void put_link(void)
  * A symbolic link that takes the place of the file just after bind(2), or later: what it points to
  * keeps its mode.
  */
-static void test_a_link_put_there_is_not_followed(void **state)
+static void test_a_link_in_place_of_the_file_is_not_followed(void **state)
 {
     (void)state;
     union net_addr addr = in_dir("s");
@@ -1096,8 +1095,8 @@ static void rival_pause(void)
 }
 
 /*
- * What the other process does, again and again: it is told its gate, listens, says how that went,
- * and waits before it closes the socket.
+ * What the other process does in a loop: it reads its gate, listens, says the result, and waits
+ * before it closes the socket.
  */
 static void rival_main(const union net_addr *addr)
 {
@@ -1117,7 +1116,7 @@ static void rival_main(const union net_addr *addr)
 
 static char rival_at; /* the gate of the other process */
 
-/* What it has said: it pauses (p), listens (l), found the path in use (u); 0: nothing yet. */
+/* Its last word: it pauses (p), listens (l), or found the path in use (u). 0: nothing yet. */
 static char rival_state;
 
 /* Lets the other process run to its gate, or to its end. */
@@ -1142,9 +1141,9 @@ static pid_t rival_fork(const union net_addr *addr)
 
 /*
  * One order of the calls of two processes: ours go as far as our gate, then those of the other
- * process as far as its gate, then the rest of ours, then the rest of its. Exactly one of the two
- * must listen, the other must have found the path in use, and the path must lead to the first.
- * Returns how many have come to their gates: 1 means ours alone.
+ * process as far as its gate, then the rest of ours, then the rest of the other's. Exactly one
+ * process must listen. The other must have found the path in use, and the path must lead to the
+ * process that listens. Returns how many processes have reached their gates: 1 means only ours.
  */
 static int check_order(const union net_addr *addr, int ours_at, char theirs_at)
 {
@@ -1259,7 +1258,7 @@ static void test_remote(void **state)
     link_close(&link);
 }
 
-/* The client is bound to a path, so that its address is larger than a union net_peer. */
+/* The client is bound to a path. Such an address is larger than a union net_peer. */
 static void test_remote_with_a_path(void **state)
 {
     (void)state;
@@ -1294,12 +1293,12 @@ static void test_remote_failures(void **state)
     net_close(fds[1]);
 }
 
-/* Sockets that another program has made, without TCP_NODELAY. */
+/* Sockets of another program, which has not set TCP_NODELAY. */
 static void test_inspect_tcp(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
     union net_addr addr;
-    net_close(listen_on(family, &addr)); /* skips */
+    net_close(listen_on(family, &addr)); /* skips the test if the family is missing */
     int listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(net_inspect(listener), -ENOTCONN);
     addr = loopback(family);
@@ -1395,7 +1394,7 @@ static void test_connect_datagram(void **state)
     do
         n = net_send(fd, large, sizeof large);
     while (n > 0);
-    assert_int_equal(n, -EAGAIN); /* nobody reads, and the call does not wait */
+    assert_int_equal(n, -EAGAIN); /* the queue is full, and the call does not wait */
     net_close(receiver);
     assert_int_equal(net_send(fd, "x", 1), -ECONNREFUSED);
     net_close(fd);
@@ -1451,7 +1450,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_recv_failures),
     FIXTURE_TEST(test_send_failures),
     FIXTURE_TEST(test_interrupted_calls_are_repeated),
-    FIXTURE_TEST(test_interrupted_then_nothing),
+    FIXTURE_TEST(test_an_error_after_an_interruption),
     V4_TEST(test_recv),
     V6_TEST(test_recv),
     V4_TEST(test_recvv),
@@ -1478,7 +1477,7 @@ static const struct CMUnitTest tests[] = {
     DIR_TEST(test_a_stale_file_that_cannot_be_replaced),
     DIR_TEST(test_a_locked_path_is_in_use),
     DIR_TEST(test_a_lock_that_is_a_link),
-    DIR_TEST(test_a_link_put_there_is_not_followed),
+    DIR_TEST(test_a_link_in_place_of_the_file_is_not_followed),
     DIR_TEST(test_two_on_one_path),
     DIR_TEST(test_two_on_a_stale_path),
     DIR_TEST(test_accept_unix),

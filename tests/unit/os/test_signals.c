@@ -1,6 +1,6 @@
 /*
- * signals.c: what is blocked stays pending, what is unblocked arrives, and a file that may not grow
- * fails the write instead of killing the process.
+ * signals.c: a blocked signal stays pending and arrives when it is unblocked; and a write to a file
+ * that may not grow fails, but does not kill the process.
  */
 #include "os/signals.h"
 
@@ -10,7 +10,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-static volatile sig_atomic_t arrived; /* the last signal that did */
+static volatile sig_atomic_t arrived; /* the number of the last signal that has arrived */
 
 static void on_arrival(int signum)
 {

@@ -1,7 +1,7 @@
 /*
- * systemd.c: the sockets that are passed, and what the manager is told, with the real libsystemd
- * and environment. If a message waited for its reader, the watchdog would end the test. Sockets are
- * passed from descriptor 3 on, so main() keeps those numbers free.
+ * systemd.c: the passed sockets, and the messages to the manager, with the real libsystemd and
+ * environment. If systemd_notify() waited for a reader, the watchdog would end the test. Passed
+ * sockets have the descriptors from 3 on, so main() keeps these numbers free.
  */
 #include "os/systemd.h"
 
@@ -25,7 +25,7 @@ static int fixture_open(void **state)
 {
     (void)state;
     memset(&fix, 0, sizeof fix);
-    support_begin(); /* removes what the test before has set */
+    support_begin(); /* removes the variables that the previous test has set */
     fix.fds = count_fds();
     make_dir(fix.dir);
     (void)snprintf(fix.path, sizeof fix.path, "%s/notify", fix.dir);
@@ -60,7 +60,7 @@ static void set_number(const char *name, long value)
     set(name, text);
 }
 
-/* Makes sockets as systemd does: not close-on-exec. */
+/* Passes sockets as systemd does: they are not close-on-exec. */
 static void pass_sockets(int count)
 {
     for (int i = 0; i < count; i++)
@@ -115,8 +115,7 @@ static void test_named_sockets(void **state)
     for (int i = 0; i < 3; i++)
         assert_true(is_cloexec(PASSED_FD + i));
     systemd_free_names(fix.names);
-    assert_int_equal(systemd_sockets(&fix.first, NULL),
-                     3); /* a second question has the same answer */
+    assert_int_equal(systemd_sockets(&fix.first, NULL), 3); /* a second call returns the same */
     close_sockets(3);
 }
 
@@ -132,7 +131,7 @@ static void test_sockets_without_names(void **state)
     close_sockets(1);
 }
 
-/* The variables are another process's, and have been inherited: no socket is ours. */
+/* The variables are inherited, and name another process: no socket is ours. */
 static void test_sockets_of_another_process(void **state)
 {
     (void)state;
@@ -165,7 +164,7 @@ static void test_malformed_sockets(void **state)
     close_sockets(1);
 }
 
-static void test_more_sockets_than_there_are(void **state)
+static void test_missing_sockets(void **state)
 {
     (void)state;
     need_systemd();
@@ -178,7 +177,7 @@ static void test_more_sockets_than_there_are(void **state)
     close_sockets(2);
 }
 
-/* Opens with a receiver at address, and tells it something. Returns the receiver. */
+/* Makes a receiver at the address, which becomes the manager. Returns the receiver. */
 static int open_receiver(const char *address)
 {
     int receiver = make_receiver(address);
@@ -188,7 +187,7 @@ static int open_receiver(const char *address)
     return receiver;
 }
 
-static void check_told(const char *address)
+static void check_messages(const char *address)
 {
     int receiver = open_receiver(address);
     assert_true(is_cloexec(fix.systemd.notify_fd));
@@ -201,7 +200,7 @@ static void check_told(const char *address)
     assert_int_equal(fix.systemd.notify_fd, -1);
     systemd_notify(&fix.systemd, "too late");
     expect_no_message(receiver);
-    systemd_close(&fix.systemd); /* twice is harmless */
+    systemd_close(&fix.systemd); /* a second call is harmless */
     (void)close(receiver);
 }
 
@@ -209,7 +208,7 @@ static void test_notify_a_path(void **state)
 {
     (void)state;
     need_systemd();
-    check_told(fix.path);
+    check_messages(fix.path);
     assert_int_equal(unlink(fix.path), 0);
 }
 
@@ -219,11 +218,11 @@ static void test_notify_an_abstract_address(void **state)
     (void)state;
     need_systemd();
     (void)snprintf(name, sizeof name, "@uvechod-test-%ld", (long)getpid());
-    check_told(name);
+    check_messages(name);
 }
 
-/* That there is nobody to tell is no failure. */
-static void check_untold(void)
+/* It is no failure if there is no manager. */
+static void check_no_manager(void)
 {
     assert_int_equal(systemd_open(&fix.systemd), 0);
     assert_true(fix.systemd.notify_fd < 0);
@@ -234,11 +233,11 @@ static void check_untold(void)
     assert_int_equal(count_fds(), fix.fds);
 }
 
-static void test_nobody_to_notify(void **state)
+static void test_without_a_manager(void **state)
 {
     (void)state;
     memset(&fix.systemd, 0xa5, sizeof fix.systemd);
-    check_untold();
+    check_no_manager();
 }
 
 static void test_addresses_that_cannot_be_used(void **state)
@@ -249,20 +248,20 @@ static void test_addresses_that_cannot_be_used(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         set("NOTIFY_SOCKET", words[i]);
-        check_untold();
+        check_no_manager();
     }
     memset(text, 'x', sizeof text);
     text[sizeof text - 1] = '\0';
     for (int i = 0; i < 2; i++) {
         text[0] = i == 0 ? '/' : '@';
         set("NOTIFY_SOCKET", text);
-        check_untold();
+        check_no_manager();
     }
     set("NOTIFY_SOCKET", fix.path); /* does not exist */
-    check_untold();
+    check_no_manager();
 }
 
-/* Only an absolute path is taken: the current directory may be any. */
+/* A relative path is ignored, because the current directory may change. */
 static void test_a_relative_address(void **state)
 {
     (void)state;
@@ -283,7 +282,7 @@ static void test_a_manager_that_is_gone_at_the_start(void **state)
     (void)state;
     (void)close(make_receiver(fix.path));
     set("NOTIFY_SOCKET", fix.path);
-    check_untold();
+    check_no_manager();
     assert_int_equal(unlink(fix.path), 0);
 }
 
@@ -300,7 +299,7 @@ static void test_a_manager_that_goes(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
-/* The manager has made its socket anew, as it does after a restart. */
+/* The manager makes its socket again, as it does after a restart. */
 static void test_a_manager_that_comes_back(void **state)
 {
     (void)state;
@@ -320,7 +319,7 @@ static void test_a_manager_that_comes_back(void **state)
     (void)close(manager);
 }
 
-/* What fits into the manager's queue arrives, in order and whole. The rest is lost. */
+/* Messages that fit into the manager's queue arrive whole and in order. The others are lost. */
 static void test_a_manager_that_does_not_read(void **state)
 {
     char buf[1024];
@@ -335,15 +334,15 @@ static void test_a_manager_that_does_not_read(void **state)
         number++;
     }
     assert_between(number, 1, 9999);
-    systemd_notify(&fix.systemd, "WATCHDOG=1"); /* there is room again */
+    systemd_notify(&fix.systemd, "WATCHDOG=1"); /* the queue has room again */
     expect_message(receiver, "WATCHDOG=1");
     systemd_close(&fix.systemd);
     (void)close(receiver);
     assert_int_equal(unlink(fix.path), 0);
 }
 
-/* Half an assignment would be another one. */
-static void test_what_is_too_long_is_not_told(void **state)
+/* A message that is too long is not sent, because half of it could mean something else. */
+static void test_a_message_that_is_too_long_is_not_sent(void **state)
 {
     char buf[1024];
     (void)state;
@@ -354,7 +353,7 @@ static void test_what_is_too_long_is_not_told(void **state)
     expect_no_message(receiver);
     systemd_notify(&fix.systemd, "STATUS=%0*d", 511 - 7, 0);
     assert_int_equal(strlen(receive_message(receiver, buf)), 511);
-    systemd_notify(&fix.systemd, "%s", ""); /* not a message either */
+    systemd_notify(&fix.systemd, "%s", ""); /* an empty text is no message */
     expect_no_message(receiver);
     systemd_close(&fix.systemd);
     (void)close(receiver);
@@ -392,7 +391,7 @@ static void test_the_watchdog_of_another_process(void **state)
     check_watchdog(0);
 }
 
-/* No watchdog then, but the rest works. */
+/* There is no watchdog then, but messages are sent. */
 static void test_a_malformed_watchdog(void **state)
 {
     static const char *const words[] = {"",   "x",   "0", "1x",
@@ -431,21 +430,21 @@ int main(void)
         FIXTURE_TEST(test_sockets_without_names),
         FIXTURE_TEST(test_sockets_of_another_process),
         FIXTURE_TEST(test_malformed_sockets),
-        FIXTURE_TEST(test_more_sockets_than_there_are),
+        FIXTURE_TEST(test_missing_sockets),
         FIXTURE_TEST(test_notify_a_path),
         FIXTURE_TEST(test_notify_an_abstract_address),
-        FIXTURE_TEST(test_nobody_to_notify),
+        FIXTURE_TEST(test_without_a_manager),
         FIXTURE_TEST(test_addresses_that_cannot_be_used),
         FIXTURE_TEST(test_a_relative_address),
         FIXTURE_TEST(test_a_manager_that_is_gone_at_the_start),
         FIXTURE_TEST(test_a_manager_that_goes),
         FIXTURE_TEST(test_a_manager_that_comes_back),
         FIXTURE_TEST(test_a_manager_that_does_not_read),
-        FIXTURE_TEST(test_what_is_too_long_is_not_told),
+        FIXTURE_TEST(test_a_message_that_is_too_long_is_not_sent),
         FIXTURE_TEST(test_watchdog),
         FIXTURE_TEST(test_the_watchdog_of_another_process),
         FIXTURE_TEST(test_a_malformed_watchdog),
     };
-    close_sockets(PASSED_MAX); /* whatever has been inherited there */
+    close_sockets(PASSED_MAX); /* closes descriptors that were inherited there */
     return RUN_TESTS("systemd", tests);
 }

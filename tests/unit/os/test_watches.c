@@ -1,5 +1,5 @@
 /*
- * watches.c: the limit of watches, which stands in /proc, and watches of a real epoll descriptor.
+ * watches.c: the limit of watches, as /proc shows it, and watches of a real epoll descriptor.
  */
 #include "os/watches.h"
 
@@ -22,7 +22,7 @@ static void test_max(void **state)
     assert_int_equal(watches_max(), strtol(text, NULL, 10));
 }
 
-/* What is watched is there once, and reports nothing but its end until events are asked for. */
+/* A descriptor can be added once. It reports only its end until events are asked for. */
 static void test_add(void **state)
 {
     int fds[2];

@@ -1,5 +1,5 @@
 /*
- * services.h - the services that the workers of these tests have: the echo with "GOT:", alone.
+ * services.h - the services of the workers in these tests: only the echo, with the prefix "GOT:".
  */
 #ifndef UVECHOD_TESTS_SERVICES_H
 #define UVECHOD_TESTS_SERVICES_H

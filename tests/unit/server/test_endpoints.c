@@ -1,8 +1,8 @@
 /*
- * endpoints.c: which addresses are listened on, which sockets are taken over, and what becomes of
- * failures. net_listen(), net_local() and net_close() are wrapped and play a machine whose
- * descriptors are mere numbers; the tests of what the kernel or the file system does let them
- * through to the real one, on the loopback interface and in a directory of their own.
+ * endpoints.c: on which addresses it listens, which sockets it takes over, and how it fails.
+ * net_listen(), net_local() and net_close() are wrapped. In most tests they only give out numbers
+ * as descriptors. If fix.real is set, they call the real functions: these tests use the loopback
+ * interface and a directory of their own.
  */
 #include "server/endpoints.h"
 
@@ -31,17 +31,17 @@ static struct {
     bool real;
     bool calloc_fails;
     bool local_fails;
-    int results[CALLS_MAX];              /* of each net_listen(): 0 for a descriptor */
-    int always;                          /* what all of them are from the second address on */
-    union net_addr requested[CALLS_MAX]; /* what they were asked for */
+    int results[CALLS_MAX];              /* of each net_listen(): an errno, or 0 for a descriptor */
+    int always;                          /* an errno of every net_listen() except the first one */
+    union net_addr requested[CALLS_MAX]; /* the addresses that were asked for */
     int calls;
     int open; /* descriptors given and not closed */
     int free_port;
     int fds; /* open before the test */
     char dir[32];
-    char path[64];    /* of the Unix socket in it */
-    bool rival_tries; /* to listen on that path before the next file is removed */
-    int rival;        /* what comes of that */
+    char path[64];    /* of the Unix socket in dir */
+    bool rival_tries; /* to listen on path just before the next file is removed */
+    int rival;        /* what the rival's net_listen() returned */
     struct endpoints endpoints;
 } fix;
 
@@ -82,7 +82,7 @@ int __wrap_net_local(int fd, union net_addr *addr)
         return -ENOBUFS;
     *addr = fix.requested[fd - FIRST_FD];
     if (net_port(addr) == 0)
-        net_set_port(addr, (uint16_t)fix.free_port++); /* each such socket gets another one */
+        net_set_port(addr, (uint16_t)fix.free_port++); /* every socket gets another port */
     return 0;
 }
 
@@ -96,7 +96,7 @@ void __wrap_net_close(int fd)
     fix.open--;
 }
 
-/* Between our look at the file and its removal another daemon may try to listen there. */
+/* Another daemon may try to listen between our look at the file and the removal of the file. */
 int __wrap_unlink(const char *path)
 {
     if (fix.rival_tries) {
@@ -171,7 +171,7 @@ static void check_addr(const union net_addr *addr, const char *expected)
     assert_string_equal(net_format(addr, text), expected);
 }
 
-/* After a failure: the address is told, and nothing is open. */
+/* After a failure: failed has the address, and no descriptor is open. */
 static void check_failed(const char *expected)
 {
     check_addr(&fix.endpoints.failed, expected);
@@ -201,7 +201,7 @@ static void test_named_addresses(void **state)
     check_addr(&fix.requested[2], "127.0.0.2:7");
 }
 
-/* The port that the first one got, for all of them. */
+/* All sockets use the port that the first socket got. */
 static void test_a_free_port_is_shared(void **state)
 {
     (void)state;
@@ -220,7 +220,7 @@ static void test_a_free_port_without_ipv4(void **state)
     check_addr(&fix.requested[1], "[::]:0");
 }
 
-/* Free for the first, taken for the second: starts over with another port, nothing left open. */
+/* The port is free for one address but in use for the next: all start again with another port. */
 static void test_a_port_that_is_not_free_for_all(void **state)
 {
     (void)state;
@@ -237,7 +237,7 @@ static void test_a_port_that_is_not_free_for_all(void **state)
     assert_int_equal(fix.endpoints.list[0].fd, FIRST_FD + 5);
 }
 
-static void test_it_gives_up_on_a_port_some_time(void **state)
+static void test_the_search_for_a_free_port_ends(void **state)
 {
     (void)state;
     fix.always = -EADDRINUSE;
@@ -246,7 +246,7 @@ static void test_it_gives_up_on_a_port_some_time(void **state)
     check_failed("[::1]:40016");
 }
 
-static void test_a_port_in_use_is_told_at_once(void **state)
+static void test_a_given_port_in_use_fails_at_once(void **state)
 {
     (void)state;
     fix.results[1] = -EADDRINUSE;
@@ -264,7 +264,7 @@ static void test_the_default_in_use(void **state)
     check_failed("0.0.0.0:25000");
 }
 
-/* Either family may be missing, but only if nobody has asked for it, and not both. */
+/* One of the two families may be missing if the user has named no address. */
 static void test_a_family_may_be_missing(void **state)
 {
     static const int errors[] = {-EAFNOSUPPORT, -EADDRNOTAVAIL};
@@ -298,8 +298,8 @@ static void test_a_named_family_must_not_be_missing(void **state)
     check_failed("[::1]:25000");
 }
 
-/* Of a name's addresses one is enough; the flag of one address does not excuse another one. */
-static void test_a_named_family_may_be_missing_if_the_address_says_so(void **state)
+/* One address of a name is enough. The flag holds for its own address only. */
+static void test_an_address_with_may_lack_is_left_out(void **state)
 {
     (void)state;
     struct endpoint_addr addrs[] = {{addr_of("127.0.0.1"), false}, {addr_of("::1"), true}};
@@ -347,8 +347,8 @@ static void test_no_memory(void **state)
     assert_int_equal(fix.calls, 0);
 }
 
-/* Not knowing the port of the first, the others take free ones themselves. */
-static void test_a_port_that_cannot_be_asked(void **state)
+/* If the port of the first socket is unknown, each other socket takes a free port. */
+static void test_an_unknown_port_is_not_shared(void **state)
 {
     (void)state;
     fix.local_fails = true;
@@ -364,7 +364,7 @@ static void test_what_was_taken_over_is_not_closed(void **state)
     endpoints_close(&fix.endpoints);
     assert_int_equal(fix.open, 1);
     fix.open = 0;
-    endpoints_close(&fix.endpoints); /* twice is harmless */
+    endpoints_close(&fix.endpoints); /* a second call is harmless */
 }
 
 static void test_real_addresses_share_a_port(void **state)
@@ -384,7 +384,7 @@ static void test_real_addresses_share_a_port(void **state)
     assert_int_equal(count_fds(), fds);
 }
 
-/* One that can only be listened on once, and so is in use whatever the port. */
+/* The same address twice: the second socket finds every port in use. */
 static void test_a_real_port_in_use(void **state)
 {
     (void)state;
@@ -395,7 +395,7 @@ static void test_a_real_port_in_use(void **state)
     assert_int_equal(count_fds(), fds);
 }
 
-/* Real sockets, Unix ones in a directory of their own. */
+/* A fixture with real sockets, and a directory for Unix sockets. */
 static int real_open(void **state)
 {
     (void)fixture_open(state);
@@ -421,7 +421,7 @@ static union net_addr unix_addr(const char *path)
     return addr;
 }
 
-/* Opens one Unix socket, whose listening somebody else sees to, who then ends. */
+/* Opens a Unix socket. Then its descriptor is taken over and closed, as by a task that ends. */
 static void open_and_end_listening(void)
 {
     union net_addr addr = unix_addr(fix.path);
@@ -444,7 +444,7 @@ static bool file_exists(void)
     return access(fix.path, F_OK) == 0;
 }
 
-/* Unix sockets have no port: the free one is the first other's. */
+/* Unix sockets have no port: the first socket with a port decides which free port all use. */
 static void test_real_kinds_together(void **state)
 {
     char name[64];
@@ -474,7 +474,7 @@ static void test_real_kinds_together(void **state)
     assert_int_equal(count_fds(), fix.fds);
 }
 
-static void test_the_file_goes_although_the_socket_was_taken_over(void **state)
+static void test_the_file_is_removed_even_if_the_socket_was_taken_over(void **state)
 {
     (void)state;
     open_and_end_listening();
@@ -482,12 +482,12 @@ static void test_the_file_goes_although_the_socket_was_taken_over(void **state)
     endpoints_close(&fix.endpoints);
     assert_false(file_exists());
     open_and_end_listening();
-    assert_int_equal(unlink(fix.path), 0); /* somebody was faster */
+    assert_int_equal(unlink(fix.path), 0); /* another process has removed the file before */
     endpoints_close(&fix.endpoints);
 }
 
-/* Another file has taken its place: a socket that was made elsewhere, or none at all. */
-static void test_a_file_that_is_not_ours_any_more_stays(void **state)
+/* Another file has replaced ours: the file of another socket, or a plain file. */
+static void test_a_file_that_has_replaced_ours_stays(void **state)
 {
     char other[64];
     (void)state;
@@ -508,7 +508,7 @@ static void test_a_file_that_is_not_ours_any_more_stays(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
-/* Until a new file would be younger than ours: a tick of the kernel's clock. */
+/* Waits for the next tick of the kernel's clock: a new file then has a later time than ours. */
 static void wait_for_a_later_file_time(void)
 {
     struct stat file;
@@ -519,7 +519,7 @@ static void wait_for_a_later_file_time(void)
     while (now.tv_sec == file.st_mtim.tv_sec && now.tv_nsec <= file.st_mtim.tv_nsec);
 }
 
-/* A successor that has started while we drained: its file may even have got our inode's number. */
+/* Another daemon starts while ours drains. Its file may even have the inode number of ours. */
 static void test_the_file_of_a_successor_stays(void **state)
 {
     (void)state;
@@ -553,7 +553,7 @@ static void test_the_path_passes_to_a_successor(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
-/* What was opened before the address that failed leaves no file behind. */
+/* Sockets that were opened before the address that failed leave no file. */
 static void test_a_failure_removes_the_files(void **state)
 {
     char text[NET_ADDR_STRLEN];
@@ -568,7 +568,7 @@ static void test_a_failure_removes_the_files(void **state)
 
 static const char *const passed_names[] = {"one", "two", "three", "four"};
 
-/* Puts the descriptors where systemd would: one after the other. */
+/* Moves the descriptors to numbers in sequence, as systemd passes them. */
 static void pass(const int *fds, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -577,7 +577,7 @@ static void pass(const int *fds, int count)
     }
 }
 
-/* As many names as are asked for, of one, two, three, four. */
+/* The first count names of passed_names, allocated as endpoints_adopt() takes them. */
 static char **make_names(int count)
 {
     char **names = __real_calloc((size_t)count + 1, sizeof *names);
@@ -594,7 +594,7 @@ static void expect_passed_closed(int count)
     assert_int_equal(count_fds(), fix.fds);
 }
 
-/* The files of sockets that we have not made are not ours to remove. */
+/* The file of a passed socket is not removed, because we did not make it. */
 static void test_adopt(void **state)
 {
     (void)state;
@@ -630,7 +630,7 @@ static int option_of(int fd, int level, int option)
     return value;
 }
 
-/* Sockets that listen and such as are connected; Unix sockets have no such thing. */
+/* Both listening and connected sockets. A Unix socket has no keepalive and is left as it is. */
 static void test_passed_sockets_are_kept_alive(void **state)
 {
     (void)state;
@@ -671,8 +671,8 @@ static void test_adopt_without_names(void **state)
     (void)close(PASSED_FD);
 }
 
-/* The first that is bad is told; what comes behind it is closed as well. */
-static void test_adopt_a_bad_one(void **state)
+/* bad is the first socket that cannot be served. The sockets after it are closed, too. */
+static void test_adopt_a_bad_socket(void **state)
 {
     (void)state;
     int pipes[2];
@@ -688,7 +688,7 @@ static void test_adopt_a_bad_one(void **state)
     expect_passed_closed(4);
 }
 
-static void test_adopt_what_is_not_open(void **state)
+static void test_adopt_closed_descriptors(void **state)
 {
     (void)state;
     size_t bad = 99;
@@ -696,7 +696,7 @@ static void test_adopt_what_is_not_open(void **state)
     assert_int_equal(bad, 0);
 }
 
-/* What was passed is closed all the same, and the names are freed. */
+/* The passed sockets are closed and the names are freed, even without memory for the list. */
 static void test_adopt_without_memory(void **state)
 {
     (void)state;
@@ -718,31 +718,31 @@ int main(void)
         FIXTURE_TEST(test_a_free_port_is_shared),
         FIXTURE_TEST(test_a_free_port_without_ipv4),
         FIXTURE_TEST(test_a_port_that_is_not_free_for_all),
-        FIXTURE_TEST(test_it_gives_up_on_a_port_some_time),
-        FIXTURE_TEST(test_a_port_in_use_is_told_at_once),
+        FIXTURE_TEST(test_the_search_for_a_free_port_ends),
+        FIXTURE_TEST(test_a_given_port_in_use_fails_at_once),
         FIXTURE_TEST(test_the_default_in_use),
         FIXTURE_TEST(test_a_family_may_be_missing),
         FIXTURE_TEST(test_both_families_are_missing),
         FIXTURE_TEST(test_a_named_family_must_not_be_missing),
-        FIXTURE_TEST(test_a_named_family_may_be_missing_if_the_address_says_so),
+        FIXTURE_TEST(test_an_address_with_may_lack_is_left_out),
         FIXTURE_TEST(test_other_errors_of_the_default),
         FIXTURE_TEST(test_the_last_address_fails),
         FIXTURE_TEST(test_no_memory),
-        FIXTURE_TEST(test_a_port_that_cannot_be_asked),
+        FIXTURE_TEST(test_an_unknown_port_is_not_shared),
         FIXTURE_TEST(test_what_was_taken_over_is_not_closed),
         FIXTURE_TEST(test_real_addresses_share_a_port),
         FIXTURE_TEST(test_a_real_port_in_use),
         TEST_WITH(real, test_real_kinds_together),
-        TEST_WITH(real, test_the_file_goes_although_the_socket_was_taken_over),
-        TEST_WITH(real, test_a_file_that_is_not_ours_any_more_stays),
+        TEST_WITH(real, test_the_file_is_removed_even_if_the_socket_was_taken_over),
+        TEST_WITH(real, test_a_file_that_has_replaced_ours_stays),
         TEST_WITH(real, test_the_file_of_a_successor_stays),
         TEST_WITH(real, test_the_path_passes_to_a_successor),
         TEST_WITH(real, test_a_failure_removes_the_files),
         TEST_WITH(real, test_adopt),
         TEST_WITH(real, test_passed_sockets_are_kept_alive),
         TEST_WITH(real, test_adopt_without_names),
-        TEST_WITH(real, test_adopt_a_bad_one),
-        TEST_WITH(real, test_adopt_what_is_not_open),
+        TEST_WITH(real, test_adopt_a_bad_socket),
+        TEST_WITH(real, test_adopt_closed_descriptors),
         TEST_WITH(real, test_adopt_without_memory),
     };
     return RUN_TESTS("endpoints", tests);

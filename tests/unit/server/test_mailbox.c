@@ -1,6 +1,6 @@
 /*
- * mailbox.c: what is put in comes out once, in order, from one thread and from two. realloc() is
- * wrapped, to fail and to count.
+ * mailbox.c: everything that is put in comes out once and in order, with one thread and with two.
+ * realloc() is wrapped: it can fail, and its calls are counted.
  */
 #include "server/mailbox.h"
 
@@ -48,7 +48,7 @@ static int put(int fd)
     return mailbox_put(&fix.mailbox, &accepted);
 }
 
-/* Takes what is there: count connections from first on, in order. */
+/* Takes all connections: there must be count of them, with descriptors in sequence from first. */
 static void expect_taken(int first, size_t count)
 {
     mailbox_take(&fix.mailbox, &fix.mail);
@@ -59,7 +59,7 @@ static void expect_taken(int first, size_t count)
     }
 }
 
-static void test_nothing(void **state)
+static void test_empty(void **state)
 {
     (void)state;
     expect_taken(0, 0);
@@ -79,7 +79,7 @@ static void test_in_order_and_once(void **state)
     expect_taken(7, 1);
 }
 
-/* Once both lists have grown, nothing is allocated. */
+/* When both lists have grown, no more memory is allocated. */
 static void test_memory_is_kept(void **state)
 {
     (void)state;
@@ -93,7 +93,7 @@ static void test_memory_is_kept(void **state)
     assert_int_equal(fix.reallocs, 0);
 }
 
-/* What is in there stays, and what does not fit is refused. */
+/* Connections that are in the mailbox stay. A connection that does not fit is refused. */
 static void test_without_memory(void **state)
 {
     (void)state;
@@ -150,7 +150,7 @@ static void test_two_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_nothing),        FIXTURE_TEST(test_in_order_and_once),
+        FIXTURE_TEST(test_empty),          FIXTURE_TEST(test_in_order_and_once),
         FIXTURE_TEST(test_memory_is_kept), FIXTURE_TEST(test_without_memory),
         FIXTURE_TEST(test_orders),         FIXTURE_TEST(test_two_threads),
     };

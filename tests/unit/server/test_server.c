@@ -1,9 +1,8 @@
 /*
- * server.c: server_run() in a thread of the test, on the loopback interface. The test talks to it
- * as the world does: by signals and connections; and it reads the log, through a pipe, line by
- * line, which is also how it waits. The clock that connections and sleeps go by is wrapped and
- * runs CLOCK_SPEED times as fast, so that deadlines come soon. The calls by which a start can
- * fail are wrapped, too.
+ * server.c: server_run() in a thread of the test, on the loopback interface. The test uses signals
+ * and connections, as users of the daemon do. It reads the log line by line through a pipe, and
+ * waits by waiting for a line. The clock of connections and sleeps is wrapped and runs CLOCK_SPEED
+ * times as fast, so that deadlines come soon. The calls by which a start can fail are wrapped, too.
  */
 #include "server/server.h"
 
@@ -28,11 +27,11 @@
 
 enum { CLOCK_SPEED = 20, HOUR_MS = 3600000, LINE_MAX_BYTES = 1024, PASSED_FD = 3, PASSED_MAX = 2 };
 
-/* What fails; each a negative errno, or 0. Set before the server starts. */
+/* The failures to cause: each is a negative errno, or 0. Must be set before the server starts. */
 static struct {
     int loop_init, reserve, raise, probe, signal_start, sched_run;
-    long descriptors;      /* what descriptors_raise() returns; 0: the truth */
-    long watches;          /* what watches_max() returns; 0: the truth */
+    long descriptors;      /* what descriptors_raise() returns; 0: the real value */
+    long watches;          /* what watches_max() returns; 0: the real value */
     int listener_start;    /* of the listener_start_at-th call */
     int listener_start_at; /* counts down */
     int accept;            /* of the first call of net_accept() */
@@ -42,10 +41,10 @@ static struct {
 
 static struct {
     struct server_config config;
-    struct service service; /* when it is not the one of services.h */
+    struct service service; /* used instead of services.h after serve_echo() */
     struct echo_config echo;
     union net_addr addrs[2];
-    struct endpoint_addr wanted[2]; /* the same, as the server is told them */
+    struct endpoint_addr wanted[2]; /* the same addresses, for the config */
     enum log_level level;
     uv_thread_t thread;
     bool running;
@@ -55,12 +54,12 @@ static struct {
     char line[LINE_MAX_BYTES];
     unsigned port;
     uv_sem_t loop_runs;
-    int manager;           /* what the server tells, -1: nobody is there */
-    int early;             /* what it has told before it listened */
+    int manager;           /* receives the server's messages; -1: there is no manager */
+    int early;             /* messages received before the server listened */
     char dir[32];          /* of a Unix socket */
     char path[64];         /* of that socket */
     int fds;               /* open before the test */
-    atomic_int bad_closes; /* of descriptors that are not open */
+    atomic_int bad_closes; /* calls of net_close() for a descriptor that is not open */
 } fix;
 
 uint64_t __real_uv_now(const uv_loop_t *loop);
@@ -184,7 +183,7 @@ void *__wrap_calloc(size_t count, size_t size)
     return __real_calloc(count, size);
 }
 
-/* Where sockets are passed, nothing of the test's own is to be opened. */
+/* Occupies the numbers of passed sockets, so that the test opens no other descriptor there. */
 static void hold_passed(void)
 {
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -214,7 +213,7 @@ static int fixture_open(void **state)
     return uv_sem_init(&fix.loop_runs, 0);
 }
 
-/* Set before the server starts. */
+/* Must be called before the server starts. */
 static void serve_echo(const struct echo_config *echo)
 {
     fix.echo = *echo;
@@ -243,7 +242,7 @@ static void make_log_pipe(void)
     assert_non_null(fix.log);
 }
 
-/* Starts the server, which need not get far. */
+/* Starts the server, and waits for nothing. */
 static void server_start(void)
 {
     make_log_pipe();
@@ -265,7 +264,7 @@ static void expect_line(const char *expected)
     assert_string_equal(next_line(), expected);
 }
 
-/* "what: ", and the words that this C library has for the error. */
+/* The next line is what, a colon, and strerror() of the error. */
 static void expect_reason(const char *what, int error)
 {
     char expected[LINE_MAX_BYTES];
@@ -273,7 +272,7 @@ static void expect_reason(const char *what, int error)
     expect_line(expected);
 }
 
-/* "before", the peer's address, "after". */
+/* The next line is before, the address of the client, and after. */
 static void expect_line_of(const char *before, int client, const char *after)
 {
     union net_addr addr;
@@ -284,7 +283,7 @@ static void expect_line_of(const char *before, int client, const char *after)
     expect_line(expected);
 }
 
-/* A line that starts so; returns what follows. */
+/* The next line begins with start. Returns the rest of the line. */
 static const char *expect_start(const char *start)
 {
     const char *line = next_line();
@@ -306,7 +305,7 @@ static void send_signal(int signum)
     assert_int_equal(kill(getpid(), signum), 0);
 }
 
-/* The server ends by itself, with this result, and has nothing more to say. */
+/* The server ends by itself with this result, and logs no further line. */
 static void server_ends(int rc)
 {
     char *line = fgets(fix.line, sizeof fix.line, fix.log);
@@ -318,7 +317,7 @@ static void server_ends(int rc)
     assert_int_equal(fix.bad_closes, 0);
 }
 
-/* Connects to a server that listens: the connection then stands in its backlog at least. */
+/* Connects to a server that listens. The server may not have accepted the connection yet. */
 static int client_open(void)
 {
     union net_addr addr = fix.addrs[0];
@@ -346,7 +345,7 @@ static void client_expect_end(int fd)
     assert_int_equal(recv(fd, &byte, 1, 0), 0);
 }
 
-/* A client that has been answered, and is in the log. */
+/* Connects a client, which gets an answer and is logged. */
 static int client_echoed(void)
 {
     int fd = client_open();
@@ -362,7 +361,7 @@ static void expect_closed(int fd, const char *reason)
     expect_line("Task finished");
 }
 
-/* The client goes, and the log says that it went of itself. */
+/* The client ends its connection, and the log gives no other reason. */
 static void client_close(int fd)
 {
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
@@ -379,7 +378,7 @@ static void server_down(void)
     server_ends(0);
 }
 
-/* If a test has failed amid, its server is ended: two signals end it at once. */
+/* If a test has failed while its server runs, two signals end the server at once. */
 static int fixture_close(void **state)
 {
     (void)state;
@@ -429,7 +428,7 @@ static void test_listens_on_each_address(void **state)
     server_ends(0);
 }
 
-/* Both families, or IPv4 alone where there is no IPv6. */
+/* Both families, or only IPv4 if the machine has no IPv6. */
 static void test_listens_on_all_addresses(void **state)
 {
     char expected[64];
@@ -464,7 +463,7 @@ static void test_echoes_with_its_config(void **state)
     server_down();
 }
 
-/* One that connects and goes without a byte is no news; one that speaks is. */
+/* A client that sends no byte is not logged. A client that sends one is. */
 static void test_silent_connections_are_not_logged(void **state)
 {
     (void)state;
@@ -506,7 +505,7 @@ static void test_stats(void **state)
     server_down();
 }
 
-/* Asked for, and so answered, even by a quiet one. */
+/* --quiet does not hide the statistics, because the user has asked for them. */
 static void test_stats_when_quiet(void **state)
 {
     (void)state;
@@ -541,7 +540,7 @@ static void test_sigpipe_is_ignored(void **state)
     server_down();
 }
 
-/* A stop with a client: it is served to its end, but nobody new is. */
+/* Stops the server while it has clients, and expects this line about them. */
 static void stop_with_client(const char *line)
 {
     send_signal(SIGTERM);
@@ -584,7 +583,7 @@ static void test_drain_until_the_deadline(void **state)
     (void)close(fd);
 }
 
-/* Who does not answer our FIN does not hold up the end. */
+/* A client that does not answer our FIN does not delay the end. */
 static void test_the_deadline_of_a_stubborn_client(void **state)
 {
     (void)state;
@@ -645,7 +644,7 @@ static void test_a_reset_is_logged(void **state)
     server_down();
 }
 
-/* What is more than the limit waits until one closes, and is served then. */
+/* A connection above the limit waits until another connection closes. Then it is served. */
 static void check_limit_of_one(void)
 {
     int one = client_echoed();
@@ -680,7 +679,7 @@ static void test_max_connections_is_clamped(void **state)
     server_down();
 }
 
-/* libuv would abort when epoll cannot watch one more; an unknown limit is none. */
+/* libuv would abort if epoll could not watch a descriptor. An unknown limit is ignored. */
 static void test_epoll_watches_are_a_limit(void **state)
 {
     (void)state;
@@ -701,7 +700,7 @@ static void test_epoll_watches_are_a_limit(void **state)
     server_down();
 }
 
-/* Each loop has descriptors of its own, and pipes as well where bulk data is spliced. */
+/* Each loop needs some descriptors, and more for its pipes if the echo splices. */
 static void test_what_workers_need_is_reserved(void **state)
 {
     (void)state;
@@ -721,7 +720,7 @@ static void test_what_workers_need_is_reserved(void **state)
     }
 }
 
-/* Without the option, what the descriptors allow is the limit, and no warning. */
+/* Without the option, the descriptors set the limit, and no warning is logged. */
 static void test_the_default_limit(void **state)
 {
     (void)state;
@@ -731,7 +730,7 @@ static void test_the_default_limit(void **state)
     server_down();
 }
 
-static void test_accept_pauses_are_told(void **state)
+static void test_accept_pauses_are_logged(void **state)
 {
     (void)state;
     fault.accept = -EMFILE;
@@ -748,7 +747,7 @@ static void test_accept_pauses_are_told(void **state)
     server_down();
 }
 
-static void test_refused_connections_are_told(void **state)
+static void test_refused_connections_are_logged(void **state)
 {
     (void)state;
     fault.conn_open = -ENOMEM;
@@ -762,7 +761,7 @@ static void test_refused_connections_are_told(void **state)
     server_down();
 }
 
-/* One line, which names the address, with its port, and the reason; the result is the errno. */
+/* The start fails. One line names the address with its port and the reason. Returns the errno. */
 static void check_cannot_listen(int error, bool bound)
 {
     char *end;
@@ -807,11 +806,11 @@ static void test_starts_that_fail_before_the_loop(void **state)
     check_cannot_listen(-ENOMEM, false);
     fault.calloc_at = 2; /* for the workers */
     check_cannot_listen(-ENOMEM, true);
-    fault.descriptors = DESCRIPTORS_RESERVE + 1; /* not one for a connection */
+    fault.descriptors = DESCRIPTORS_RESERVE + 1; /* none for a connection */
     check_cannot_listen(-EMFILE, true);
 }
 
-/* What was started already ends by itself; nobody is told that it listens. */
+/* The start fails. Listeners that run already end, and no line says that the daemon listens. */
 static void check_cannot_start(int error, int listeners)
 {
     char expected[LINE_MAX_BYTES];
@@ -842,7 +841,7 @@ static void test_starts_that_fail_within_the_loop(void **state)
     check_cannot_start(-EINVAL, 0);
 }
 
-/* The manager that the server is to find in its environment. */
+/* Makes a manager, which the server finds by NOTIFY_SOCKET. */
 static void watch_server(void)
 {
     char name[64];
@@ -856,14 +855,14 @@ static void expect_told(const char *message)
     expect_message(fix.manager, message);
 }
 
-/* Whatever it is told next, but READY=1 and the stats from the start. */
+/* The next messages are READY=1 and the statistics of a daemon without connections. */
 static void expect_ready(void)
 {
     expect_told("READY=1");
     expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
 }
 
-/* Puts the sockets where systemd would, with names that are separated by ':'. */
+/* Passes the sockets as systemd does. Their names are separated by ':'. */
 static void pass_sockets(const int *fds, int count, const char *names)
 {
     char text[32];
@@ -899,7 +898,7 @@ static int make_listener(const union net_addr *addr)
     return fd;
 }
 
-/* A Unix socket in a directory of its own. */
+/* Makes fix.addrs[1] the address of a Unix socket in a new directory. */
 static void make_unix_addr(void)
 {
     make_dir(fix.dir);
@@ -907,7 +906,7 @@ static void make_unix_addr(void)
     assert_int_equal(net_unix(fix.path, &fix.addrs[1]), 0);
 }
 
-/* Served over the Unix socket, as a client that the kernel vouches for. */
+/* Is served over the Unix socket. The log has the process and the user that the kernel names. */
 static void check_unix_client(void)
 {
     char who[64];
@@ -945,7 +944,7 @@ static void test_a_unix_socket(void **state)
     assert_int_equal(access(fix.path, F_OK), -1);
 }
 
-/* Instead of binding anything: both sockets are the manager's, and so is the file of the one. */
+/* Both sockets belong to the manager, and so does the Unix socket's file: it is not removed. */
 static void test_passed_sockets_are_served(void **state)
 {
     char line[LINE_MAX_BYTES];
@@ -972,7 +971,7 @@ static void test_passed_sockets_are_served(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
-/* As inetd does it: the daemon is there for this one connection, and ends with it. */
+/* inetd starts a daemon for each connection: it serves this connection and ends with it. */
 static void test_a_passed_connection_is_served(void **state)
 {
     (void)state;
@@ -999,7 +998,7 @@ static void test_a_passed_connection_is_served(void **state)
     expect_passed_closed(1);
 }
 
-/* A stop waits for it as for any other. */
+/* A stop waits for a passed connection as for any other connection. */
 static void test_a_passed_connection_is_drained(void **state)
 {
     int fds[2];
@@ -1045,7 +1044,7 @@ static void test_a_passed_socket_that_cannot_be_served(void **state)
     expect_passed_closed(2);
 }
 
-/* Where to listen has been said twice. */
+/* Both systemd and an option say where to listen. */
 static void test_passed_sockets_contradict_an_option(void **state)
 {
     (void)state;
@@ -1077,7 +1076,7 @@ static void test_malformed_passed_sockets(void **state)
     expect_no_message(fix.manager);
 }
 
-/* Meant for the process that has left its environment to us. */
+/* The variables are inherited, and name another process: no socket is ours. */
 static void test_sockets_passed_to_another_process(void **state)
 {
     char pid[32];
@@ -1092,7 +1091,7 @@ static void test_sockets_passed_to_another_process(void **state)
     assert_true(fd_is_open(PASSED_FD));
 }
 
-/* Ready is who listens, minds signals, and has said so; told by the order of what comes. */
+/* When READY=1 arrives, the server listens, handles signals, and has logged the addresses. */
 static void test_ready_comes_last(void **state)
 {
     (void)state;
@@ -1101,7 +1100,7 @@ static void test_ready_comes_last(void **state)
     fix.config.endpoints.count = 2;
     server_start();
     expect_ready();
-    send_signal(SIGTERM); /* would end the process if nobody minded it yet */
+    send_signal(SIGTERM); /* would kill the process if the server did not handle signals yet */
     assert_int_equal(fix.early, 0);
     (void)expect_start("Listening on 127.0.0.1:");
     (void)expect_start("Listening on 127.0.0.2:");
@@ -1110,8 +1109,8 @@ static void test_ready_comes_last(void **state)
     server_ends(0);
 }
 
-/* At the start, at a connection, when it has spoken, and when it is gone. */
-static void test_the_manager_is_told_stats(void **state)
+/* At the start, when a connection opens, after its first message, and after its end. */
+static void test_the_manager_receives_stats(void **state)
 {
     (void)state;
     need_systemd();
@@ -1129,7 +1128,7 @@ static void test_the_manager_is_told_stats(void **state)
     server_down();
 }
 
-static void test_the_manager_is_told_of_the_stop(void **state)
+static void test_the_manager_learns_of_the_stop(void **state)
 {
     (void)state;
     need_systemd();
@@ -1137,7 +1136,7 @@ static void test_the_manager_is_told_of_the_stop(void **state)
     server_up();
     expect_ready();
     int fd = client_echoed();
-    (void)receive_message(fix.manager, fix.line); /* of the connection */
+    (void)receive_message(fix.manager, fix.line); /* the report of the connection */
     stop_with_client("Stopping: waiting for 1 connection, 3600 s at most; "
                      "a second signal ends it at once");
     expect_told("STOPPING=1");
@@ -1150,7 +1149,7 @@ static void test_the_manager_is_told_of_the_stop(void **state)
     server_ends(0);
 }
 
-/* Pings go on and on, at half of 800 ms by the clock of the test. */
+/* Pings come again and again, every 400 ms by the clock of the test. */
 static void test_the_watchdog_is_pinged(void **state)
 {
     (void)state;
@@ -1178,8 +1177,8 @@ static void test_a_malformed_watchdog(void **state)
     server_down();
 }
 
-/* Before the loop, and within it: told why, and never that it is ready. */
-static void test_the_manager_is_told_of_a_failed_start(void **state)
+/* Whether the start fails early or late, the manager gets the errno and no READY=1. */
+static void test_the_manager_learns_of_a_failed_start(void **state)
 {
     (void)state;
     need_systemd();
@@ -1194,7 +1193,7 @@ static void test_the_manager_is_told_of_a_failed_start(void **state)
     expect_told("STOPPING=1");
 }
 
-/* It does not wait for the connection that it was passed beside what has failed. */
+/* A start that has failed does not wait for a passed connection to end. */
 static void test_a_failed_start_ends_a_passed_connection(void **state)
 {
     int fds[2];
@@ -1211,7 +1210,7 @@ static void test_a_failed_start_ends_a_passed_connection(void **state)
     expect_passed_closed(2);
 }
 
-/* In a process of its own, because what the wrong task holds is left to the kernel. */
+/* In a child process, because the daemon closes nothing: the kernel cleans up. */
 static void check_wrong_task(int error, const char *line)
 {
     int status;
@@ -1242,7 +1241,7 @@ static void test_a_wrong_task_ends_the_daemon(void **state)
     check_wrong_task(-EBUSY, busy);
 }
 
-/* Clients on three threads: the limit, the stats and the stop are those of all. */
+/* Clients on three threads: the limit, the statistics and the stop concern all threads. */
 static void test_several_workers(void **state)
 {
     (void)state;
@@ -1288,7 +1287,7 @@ static void test_the_deadline_of_several_workers(void **state)
     server_ends(0);
 }
 
-/* Pings come only as long as all run queues turn; they do. */
+/* Pings come because the run queues of all workers turn. */
 static void test_the_watchdog_of_several_workers(void **state)
 {
     (void)state;
@@ -1327,8 +1326,8 @@ int main(void)
         FIXTURE_TEST(test_what_workers_need_is_reserved),
         FIXTURE_TEST(test_epoll_watches_are_a_limit),
         FIXTURE_TEST(test_the_default_limit),
-        FIXTURE_TEST(test_accept_pauses_are_told),
-        FIXTURE_TEST(test_refused_connections_are_told),
+        FIXTURE_TEST(test_accept_pauses_are_logged),
+        FIXTURE_TEST(test_refused_connections_are_logged),
         FIXTURE_TEST(test_address_in_use),
         FIXTURE_TEST(test_starts_that_fail_before_the_loop),
         FIXTURE_TEST(test_starts_that_fail_within_the_loop),
@@ -1341,11 +1340,11 @@ int main(void)
         FIXTURE_TEST(test_malformed_passed_sockets),
         FIXTURE_TEST(test_sockets_passed_to_another_process),
         FIXTURE_TEST(test_ready_comes_last),
-        FIXTURE_TEST(test_the_manager_is_told_stats),
-        FIXTURE_TEST(test_the_manager_is_told_of_the_stop),
+        FIXTURE_TEST(test_the_manager_receives_stats),
+        FIXTURE_TEST(test_the_manager_learns_of_the_stop),
         FIXTURE_TEST(test_the_watchdog_is_pinged),
         FIXTURE_TEST(test_a_malformed_watchdog),
-        FIXTURE_TEST(test_the_manager_is_told_of_a_failed_start),
+        FIXTURE_TEST(test_the_manager_learns_of_a_failed_start),
         FIXTURE_TEST(test_a_failed_start_ends_a_passed_connection),
         FIXTURE_TEST(test_several_workers),
         FIXTURE_TEST(test_the_deadline_of_several_workers),

@@ -1,6 +1,6 @@
 /*
- * Services and endpoints of several kinds on one worker: the echo, a discard service (RFC 863)
- * that exists here only, and a datagram socket, which is no connection and has a task of its own.
+ * Services and endpoints of several kinds on one worker: the echo; a discard service (RFC 863),
+ * which exists only in this test; and a datagram socket, which has its own task and no connections.
  */
 #include "server/endpoints.h"
 #include "server/workers.h"
@@ -10,7 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-enum { SERVICE_ECHO, SERVICE_DISCARD, SERVICES }; /* their numbers, and how many there are */
+enum { SERVICE_ECHO, SERVICE_DISCARD, SERVICES }; /* their numbers, and their count */
 
 /* ---- the discard service ---- */
 
@@ -29,13 +29,13 @@ static struct yield discard_recv(struct task *task)
 
 static void discard_release(struct conn *conn)
 {
-    (void)conn; /* its frame holds nothing */
+    (void)conn; /* the frame holds nothing */
 }
 
 static const struct handler discard_handler = {
     .frame_size = sizeof(struct conn), .start = discard_recv, .release = discard_release};
 
-/* ---- an endpoint that is no connection: answers each datagram with itself ---- */
+/* ---- an endpoint without connections: sends each datagram back ---- */
 
 struct reflector {
     struct task task;
@@ -136,7 +136,7 @@ static int fixture_open(void **state)
     return endpoints_start(&fix.endpoints, &context);
 }
 
-/* The tasks end, each in its way, and so does the loop. */
+/* Ends all tasks, and then the loop. */
 static int fixture_close(void **state)
 {
     (void)state;
@@ -154,7 +154,7 @@ static void turn(void)
     (void)uv_run(workers_sched(&fix.workers)->loop, UV_RUN_NOWAIT);
 }
 
-/* A client of this service has sent "Hello" and its FIN. */
+/* Connects a client to this service. The client sends "Hello" and a FIN. Returns its socket. */
 static int client_open(int service)
 {
     const struct sockaddr *addr = &fix.endpoints.list[service].bound.sa;
@@ -165,7 +165,7 @@ static int client_open(int service)
     return fd;
 }
 
-/* Until the daemon ends the connection, it sends this. */
+/* The daemon sends this answer, and then ends the connection. */
 static void client_expect(int fd, const char *answer)
 {
     char got[64];
@@ -173,14 +173,14 @@ static void client_expect(int fd, const char *answer)
     size_t len = 0;
     while ((n = recv(fd, got + len, sizeof got - len, MSG_DONTWAIT)) != 0) {
         len += n > 0 ? (size_t)n : 0;
-        turn(); /* the watchdog sets the limit */
+        turn(); /* the watchdog of the tests limits this loop */
     }
     assert_int_equal(len, strlen(answer));
     assert_memory_equal(got, answer, len);
     (void)close(fd);
 }
 
-/* Each endpoint is served by its own service, at the same time on the same loop. */
+/* Two endpoints with different services work at the same time on one loop. */
 static void test_two_services(void **state)
 {
     (void)state;
@@ -195,7 +195,7 @@ static void test_two_services(void **state)
     assert_int_equal(stats.bytes_out, 9);
 }
 
-/* Beside them, what is no connection; it counts in none of their statistics. */
+/* Datagrams are answered as well, and do not count in the statistics of connections. */
 static void test_datagrams(void **state)
 {
     char got[64];

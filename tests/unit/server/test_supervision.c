@@ -1,14 +1,14 @@
 /*
- * supervision.c: what the manager is told, and when. The tasks' steps are driven by hand as the
- * scheduler would, so nothing here waits: a sleep is over when the test says so. sched_spawn() and
- * sched_wake() are wrapped, and the manager is a socket of the test's.
+ * supervision.c: the messages to the manager, and when they are sent. The test itself runs the
+ * steps of the tasks in place of the scheduler, so nothing here waits: the test ends a sleep by
+ * running the next step. sched_spawn() and sched_wake() are wrapped. The manager is a socket of the
+ * test.
  */
 #include "server/supervision.h"
 
 #include "unit/support.h"
 
 #include <errno.h>
-
 #include <limits.h>
 
 enum { WATCHDOG_US = 3000000 };
@@ -19,9 +19,9 @@ static struct {
     uv_loop_t loop;
     struct sched sched;
     struct recorder recorder;
-    struct stats stats; /* to be told */
-    bool stuck;         /* something does not move */
-    int asked;          /* so often whether it does */
+    struct stats stats; /* that the daemon reports */
+    bool stuck;         /* is_alive() returns the opposite */
+    int asked;          /* calls of is_alive() */
     struct supervision supervision;
     struct supervised supervised;
     int spawned;
@@ -67,7 +67,7 @@ static int fixture_open(void **state)
     fix.fds = count_fds();
     recorder_init(&fix.recorder);
     fix.sched = (struct sched){.waker = fix.recorder.waker, .loop = &fix.loop};
-    memset(&fix.supervision, 0xa5, sizeof fix.supervision); /* that the start is to set up */
+    memset(&fix.supervision, 0xa5, sizeof fix.supervision); /* the start must set all fields */
     fix.supervised = (struct supervised){.stats = get_stats, .alive = is_alive};
     return 0;
 }
@@ -84,14 +84,14 @@ static int fixture_close(void **state)
     return 0;
 }
 
-/* The manager has been told this, and no more. */
+/* The manager has received this message and no other. */
 static void expect_told(const char *message)
 {
     expect_message(fix.manager, message);
     expect_no_message(fix.manager);
 }
 
-/* Runs the step of the status task, which sleeps. */
+/* Runs the step of the status task, which must sleep then. */
 static void report_sleeps(void)
 {
     struct task *task = &fix.supervision.status;
@@ -109,7 +109,7 @@ static void start(uint64_t watchdog_us)
     fix.manager = fds[1];
     const struct systemd systemd = {.notify_fd = fds[0], .watchdog_us = watchdog_us};
     supervision_start(&fix.supervision, &fix.sched, &fix.supervised, &systemd);
-    report_sleeps(); /* the start was a report */
+    report_sleeps(); /* the start itself counts as a report */
     expect_no_message(fix.manager);
 }
 
@@ -119,7 +119,7 @@ static void report_parks(void)
     assert_int_equal(task->resume(task).reason, YIELD_PARK);
 }
 
-/* The status task sleeps with nothing new to say, and one connection is open. */
+/* Starts with one connection. The status task has reported it and sleeps. */
 static void start_with_connection(void)
 {
     start(0);
@@ -128,7 +128,7 @@ static void start_with_connection(void)
     expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
 }
 
-/* Fills the manager's queue; returns how many messages that takes. */
+/* Fills the queue of the manager's socket. Returns the number of messages sent. */
 static int fill_queue(void)
 {
     int sent = 0;
@@ -138,14 +138,14 @@ static int fill_queue(void)
     return sent;
 }
 
-/* A manager that never learns that the daemon is ready would end it. */
-static void test_ready_is_told_again(void **state)
+/* READY=1 is repeated, because a manager that does not receive it would end the daemon. */
+static void test_ready_is_repeated(void **state)
 {
     (void)state;
     start(0);
     int sent = fill_queue();
     supervision_ready(&fix.supervision);
-    report_sleeps(); /* instead of parking, and there still is no room */
+    report_sleeps(); /* does not park, because the queue is still full */
     for (int i = 0; i < sent; i++)
         expect_message(fix.manager, "X=1");
     expect_no_message(fix.manager);
@@ -153,7 +153,7 @@ static void test_ready_is_told_again(void **state)
     expect_told("READY=1");
 }
 
-static void test_nobody_to_tell(void **state)
+static void test_without_a_manager(void **state)
 {
     const struct systemd systemd = {.notify_fd = -1, .watchdog_us = WATCHDOG_US};
     (void)state;
@@ -173,7 +173,7 @@ static void test_without_a_watchdog(void **state)
     assert_non_null(fix.supervision.status.resume);
 }
 
-/* At half the time, and at least a millisecond, in which other tasks run, lies in between. */
+/* Pings come at half of the time, but with at least 1 ms between them, so that other tasks run. */
 static void test_pings(void **state)
 {
     static const struct {
@@ -194,7 +194,7 @@ static void test_pings(void **state)
     }
 }
 
-/* Longer than a sleep can be: shorter will do, but not no sleep at all. */
+/* The time is longer than a sleep can be. A shorter sleep is right, but no sleep is wrong. */
 static void test_pings_of_a_patient_watchdog(void **state)
 {
     static const uint64_t times_us[] = {8589934592000, 8589934594000, UINT64_MAX - 1};
@@ -208,7 +208,7 @@ static void test_pings_of_a_patient_watchdog(void **state)
     }
 }
 
-/* Not pinged for what does not move, but looked at again soon. */
+/* While a worker is stuck, the manager gets no ping, and the task looks again soon. */
 static void test_no_ping_while_something_is_stuck(void **state)
 {
     (void)state;
@@ -237,7 +237,7 @@ static void test_ready(void **state)
     expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
 }
 
-/* What the first report says is not said again. */
+/* The first report is not repeated. */
 static void test_ready_with_a_connection(void **state)
 {
     (void)state;
@@ -275,20 +275,20 @@ static void test_parks_when_nothing_can_change(void **state)
     (void)state;
     start_with_connection();
     fix.stats.open = 0;
-    report_sleeps(); /* between this report and the next */
+    report_sleeps(); /* so that the next report does not follow at once */
     expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out");
     report_parks();
     expect_no_message(fix.manager);
     fix.stats.open = 1;
     supervision_wake(&fix.supervision);
     recorder_expect(&fix.recorder, &fix.supervision.status, NULL);
-    supervision_wake(&fix.supervision); /* the second of a burst: it is queued already */
+    supervision_wake(&fix.supervision); /* a second connection: the task is queued already */
     recorder_expect(&fix.recorder, NULL, NULL);
     report_sleeps();
     expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out");
 }
 
-/* A connection that has come and gone in one turn is no change. */
+/* A connection that has opened and closed in one turn changes nothing. */
 static void test_parks_again(void **state)
 {
     (void)state;
@@ -301,7 +301,7 @@ static void test_parks_again(void **state)
     recorder_expect(&fix.recorder, &fix.supervision.status, &fix.supervision.status);
 }
 
-/* Whoever sleeps after a report goes on sleeping: two reports are never closer than that. */
+/* A task that sleeps after a report is not woken: two reports are never closer than a sleep. */
 static void test_a_connection_does_not_end_the_sleep(void **state)
 {
     (void)state;
@@ -335,7 +335,7 @@ static void test_drain(void **state)
     expect_told("STATUS=Stopping: waiting for 1 connection; 0 bytes in, 0 bytes out");
 }
 
-/* Without connections, too: another task may hold up the end. */
+/* Also without connections, because another task may delay the end. */
 static void test_drain_while_parked(void **state)
 {
     (void)state;
@@ -352,7 +352,7 @@ static void test_drain_while_parked(void **state)
     }
 }
 
-/* The manager is asked for more time long before it is used up. */
+/* Each request for more time lasts until well after the next request. */
 static void test_more_time_than_between_two_reports(void **state)
 {
     char buf[1024];
@@ -364,7 +364,7 @@ static void test_more_time_than_between_two_reports(void **state)
     assert_true(strtol(text + 1, NULL, 10) >= 2L * SUPERVISION_STATUS_MS * 1000);
 }
 
-/* Tasks that sleep here do not keep the daemon alive; uv_run() would not return. */
+/* Tasks that sleep here do not keep the loop running: otherwise uv_run() would not return. */
 static void test_does_not_keep_the_loop_running(void **state)
 {
     struct supervision *supervision = &fix.supervision;
@@ -379,7 +379,7 @@ static void test_does_not_keep_the_loop_running(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_nobody_to_tell),
+        FIXTURE_TEST(test_without_a_manager),
         FIXTURE_TEST(test_without_a_watchdog),
         FIXTURE_TEST(test_pings),
         FIXTURE_TEST(test_pings_of_a_patient_watchdog),
@@ -394,7 +394,7 @@ int main(void)
         FIXTURE_TEST(test_drain_while_parked),
         FIXTURE_TEST(test_more_time_than_between_two_reports),
         FIXTURE_TEST(test_does_not_keep_the_loop_running),
-        FIXTURE_TEST(test_ready_is_told_again),
+        FIXTURE_TEST(test_ready_is_repeated),
     };
     return RUN_TESTS("supervision", tests);
 }

@@ -1,7 +1,7 @@
 /*
- * worker.c: a worker with a mailbox, whose loop the test runs on its own thread: what it is handed
- * and ordered, in which order, and what becomes of it. Each call by which it can fail to open is
- * wrapped.
+ * worker.c: a worker with a mailbox, whose loop runs on the test's thread. The tests hand over
+ * connections and give orders, and check what the worker does in which order. Each call by which
+ * worker_open() can fail is wrapped.
  */
 #include "server/worker.h"
 
@@ -23,7 +23,7 @@ static struct {
     int fds;   /* open before the test */
     struct {
         int probe, loop, reserve, mutex, async; /* errnos */
-        bool put, conn;                         /* no memory for a handover, for a connection */
+        bool put, conn;                         /* mailbox_put(), conn_open() fail */
     } fault;
 } fix;
 
@@ -95,7 +95,7 @@ static int try_open(bool threaded)
     return worker_open(&fix.worker, &config, &fix.parent, threaded);
 }
 
-/* Without an open worker. */
+/* A fixture in which no worker is open. */
 static int bare_open(void **state)
 {
     (void)state;
@@ -130,7 +130,7 @@ static int fixture_close(void **state)
     return bare_close(state);
 }
 
-/* Hands over a connection, whose other end it returns. */
+/* Hands over one end of a socket pair. Returns the other end. */
 static int take(int expected)
 {
     int fds[2];
@@ -157,7 +157,7 @@ static void expect_end(int fd)
     assert_int_equal(recv(fd, &byte, 1, 0), 0);
 }
 
-/* Ends with what it has been handed: all of it is read before the order is. */
+/* The worker reads the connections before the order, serves them, and ends with the last one. */
 static void test_drains(void **state)
 {
     char answer[16];
@@ -167,7 +167,7 @@ static void test_drains(void **state)
         assert_int_equal(send(fd, "hello", 5, 0), 5);
         assert_int_equal(shutdown(fd, SHUT_WR), 0);
     }
-    assert_int_equal(worker_load(&fix.worker), 3); /* on their way */
+    assert_int_equal(worker_load(&fix.worker), 3); /* they are in the mailbox */
     worker_order(&fix.worker, WORKER_DRAIN, 0);
     worker_run(&fix.worker);
     assert_int_equal(fix.worker.error, 0);
@@ -191,7 +191,7 @@ static void test_aborts(void **state)
     assert_int_equal(fix.rooms, 1);
 }
 
-/* A goodbye first: the connection is still there until the peer has said its own. */
+/* The worker sends a FIN. The connection stays open until the FIN of the peer arrives. */
 static void test_shuts(void **state)
 {
     (void)state;
@@ -206,7 +206,7 @@ static void test_shuts(void **state)
     expect_end(fd);
 }
 
-/* Alive is who has carried out what it was asked for last, in a turn of its run queue. */
+/* A worker is alive if it has carried out the last WORKER_PULSE, in a turn of its run queue. */
 static void test_pulse(void **state)
 {
     (void)state;
@@ -219,11 +219,11 @@ static void test_pulse(void **state)
     assert_true(worker_alive(&fix.worker));
     worker_order(&fix.worker, WORKER_PULSE, 0);
     assert_false(worker_alive(&fix.worker));
-    fix.worker.ended = true; /* and so need not answer */
+    fix.worker.ended = true; /* a thread that has ended need not answer */
     assert_true(worker_alive(&fix.worker));
 }
 
-/* At once, whoever is there. */
+/* The loop returns at once and leaves its connections open. */
 static void test_quits(void **state)
 {
     (void)state;
@@ -259,7 +259,7 @@ static void test_no_memory_for_a_handover(void **state)
     int fd = take(-ENOMEM);
     expect_end(fd);
     assert_int_equal(worker_load(&fix.worker), 0);
-    assert_int_equal(counter_get(&fix.worker.refused), 0); /* the caller counts it */
+    assert_int_equal(counter_get(&fix.worker.refused), 0); /* the caller counts this refusal */
 }
 
 static void test_without_a_thread(void **state)
@@ -267,7 +267,7 @@ static void test_without_a_thread(void **state)
     (void)state;
     assert_int_equal(try_open(false), 0);
     int fd = take(0);
-    assert_int_equal(counter_get(&fix.worker.conns.accepted), 1); /* already */
+    assert_int_equal(counter_get(&fix.worker.conns.accepted), 1); /* in the call itself */
     assert_int_equal(worker_load(&fix.worker), 1);
     worker_order(&fix.worker, WORKER_PULSE, 0);
     assert_true(worker_alive(&fix.worker));
@@ -280,7 +280,7 @@ static void test_without_a_thread(void **state)
     worker_close(&fix.worker);
 }
 
-/* Nothing is left open: the descriptors are counted at the end. */
+/* A worker that fails to open leaves no descriptor open. */
 static void test_failures(void **state)
 {
     int *const faults[] = {&fix.fault.probe, &fix.fault.loop, &fix.fault.reserve, &fix.fault.mutex,

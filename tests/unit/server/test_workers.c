@@ -1,7 +1,7 @@
 /*
- * workers.c: who gets a connection, the limit, the sums, and the end of all threads. Where a test
- * does not start the threads, whatever is handed to them stays on its way, so that loads are what
- * the test says. uv_thread_create() is wrapped to fail, sched_run() to find a task wrong.
+ * workers.c: which worker gets a connection, the limit, the sums, and the end of all threads. If a
+ * test does not start the threads, connections stay in the mailboxes, so that the loads do not
+ * change. uv_thread_create() is wrapped to fail, and sched_run() to end with the error of a task.
  */
 #include "server/workers.h"
 
@@ -19,8 +19,8 @@ static struct {
     int null;
     int peer[CONNS];
     int count;
-    struct listener listener; /* that waits for room */
-    int rooms;                /* so often it was told that there is some */
+    struct listener listener; /* a listener that waits for room */
+    int rooms;                /* how often the listener was woken */
     int fds;
     int calloc_at, loop_at, thread_at; /* the call that fails; counts down */
     int wrong;                         /* the worker with a wrong task; 0: none */
@@ -77,7 +77,7 @@ static struct yield room_step(struct task *task)
     return yield_park(task, room_step);
 }
 
-/* As a listener does that has found no room. */
+/* Parks a listener that has found no room. */
 static void wait_for_room(void)
 {
     fix.listener = (struct listener){.sched = workers_sched(&fix.workers),
@@ -87,14 +87,14 @@ static void wait_for_room(void)
     list_append(&fix.workers.acceptor.parked, &fix.listener.link);
 }
 
-/* Without open workers. */
+/* A fixture in which no worker is open. */
 static int bare_open(void **state)
 {
     (void)state;
     memset(&fix, 0, sizeof fix);
     fix.null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     log_init(&fix.log, fix.null, LOG_LEVEL_ERROR);
-    /* Anything that epoll takes; /dev/null it does not. */
+    /* A descriptor that epoll accepts. It does not accept /dev/null. */
     int fds[2];
     make_socketpair(fds);
     fix.peer[fix.count++] = fds[0];
@@ -122,7 +122,7 @@ static int bare_close(void **state)
     return 0;
 }
 
-/* Ends all at once, whatever they have. */
+/* Ends all workers with their connections at once. */
 static void finish(void)
 {
     if (fix.workers.started == 0)
@@ -139,7 +139,7 @@ static int fixture_close(void **state)
     return bare_close(state);
 }
 
-/* Hands over a connection, whose other end it returns. */
+/* Hands over one end of a socket pair. Returns the other end. */
 static int take(void)
 {
     int fds[2];
@@ -172,7 +172,7 @@ static void test_ties_go_round(void **state)
     expect_loads(3, 2, 2);
 }
 
-/* As if connections had come and gone: whoever is left with the fewest is next. */
+/* The loads change as if connections had opened and closed. The worker with the fewest is next. */
 static void test_the_least_loaded_is_next(void **state)
 {
     struct worker *list = fix.workers.list;
@@ -192,7 +192,7 @@ static void test_the_least_loaded_is_next(void **state)
     expect_loads(1, 1, 1);
 }
 
-/* Those on their way count, too; whoever finds it full is told when it no longer is. */
+/* Connections in the mailboxes count, too. A listener that has found no room is woken later. */
 static void test_the_limit(void **state)
 {
     (void)state;
@@ -207,14 +207,14 @@ static void test_the_limit(void **state)
     assert_int_equal(workers_start(&fix.workers), 0);
     assert_int_equal(shutdown(second, SHUT_RDWR), 0);
     wait_for_room();
-    while (fix.rooms == 0) /* the bell, from the other thread */
+    while (fix.rooms == 0) /* another thread rings the bell */
         (void)uv_run(&fix.workers.list[0].loop, UV_RUN_ONCE);
     assert_false(fix.workers.waiting);
     assert_false(is_full());
     assert_int_equal(workers_load(&fix.workers), 1);
 }
 
-/* Each on its own thread; the sums are final when nothing is open. */
+/* Each worker has its own thread. The sums are final when no connection is open. */
 static void test_stats(void **state)
 {
     struct stats stats;
@@ -242,7 +242,7 @@ static void test_stats(void **state)
     workers_close(&fix.workers);
 }
 
-/* A thread that does not move, as one that has not been started: alive is asked once more then. */
+/* A thread that has not been started is like a stuck one. Later it answers, and is asked again. */
 static void test_alive(void **state)
 {
     (void)state;
@@ -250,13 +250,13 @@ static void test_alive(void **state)
     for (int i = 0; i < 3; i++)
         assert_false(workers_alive(&fix.workers));
     assert_int_equal(workers_start(&fix.workers), 0);
-    while (!workers_alive(&fix.workers)) /* the watchdog sets the limit */
+    while (!workers_alive(&fix.workers)) /* the watchdog of the tests limits this loop */
         ;
-    while (!workers_alive(&fix.workers)) /* and once more */
+    while (!workers_alive(&fix.workers)) /* the second question is answered, too */
         ;
 }
 
-/* What was opened is closed: the descriptors are counted at the end. */
+/* A failed call closes what it has opened: the number of open descriptors is the same. */
 static void test_failures_to_open(void **state)
 {
     (void)state;
@@ -269,7 +269,7 @@ static void test_failures_to_open(void **state)
     }
 }
 
-/* Those that have been started end in order. */
+/* If a thread cannot be started, those that run end as usual. */
 static void test_failures_to_start(void **state)
 {
     (void)state;
@@ -284,8 +284,8 @@ static void test_failures_to_start(void **state)
     }
 }
 
-/* One loop needs no thread and no bell. */
-static void test_one_alone(void **state)
+/* One worker needs no thread and no bell. */
+static void test_a_single_worker(void **state)
 {
     (void)state;
     assert_int_equal(try_open(1), 0);
@@ -306,7 +306,7 @@ static void test_one_alone(void **state)
     workers_close(&fix.workers);
 }
 
-/* In a process of its own, because it is left to the kernel: all stop, and it is named. */
+/* In a child process, because nothing is closed. All workers stop; the wrong one is returned. */
 static void test_a_wrong_task(void **state)
 {
     int status;
@@ -337,7 +337,7 @@ int main(void)
         TEST_WITH(bare, test_stats),
         TEST_WITH(bare, test_failures_to_open),
         TEST_WITH(bare, test_failures_to_start),
-        TEST_WITH(bare, test_one_alone),
+        TEST_WITH(bare, test_a_single_worker),
         TEST_WITH(bare, test_a_wrong_task),
     };
     loop_warm_up();
