@@ -77,7 +77,8 @@ int net_connect_datagram(const union net_addr *addr)
  */
 static int net_try_lock(const char *path)
 {
-    struct stat ours, there;
+    struct stat ours;
+    struct stat there;
     int fd = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
