@@ -84,6 +84,7 @@ enter() {
 passed=0 failed=0 skipped=0
 
 # step TITLE COMMAND...: runs the command and prints its result. If it fails, prints its last lines.
+# Fails if the command has failed or was skipped, so that no step follows which needs it.
 step() {
     title=$1 start=$(date +%s)
     shift
@@ -99,6 +100,7 @@ step() {
     77)
         skipped=$((skipped + 1))
         echo "skipped - $name: $title: $(tail -n 1 "$log")"
+        return 1
         ;;
     *)
         failed=$((failed + 1))

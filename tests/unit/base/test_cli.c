@@ -32,7 +32,7 @@ static struct {
     int stopped; /* calls of stop() */
 } run;
 
-static enum cli_outcome stop(const struct cli *cli, const char *value)
+static enum cli_outcome end_here(const struct cli *cli, const char *value)
 {
     assert_ptr_equal(cli, &run.cli);
     assert_null(value);
@@ -57,7 +57,7 @@ static const struct cli_option table[] = {
     {"most", 0, "N", cli_number, FIELD(most), 0, UINT64_MAX, "of 64 bits"},
     {"seconds", 0, "TIME", cli_seconds, FIELD(seconds), 0, 7200, "a time"},
     {"ms", 0, "TIME", cli_milliseconds, FIELD(ms), 0, 7200, "a time, too"},
-    {"stop", 's', NULL, stop, {0, 0}, 0, 0, "go no further"},
+    {"stop", 's', NULL, end_here, {0, 0}, 0, 0, "go no further"},
     {"help", 'h', NULL, help, {0, 0}, 0, 0, "show this"},
 };
 
