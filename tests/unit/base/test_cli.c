@@ -29,7 +29,7 @@ static struct {
     struct cli cli;
     char *out;
     char *err;
-    int stopped; /* calls of stop() */
+    int stopped; /* calls of end_here() */
 } run;
 
 static enum cli_outcome end_here(const struct cli *cli, const char *value)
