@@ -26,10 +26,10 @@ DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
 
 cd "$root"
 export PKG_CONFIG_LIBDIR="/usr/lib/$multiarch/pkgconfig"
-cmake -S . -B "build/$1" -DCMAKE_BUILD_TYPE=Release -DUVECHOD_WERROR=ON \
+UVECHOD_WERROR=ON
+build "$1" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR="$1" \
     -DCMAKE_C_COMPILER="$triple-gcc" -DCMAKE_CROSSCOMPILING_EMULATOR="/usr/bin/$emulator"
-cmake --build "build/$1" --parallel "$jobs"
 ctest --test-dir "build/$1" -L unit --output-on-failure --no-tests=error -j "$jobs"
 echo "libuv $(pkg-config --modversion libuv), cmocka $(pkg-config --modversion cmocka)," \
     "gcc $("$triple-gcc" -dumpfullversion), $("$emulator" --version | head -n 1)"
