@@ -6,7 +6,7 @@
 #
 # The Debian is of SUITE, or of this machine's own; it is made once, as root, from the mirror that
 # this machine's apt uses, and kept in UVECHOD_SYSTEM_CACHE (default: ~/.cache/uvechod-system). The
-# machine is ended after UVECHOD_SYSTEM_TIMEOUT seconds (default: 900). It leaves results,
+# machine is ended after UVECHOD_SYSTEM_TIMEOUT seconds (default: 1200). It leaves results,
 # checks.log, journal.log and console.log in build/system.
 set -eu
 
@@ -43,6 +43,6 @@ cp "$here/checks.sh" "$machine_dir/checks.sh"
 
 # What the machine writes to its disk goes to another file, so that the image stays as it is.
 say "Booting it"
-machine_boot 512 "${UVECHOD_SYSTEM_TIMEOUT:-900}" "ubd0=$machine_dir/disk,$image" root=/dev/ubda rw \
+machine_boot 512 "${UVECHOD_SYSTEM_TIMEOUT:-1200}" "ubd0=$machine_dir/disk,$image" root=/dev/ubda rw \
     "hostfs=$machine_dir" systemd.show_status=0
 machine_results
