@@ -1,7 +1,14 @@
 # What cmake --install installs: the daemon, its man page, shell completion and systemd units.
 # Translations.cmake installs the catalogues.
 
-install(TARGETS uvechod RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+# The daemon has a directory of its own, which is what its systemd unit allows to be executed, and a
+# link where people look for programs.
+install(TARGETS uvechod RUNTIME DESTINATION "${CMAKE_INSTALL_LIBEXECDIR}/uvechod")
+file(RELATIVE_PATH target
+    "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBEXECDIR}/uvechod/uvechod")
+file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/configured/bin")
+file(CREATE_LINK "${target}" "${PROJECT_BINARY_DIR}/configured/bin/uvechod" SYMBOLIC)
+install(FILES "${PROJECT_BINARY_DIR}/configured/bin/uvechod" DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(FILES src/share/completion/uvechod.bash RENAME uvechod
     DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
 
@@ -16,8 +23,9 @@ function(uvechod_install_configured directory template)
     install(CODE "
         set(PROJECT_VERSION \"${PROJECT_VERSION}\")
         set(BINDIR \"${CMAKE_INSTALL_BINDIR}\")
+        set(LIBEXECDIR \"${CMAKE_INSTALL_LIBEXECDIR}\")
         set(DOCDIR \"${CMAKE_INSTALL_DOCDIR}\")
-        foreach(dir BINDIR DOCDIR)
+        foreach(dir BINDIR LIBEXECDIR DOCDIR)
             cmake_path(ABSOLUTE_PATH \${dir} BASE_DIRECTORY \"\${CMAKE_INSTALL_PREFIX}\"
                 OUTPUT_VARIABLE CMAKE_INSTALL_FULL_\${dir})
         endforeach()
@@ -37,4 +45,5 @@ if(LIBSYSTEMD_FOUND)
     uvechod_install_configured("${UVECHOD_UNITDIR}" systemd/uvechod.service.in)
     uvechod_install_configured("${UVECHOD_UNITDIR}" systemd/uvechod.socket.in)
     uvechod_install_configured("${CMAKE_INSTALL_DOCDIR}" systemd/own-port.conf.in)
+    uvechod_install_configured("${CMAKE_INSTALL_DOCDIR}" systemd/keep.conf.in)
 endif()

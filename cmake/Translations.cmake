@@ -4,8 +4,8 @@
 # Adds to uvechod_flags:
 #   UVECHOD_GETTEXT     1 if messages are translated, 0 if not
 #   UVECHOD_LOCALEDIR   where the installed catalogues are
-#   UVECHOD_LOCALEDIR_FROM_BINDIR
-#                       the same as a path relative to the daemon's directory: still right after
+#   UVECHOD_LOCALEDIR_FROM_PROGRAM
+#                       the same as a path relative to the directory of the daemon's file: still right after
 #                       cmake --install --prefix, or when the whole tree was moved
 # The catalogues of the build tree are in locale/, beside the daemon.
 
@@ -24,12 +24,12 @@ endif()
 list(JOIN UVECHOD_LANGUAGES ", " languages)
 message(STATUS "gettext: ${languages}")
 
-file(RELATIVE_PATH localedir_from_bindir
-    "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LOCALEDIR}")
+file(RELATIVE_PATH localedir_from_program
+    "${CMAKE_INSTALL_FULL_LIBEXECDIR}/uvechod" "${CMAKE_INSTALL_FULL_LOCALEDIR}")
 target_compile_definitions(uvechod_flags INTERFACE
     UVECHOD_GETTEXT=1
     UVECHOD_LOCALEDIR="${CMAKE_INSTALL_FULL_LOCALEDIR}"
-    UVECHOD_LOCALEDIR_FROM_BINDIR="${localedir_from_bindir}")
+    UVECHOD_LOCALEDIR_FROM_PROGRAM="${localedir_from_program}")
 target_link_libraries(uvechod_flags INTERFACE Intl::Intl)
 
 set(catalogues)

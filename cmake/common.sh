@@ -7,7 +7,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Tests spend most of their time waiting.
 # shellcheck disable=SC2034
-tests_at_once=$((2 * jobs))
+tests_at_once=$((3 * jobs))
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -80,6 +80,7 @@ met() {
     dpkg-dev) have dpkg-shlibdeps ;;
     sanitizers) sanitizing_cc >/dev/null ;;
     tsan) sanitizing_cc thread >/dev/null ;;
+    fuzzer) sanitizing_cc fuzzer-no-link,address,undefined >/dev/null ;;
     libev) links "${CC:-cc}" -lev ;;
     # The distribution's Python may not be the first in PATH.
     uvloop) python3 -c 'import uvloop' 2>/dev/null || /usr/bin/python3 -c 'import uvloop' 2>/dev/null ;;
@@ -106,6 +107,7 @@ packages() {
         }' <<'END'
 need        apt-get          dnf                  apk                         brew
 compiler    gcc,libc6-dev    gcc,glibc-devel      gcc,musl-dev,linux-headers  gcc
+make        make,ninja-build -                    -                           -
 pkg-config  -                pkgconf-pkg-config   pkgconf                     pkgconf
 libuv       libuv1-dev       libuv-devel          libuv-dev                   -
 libsystemd  libsystemd-dev   systemd-devel        -                           systemd
@@ -113,6 +115,7 @@ cmocka      libcmocka-dev    libcmocka-devel      cmocka-dev                  -
 locales     -                glibc-locale-source  -                           -
 sanitizers  gcc              libasan,libubsan     clang,compiler-rt           llvm
 tsan        gcc              libtsan              clang,compiler-rt           llvm
+fuzzer      clang,libclang-rt-dev  clang,compiler-rt  clang,compiler-rt    llvm
 libev       libev-dev        libev-devel          libev-dev                   -
 gnuplot     gnuplot-nox      -                    -                           -
 node        nodejs           nodejs               nodejs                      nodejs
@@ -120,6 +123,9 @@ uvloop      python3-uvloop   python3-uvloop       py3-uvloop                  py
 ncat        -                nmap-ncat            nmap-ncat                   -
 nc          netcat-openbsd   -                    -                           -
 ip          iproute2         -                    -                           -
+tc          iproute2         -                    -                           -
+ss          iproute2         -                    -                           -
+modprobe    kmod             -                    -                           -
 linux.uml   user-mode-linux  -                    -                           -
 mkfs.ext4   e2fsprogs        -                    -                           -
 END
@@ -201,11 +207,13 @@ want() {
     done
 }
 
-# build NAME [CMAKE-ARGUMENT...]: configures and builds build/NAME; prints the output only if it
-# fails. Warnings are errors only with UVECHOD_WERROR=ON in the environment, which .ci/run sets:
-# the warnings of a compiler that is newer than this code must not stop users.
+# build NAME[:TARGET] [CMAKE-ARGUMENT...]: configures build/NAME and builds all of it, or TARGET only;
+# prints the output only if it fails. Warnings are errors only with UVECHOD_WERROR=ON in the
+# environment, which .ci/run sets: the warnings of a compiler that is newer than this code must not
+# stop users.
 build() {
-    dir=$root/build/$1
+    dir=$root/build/${1%%:*} target=all
+    case $1 in *:*) target=${1#*:} ;; esac
     shift
     # The build directory of a tree that was moved or copied is of no use.
     if [ -f "$dir/CMakeCache.txt" ] &&
@@ -216,8 +224,30 @@ build() {
     if [ ! -f "$dir/CMakeCache.txt" ] && [ -z "${CMAKE_GENERATOR:-}" ] && have ninja; then
         set -- -G Ninja "$@"
     fi
+    # Another script may be building it.
+    mkdir -p "$dir"
+    exec 8<"$dir"
+    ! have flock || flock 8
     say "Building ${dir#"$root"/}"
     { quietly cmake -S "$root" -B "$dir" -DUVECHOD_WERROR="${UVECHOD_WERROR:-OFF}" "$@" &&
-        quietly cmake --build "$dir" --parallel "$jobs"; } ||
+        quietly cmake --build "$dir" --parallel "$jobs" --target "$target"; } ||
         die "Could not build $dir"
+    exec 8<&-
+}
+
+# sanitized NAME[:TARGET] SANITIZERS: builds with them.
+sanitized() (
+    CC=$(sanitizing_cc "$2") || die "No compiler here knows -fsanitize=$2."
+    export CC
+    build "$1" -DCMAKE_BUILD_TYPE=Debug -DUVECHOD_SANITIZE="$2"
+)
+
+# sanitizer_options: sets what programs with sanitizers are told, unless the user has.
+sanitizer_options() {
+    # Where LeakSanitizer works, it is on by default; where not, asking for it is an error.
+    : "${ASAN_OPTIONS:=abort_on_error=1:exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1}"
+    : "${UBSAN_OPTIONS:=abort_on_error=1:print_stacktrace=1}"
+    # The first finding ends the test.
+    : "${TSAN_OPTIONS:=halt_on_error=1:exitcode=99}"
+    export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 }

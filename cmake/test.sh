@@ -1,22 +1,38 @@
 #!/bin/sh
-# sh cmake/test.sh [plain|unit|asan|tsan|system]...: installs what is missing and runs the tests:
+# sh cmake/test.sh [plain|unit|asan|tsan|system|netem]...: installs what is missing and runs the tests:
 #   plain    of build/test-plain
 #   unit     of build/test-plain, only those of the modules
 #   asan     of build/test-asan, with AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan     of build/test-tsan, with ThreadSanitizer: only those with several threads
 #   system   of the Debian package, on a booted Debian with systemd (tests/system/run.sh)
-# Without a kind it runs plain and asan, and with UVECHOD_TEST_ALL=1 in the environment system, too.
+#   netem    bad networks, in a machine of their own (tests/system/netem.sh)
+# Without a kind it runs plain and asan. In the environment, UVECHOD_TEST_ALL=1 adds system, and
+# UVECHOD_COVERAGE=ON makes plain a build that records what its tests reach, in build/coverage.
 # sh cmake/test.sh trees [SUITE...]: README's two commands on bare Debians (tests/trees/run.sh).
+# sh cmake/test.sh fuzz [SECONDS [TARGET...]]: inputs that libFuzzer invents (tests/fuzz/run.sh).
+# sh cmake/test.sh sim [--minutes N] [--from SEED]: the simulation, with new seeds (tests/sim/run.sh).
+# sh cmake/test.sh handover [--long [MINUTES]] [--from SEED] [--build plain|asan|tsan]: random ends of
+# the daemon under clients, for a minute or for hours (tests/handover/run.sh).
+# sh cmake/test.sh mutations [NAME...]: whether the simulation finds planted bugs.
 set -eu
 
 # shellcheck source=cmake/common.sh
 . "$(dirname -- "$0")/common.sh"
 
 answer_help "$@"
-if [ "${1:-}" = trees ]; then
+case ${1:-} in
+trees | fuzz | sim | handover)
+    suite=$1
     shift
-    exec sh "$root/tests/trees/run.sh" "$@"
-fi
+    exec sh "$root/tests/$suite/run.sh" "$@"
+    ;;
+mutations)
+    shift
+    need compiler make cmake pkg-config libuv cmocka
+    build test-plain:sim_tests -DCMAKE_BUILD_TYPE=Debug
+    exec sh "$root/tests/sim/mutations/run.sh" "$root/build/test-plain" "$@"
+    ;;
+esac
 if [ $# -eq 0 ]; then
     set -- plain asan
     [ "${UVECHOD_TEST_ALL:-}" != 1 ] || set -- system "$@"
@@ -25,29 +41,28 @@ fi
 builds=
 sanitizers=
 system=
+netem=
 for kind in "$@"; do
     case $kind in
     plain | unit) builds="$builds $kind" ;;
     asan) builds="$builds asan" sanitizers="$sanitizers sanitizers" ;;
     tsan) builds="$builds tsan" sanitizers="$sanitizers tsan" ;;
     system) system=yes ;;
+    netem) netem=yes ;;
     *) wrong_usage ;;
     esac
 done
 failed=
+plain=test-plain
+[ "${UVECHOD_COVERAGE:=OFF}" != ON ] || plain=coverage
 
 # First, so that the lines of ctest are the last ones.
 if [ -n "$system" ]; then
-    package=$(sh "$root/cmake/package.sh") && sh "$root/tests/system/run.sh" "$package" ||
+    # The checks need echoload, of the benchmark.
+    package=$(sh "$root/cmake/package.sh" -DUVECHOD_BENCH=ON) && sh "$root/tests/system/run.sh" "$package" ||
         failed=" system"
 fi
-
-# sanitized NAME SANITIZERS: builds with them.
-sanitized() (
-    CC=$(sanitizing_cc "$2") || die "No compiler here knows -fsanitize=$2."
-    export CC
-    build "$1" -DCMAKE_BUILD_TYPE=Debug -DUVECHOD_SANITIZE="$2"
-)
+[ -z "$netem" ] || sh "$root/tests/system/netem.sh" || failed="$failed netem"
 
 if [ -n "$builds" ]; then
     # The list is to be split into words.
@@ -57,26 +72,23 @@ if [ -n "$builds" ]; then
 fi
 for kind in $builds; do
     case $kind in
-    plain | unit) build test-plain -DCMAKE_BUILD_TYPE=Debug ;;
+    plain) build "$plain" -DCMAKE_BUILD_TYPE=Debug -DUVECHOD_COVERAGE="$UVECHOD_COVERAGE" ;;
+    unit) build test-plain:unit_tests -DCMAKE_BUILD_TYPE=Debug ;;
     asan) sanitized test-asan address,undefined ;;
-    tsan) sanitized test-tsan thread ;;
+    tsan) sanitized test-tsan:workers_tests thread ;;
     esac
 done
 
-# Where LeakSanitizer works, it is on by default; where not, asking for it is an error.
-: "${ASAN_OPTIONS:=abort_on_error=1:exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1}"
-: "${UBSAN_OPTIONS:=abort_on_error=1:print_stacktrace=1}"
-# The first finding ends the test.
-: "${TSAN_OPTIONS:=halt_on_error=1:exitcode=99}"
-export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
-
+sanitizer_options
 for kind in $builds; do
-    label=. tree=test-$kind
+    label=. without='^$' tree=test-$kind
     case $kind in
+    plain) tree=$plain ;;
+    asan) without=docs ;; # which look at texts
     tsan) label=workers ;;
     unit) label=unit tree=test-plain ;;
     esac
-    ctest --test-dir "$root/build/$tree" -L "$label" --output-on-failure --no-tests=error \
+    ctest --test-dir "$root/build/$tree" -L "$label" -LE "$without" --output-on-failure --no-tests=error \
         -j "$tests_at_once" ||
         failed="$failed $kind"
 done

@@ -112,7 +112,8 @@ static enum cli_outcome options_help(const struct cli *cli, const char *value)
         _("Usage: uvechod [OPTION]...\n"
           "Answer every chunk that a client sends with a prefix and the chunk.\n\n"),
         _("\nThe defaults are in parentheses. SIGTERM, SIGINT or SIGHUP stops the daemon when its\n"
-          "connections have ended, a second signal at once; SIGUSR1 logs statistics.\n"));
+          "connections have ended, a second signal at once; SIGUSR1 logs statistics.\n"
+          "SIGUSR2 executes the program again, which goes on with every connection.\n"));
 }
 
 static enum cli_outcome options_version(const struct cli *cli, const char *value)
@@ -150,9 +151,19 @@ static const struct cli_option options_table[] = {
     {"max-connections", 0, "N", cli_number, FIELD(server.max_connections), 1, INT_MAX,
      N_("serve at most N connections at once; more wait in the\n"
         "backlog (what RLIMIT_NOFILE allows)")},
+    {"max-per-source", 0, "N", cli_number, FIELD(server.max_per_source), 0, INT_MAX,
+     N_("serve at most N connections of one IPv4 address, IPv6\n"
+        "/64 network or local user at once; more are closed;\n"
+        "0 for no limit (0)")},
+    {"max-rate", 0, "N", cli_number, FIELD(server.max_rate), 0, INT_MAX,
+     N_("accept at most N connections a second; more wait in\n"
+        "the backlog; 0 for no limit (0)")},
     {"idle-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.idle_ms), 0, OPTIONS_SECONDS_MAX,
      N_("end a connection after this time without a byte in\n"
         "either direction; 0 for never (0)")},
+    {"send-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.send_ms), 0, OPTIONS_SECONDS_MAX,
+     N_("end a connection whose client has not taken a byte of\n"
+        "what it is sent for this time; 0 for never (0)")},
     {"drain-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.drain_ms), 0,
      OPTIONS_SECONDS_MAX, N_("how long a stop waits for open connections (10)")},
     {"keepalive", 0, "SECONDS", cli_seconds, FIELD(server.endpoints.keepalive_s), 0,
@@ -161,6 +172,12 @@ static const struct cli_option options_table[] = {
         "the connection if no answer comes; 0 for never (60)")},
     {"workers", 0, "N", options_workers, FIELD(server.workers), 0, WORKERS_MAX,
      N_("threads that serve, at most 64; 0 for one per CPU (1)")},
+    {"keep", 0, NULL, cli_constant, FIELD(keep), true, 0,
+     N_("a crash ends no connection: a second process keeps them\n"
+        "for a successor")},
+    {"check-handover", 0, NULL, cli_constant, FIELD(check_handover), true, 0,
+     N_("for the running daemon only, before it is upgraded: say\n"
+        "whether this program could go on with its connections")},
     {"quiet", 'q', NULL, cli_constant, FIELD(log_level), LOG_LEVEL_NOTICE, 0,
      N_("log warnings only")},
     {"verbose", 'v', NULL, cli_constant, FIELD(log_level), LOG_LEVEL_DEBUG, 0,

@@ -17,6 +17,8 @@ struct options {
     struct server_config server; /* but for its services */
     struct echo_config echo;
     enum log_level log_level;
+    bool keep;           /* a crash is survived (keeper.h) */
+    bool check_handover; /* only say whether this program could go on (upgrade.h) */
     struct endpoint_addr addrs[OPTIONS_ADDRS_MAX]; /* server.endpoints.addrs points to them */
 };
 

@@ -1,6 +1,7 @@
 #include "base/cli.h"
 
 #include "base/i18n.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,11 +27,11 @@ enum cli_outcome cli_complain(const struct cli *cli, const char *format, ...)
     char line[512];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(line, sizeof line, format, args);
+    int n = vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    for (char *c = line; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : text_cut(line, sizeof line - 1);
+    text_clean(line, len);
+    line[len] = '\0';
     (void)fprintf(cli->err, _("%s: %s. Try '%s --help'.\n"), cli->program, line, cli->program);
     return CLI_MISUSE;
 }

@@ -14,7 +14,7 @@
  * build tree, or where the installation puts them, for any prefix. The "/." is there because
  * /usr/bin/locale is a program.
  */
-static const char *const i18n_places[] = {"locale/.", UVECHOD_LOCALEDIR_FROM_BINDIR "/."};
+static const char *const i18n_places[] = {"locale/.", UVECHOD_LOCALEDIR_FROM_PROGRAM "/."};
 
 enum { I18N_PLACES = sizeof i18n_places / sizeof *i18n_places };
 

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include "base/i18n.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,8 +91,8 @@ static size_t log_put_time(char *line, size_t size)
 {
     struct timespec now;
     struct tm utc;
-    if (clock_gettime(CLOCK_REALTIME, &now) < 0 || gmtime_r(&now.tv_sec, &utc) == NULL)
-        return 0;
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* fails only for clocks that Linux does not have */
+    (void)gmtime_r(&now.tv_sec, &utc);         /* fails only for years that Linux does not reach */
     size_t len = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
     int n = snprintf(line + len, size - len, ".%03ldZ ", now.tv_nsec / 1000000);
     return len + (size_t)n;
@@ -111,22 +112,6 @@ static size_t log_put_head(const struct log *log, enum log_level level, char *li
     }
 }
 
-/* Where to cut a line, so that no character is cut in two (UTF-8, RFC 3629). */
-static size_t log_cut(const char *text, size_t len)
-{
-    while (len > 0 && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
-        len--;
-    return len > 0 && (unsigned char)text[len - 1] >= 0xc0 ? len - 1 : len;
-}
-
-/* Replaces control characters, so that one event is one line. */
-static void log_clean(char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-            text[i] = '?';
-}
-
 static bool log_line(struct log *log, enum log_level level, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
@@ -138,8 +123,8 @@ static bool log_line(struct log *log, enum log_level level, const char *format, 
     head += log_put_head(log, level, line + head, sizeof line - head);
     size_t room = sizeof line - head; /* the newline takes the place of the NUL */
     int n = vsnprintf(line + head, room, format, args);
-    size_t len = n < 0 ? 0 : (size_t)n < room ? (size_t)n : log_cut(line + head, room - 1);
-    log_clean(line + head, len);
+    size_t len = n < 0 ? 0 : (size_t)n < room ? (size_t)n : text_cut(line + head, room - 1);
+    text_clean(line + head, len);
     len += head;
     line[len++] = '\n';
     return log_put(log, line, len);

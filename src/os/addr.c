@@ -64,8 +64,8 @@ static socklen_t net_unix_len(const struct sockaddr_un *un)
     size_t len = sizeof un->sun_path;
     while (len > 0 && un->sun_path[len - 1] == '\0')
         len--;
-    if (un->sun_path[0] != '\0')
-        len++; /* the NUL of a path counts */
+    if (un->sun_path[0] != '\0' && len < sizeof un->sun_path)
+        len++; /* the NUL of a path counts, where there is room for it */
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
@@ -79,6 +79,25 @@ socklen_t net_addr_len(const union net_addr *addr)
     default:
         return net_unix_len(&addr->un);
     }
+}
+
+static bool net_same_host(const union net_addr *one, const union net_addr *other)
+{
+    if (one->sa.sa_family == AF_INET)
+        return one->in.sin_addr.s_addr == other->in.sin_addr.s_addr;
+    return memcmp(&one->in6.sin6_addr, &other->in6.sin6_addr, sizeof one->in6.sin6_addr) == 0;
+}
+
+bool net_accepts(const union net_addr *listening, const union net_addr *own)
+{
+    const sa_family_t family = listening->sa.sa_family;
+    const union net_addr any = net_any(family);
+    if (family != own->sa.sa_family)
+        return false;
+    if (family == AF_UNIX)
+        return memcmp(listening->un.sun_path, own->un.sun_path, sizeof own->un.sun_path) == 0;
+    return net_port(listening) == net_port(own) &&
+           (net_same_host(listening, &any) || net_same_host(listening, own));
 }
 
 static void net_format_unix(const struct sockaddr_un *un, char *buf)

@@ -7,6 +7,7 @@
 #define UVECHOD_ADDR_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -58,6 +59,12 @@ socklen_t net_addr_len(const union net_addr *addr);
 /* The port, in host byte order. Unix sockets have none: it is 0, and setting it does nothing. */
 uint16_t net_port(const union net_addr *addr);
 void net_set_port(union net_addr *addr, uint16_t port);
+
+/*
+ * Whether a socket that listens on one address may have accepted a connection whose own end is the
+ * other: it is the same address, or the wildcard of its family with the same port.
+ */
+bool net_accepts(const union net_addr *listening, const union net_addr *own);
 
 /*
  * Write "192.0.2.1:80", "[2001:db8::1]:80" (RFC 3986, 3.2.2), "unix:/path" or "unix:@name" to

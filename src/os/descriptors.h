@@ -25,10 +25,26 @@ int descriptors_fill_stdio(void);
 long descriptors_raise(void);
 
 /*
+ * Returns a number that is higher than that of every open descriptor: the next one, or the limit
+ * where /proc does not tell (proc_pid_status(5)); or a negative errno. The process's own table may
+ * be much longer than that: looking for the last open one costs a call for 256 numbers of the
+ * table.
+ */
+int descriptors_end(void);
+
+/*
  * Whether DESCRIPTORS_LOOP further descriptors can be had. It makes so many duplicates of fd and
  * closes them again. libuv aborts the process when it lacks a descriptor at its start. Returns 0 or
  * -EMFILE.
  */
 int descriptors_probe(int fd);
+
+/*
+ * Closes every descriptor above the standard ones that an execve(2) would close, but for one
+ * (keep; 0: none). So what another process has left in a shared table is as that execve(2) would
+ * have left it. No other process may use the table. Costs a system call for each number up to the
+ * highest.
+ */
+void descriptors_close_marked(int keep);
 
 #endif

@@ -42,32 +42,54 @@ int net_set_keepalive(int fd, unsigned idle_s)
     return rc == 0 ? net_set_option(fd, SOL_SOCKET, SO_KEEPALIVE) : rc;
 }
 
+/* Sets what a TCP connection needs, on it or on the socket that it will be accepted from. */
+static int net_set_up_stream(int fd)
+{
+    int rc = net_set_option(fd, IPPROTO_TCP, TCP_NODELAY);
+    return rc == 0 ? net_set_option(fd, SOL_SOCKET, SO_OOBINLINE) : rc;
+}
+
 /* Sets what a TCP socket needs before it is bound, and a Unix socket does not. */
 static int net_set_up_tcp(int fd, sa_family_t family)
 {
     int rc = net_set_option(fd, SOL_SOCKET, SO_REUSEADDR);
     if (rc == 0 && family == AF_INET6)
         rc = net_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
-    if (rc == 0)
-        rc = net_set_option(fd, IPPROTO_TCP, TCP_NODELAY);
-    return rc;
+    return rc == 0 ? net_set_up_stream(fd) : rc;
 }
 
-static int net_connect(const union net_addr *addr, int type)
+static int net_socket(sa_family_t family, int type)
 {
-    int fd = socket(addr->sa.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, &addr->sa, net_addr_len(addr)) == 0)
-        return fd;
-    int rc = -errno;
-    net_close(fd);
-    return rc;
+    return (int)net_result(socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+static int net_connect(int fd, const union net_addr *addr)
+{
+    return (int)net_result(connect(fd, &addr->sa, net_addr_len(addr)));
 }
 
 int net_connect_datagram(const union net_addr *addr)
 {
-    return net_connect(addr, SOCK_DGRAM);
+    int fd = net_socket(addr->sa.sa_family, SOCK_DGRAM);
+    if (fd < 0)
+        return fd;
+    int rc = net_connect(fd, addr);
+    if (rc == 0)
+        return fd;
+    net_close(fd);
+    return rc;
+}
+
+/* Whether fd is still the file at path: 0, -ESTALE if it is not, or another negative errno. */
+static int net_is_at(int fd, const char *path)
+{
+    struct stat ours;
+    struct stat there;
+    if (fstat(fd, &ours) < 0)
+        return -errno;
+    if (lstat(path, &there) < 0)
+        return errno == ENOENT ? -ESTALE : -errno;
+    return ours.st_ino == there.st_ino && ours.st_dev == there.st_dev ? 0 : -ESTALE;
 }
 
 /*
@@ -77,15 +99,12 @@ int net_connect_datagram(const union net_addr *addr)
  */
 static int net_try_lock(const char *path)
 {
-    struct stat ours;
-    struct stat there;
     int fd = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     int rc = (int)net_result(flock(fd, LOCK_EX | LOCK_NB));
-    if (rc == 0 && (fstat(fd, &ours) < 0 || lstat(path, &there) < 0 ||
-                    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev))
-        rc = -ESTALE;
+    if (rc == 0)
+        rc = net_is_at(fd, path);
     if (rc == 0)
         return fd;
     net_close(fd);
@@ -117,6 +136,12 @@ static void net_unlock(const struct net_lock *lock)
     net_close(lock->fd);
 }
 
+/* Removes the file at path. The daemon that it belonged to may have removed it just now. */
+static int net_remove(const char *path)
+{
+    return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 /*
  * Removes what stands at path if it is a socket that nobody listens on any more: a daemon that was
  * killed leaves one. Connecting tells, and changes nothing for a daemon that does listen. Must be
@@ -126,15 +151,17 @@ static int net_remove_stale(const char *path, const union net_addr *addr)
 {
     struct stat file;
     if (lstat(path, &file) < 0)
-        return -errno;
+        return errno == ENOENT ? 0 : -errno; /* removed since bind(2) has found it */
     if (!S_ISSOCK(file.st_mode))
         return -EEXIST;
-    int fd = net_connect(addr, SOCK_STREAM);
-    if (fd >= 0)
-        net_close(fd);
-    if (fd != -ECONNREFUSED)
-        return -EADDRINUSE;
-    return (int)net_result(unlink(path));
+    int fd = net_socket(AF_UNIX, SOCK_STREAM);
+    if (fd < 0)
+        return fd;
+    int rc = net_connect(fd, addr);
+    net_close(fd);
+    if (rc == -ECONNREFUSED)
+        return net_remove(path);
+    return rc == -ENOENT ? 0 : -EADDRINUSE; /* ENOENT: removed since lstat(2) has found it */
 }
 
 static int net_bind(int fd, const union net_addr *addr)
@@ -204,9 +231,9 @@ static int net_listen_tcp(int fd, const union net_addr *addr, int backlog, unsig
 int net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s)
 {
     sa_family_t family = addr->sa.sa_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = net_socket(family, SOCK_STREAM);
     if (fd < 0)
-        return -errno;
+        return fd;
     int rc = family == AF_UNIX ? net_listen_unix(fd, addr, backlog, mode)
                                : net_listen_tcp(fd, addr, backlog, keepalive_s);
     if (rc == 0)
@@ -236,7 +263,7 @@ int net_inspect(int fd)
     if (type != SOCK_STREAM || (family != AF_INET && family != AF_INET6 && family != AF_UNIX))
         return -EPROTONOSUPPORT;
     if (family != AF_UNIX)
-        (void)net_set_option(fd, IPPROTO_TCP, TCP_NODELAY);
+        (void)net_set_up_stream(fd);
     if (listening)
         return NET_LISTENING;
     union net_peer peer;
@@ -280,7 +307,7 @@ int net_accept(int fd, union net_peer *peer)
     peer->sa.sa_family = AF_UNSPEC;
     do {
         socklen_t len = sizeof *peer;
-        client = accept4(fd, &peer->sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        client = accept4(fd, &peer->sa, &len, SOCK_NONBLOCK);
     } while (client < 0 && errno == EINTR);
     if (client >= 0 && peer->sa.sa_family == AF_UNIX)
         net_credentials(client, peer);
@@ -346,6 +373,15 @@ bool net_ready(int fd, short events)
     return poll(&ready, 1, 0) > 0;
 }
 
+int net_look(struct pollfd *list, size_t count)
+{
+    int n;
+    do
+        n = poll(list, (nfds_t)count, 0);
+    while (n < 0 && errno == EINTR); /* as poll(2) says when a signal comes and nothing is ready */
+    return n < 0 ? -errno : 0;
+}
+
 size_t net_unsent(int fd)
 {
     /* Of a type that fits both unsigned long, which glibc takes, and int, which musl takes. */
@@ -374,9 +410,28 @@ int net_shutdown_send(int fd)
     return (int)net_result(shutdown(fd, SHUT_WR));
 }
 
+void net_discard(int fd)
+{
+    const struct linger none = {.l_onoff = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
 int net_dup_above(int fd, int lowest)
 {
     return (int)net_result(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
+}
+
+int net_piped(int fd)
+{
+    /* Of a type that fits both unsigned long, which glibc takes, and int, which musl takes. */
+    const unsigned short request = FIONREAD;
+    int bytes = 0;
+    return ioctl(fd, request, &bytes) < 0 ? -errno : bytes;
+}
+
+void net_survive_exec(int fd)
+{
+    (void)fcntl(fd, F_SETFD, 0);
 }
 
 void net_close(int fd)

@@ -1,23 +1,26 @@
 /*
  * net.h - the socket calls. Each returns a value >= 0 or a negative errno.
  *
- * Apart from log.c, which sends its lines itself, this is the only file with raw socket calls, and
- * so the only one that tests must wrap. Every descriptor made here is close-on-exec and
- * non-blocking. A call that a signal interrupts is repeated: -EINTR is never returned.
+ * Apart from log.c, which sends its lines itself, and pouch.c, which sends descriptors, this is the
+ * only file with raw socket calls, and so the only one that tests must wrap. Every descriptor made
+ * here is non-blocking, and those of net_accept() apart, close-on-exec. A call that a signal
+ * interrupts is repeated: -EINTR is never returned.
  */
 #ifndef UVECHOD_NET_H
 #define UVECHOD_NET_H
 
 #include "os/addr.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 /*
  * Makes a socket that listens on addr, with a backlog as in listen(2): for IPv4 and IPv6 with
- * SO_REUSEADDR, for IPv6 with IPV6_V6ONLY, and with TCP_NODELAY and, unless keepalive_s is 0,
- * net_set_keepalive(), both of which accepted sockets inherit.
+ * SO_REUSEADDR, for IPv6 with IPV6_V6ONLY, and with TCP_NODELAY, SO_OOBINLINE and, unless
+ * keepalive_s is 0, net_set_keepalive(), which accepted sockets inherit. So a byte that the client
+ * sends as urgent (MSG_OOB, send(2)) is received like all others, in its place.
  *
  * The file of a Unix socket has the permissions mode. A file that is there already is replaced if
  * it is a socket on which nobody listens. Any number of processes may try so at once: as long as
@@ -55,9 +58,10 @@ int net_set_keepalive(int fd, unsigned idle_s);
 
 /*
  * Finds out what a descriptor that another program has made can be used for, and sets TCP_NODELAY
- * if it is a TCP socket. Returns NET_LISTENING or NET_CONNECTED for a stream socket of IPv4, IPv6
- * or Unix, -EPROTONOSUPPORT for any other kind of socket, or a negative errno of getsockopt(2),
- * such as -ENOTSOCK.
+ * and SO_OOBINLINE if it is a TCP socket; connections that wait to be accepted from it already do
+ * not inherit them any more. Returns NET_LISTENING or NET_CONNECTED for a stream socket of IPv4,
+ * IPv6 or Unix, -EPROTONOSUPPORT for any other kind of socket, or a negative errno of
+ * getsockopt(2), such as -ENOTSOCK.
  */
 enum net_kind { NET_LISTENING, NET_CONNECTED };
 int net_inspect(int fd);
@@ -69,8 +73,9 @@ int net_local(int fd, union net_addr *addr);
 int net_remote(int fd, union net_peer *peer);
 
 /*
- * Accepts one connection and stores its peer. Returns the descriptor of the connection, which the
- * caller must close, or a negative errno of accept(2): -EAGAIN when no connection is waiting.
+ * Accepts one connection and stores its peer. Returns the descriptor of the connection, which stays
+ * open when the process executes another program (takeover.h), and which the caller must close; or
+ * a negative errno of accept(2): -EAGAIN when no connection is waiting.
  */
 int net_accept(int fd, union net_peer *peer);
 
@@ -83,10 +88,11 @@ int net_connect_datagram(const union net_addr *addr);
 /*
  * Receive at most len bytes into buf, or fill the buffers of iov one after the other. Return how
  * many bytes, 0 at the end of the stream, or a negative errno of recv(2): -EAGAIN when nothing has
- * arrived.
+ * arrived. The second is not inline, because its message on the stack would cost each message a
+ * stack guard, 8 instructions, also where the first receives.
  */
 ssize_t net_recv(int fd, void *buf, size_t len);
-ssize_t net_recvv(int fd, struct iovec *iov, unsigned short count);
+ssize_t net_recvv(int fd, struct iovec *iov, unsigned short count) __attribute__((noinline));
 
 /*
  * Sends as many of len bytes as the kernel takes. Returns how many, or a negative errno of send(2):
@@ -116,6 +122,12 @@ ssize_t net_splice(int from, int to, size_t len);
 bool net_ready(int fd, short events);
 
 /*
+ * The same of many descriptors at once: stores in the revents of each what poll(2) says. Returns 0,
+ * or a negative errno of poll(2), such as -EINVAL for more of them than RLIMIT_NOFILE allows.
+ */
+int net_look(struct pollfd *list, size_t count);
+
+/*
  * How many bytes have been sent and not acknowledged or, to a Unix socket, not received (SIOCOUTQ;
  * tcp(7), unix(7)); there, buffers are counted as a whole until their last byte has been received.
  * 0 if the kernel does not say.
@@ -133,11 +145,23 @@ uint32_t net_moved_ms(int fd);
 int net_shutdown_send(int fd);
 
 /*
+ * From now on, closing fd throws away what has not been sent, and sends a TCP peer a reset instead
+ * of a FIN (SO_LINGER; socket(7)). Changes nothing for a Unix socket.
+ */
+void net_discard(int fd);
+
+/*
  * Makes a duplicate of fd whose number is at least lowest (fcntl(2), F_DUPFD_CLOEXEC). Returns it,
  * or a negative errno: -EMFILE if no such number is free, -EINVAL if lowest is beyond
  * RLIMIT_NOFILE.
  */
 int net_dup_above(int fd, int lowest);
+
+/* Returns how many bytes can be read from a pipe (FIONREAD, pipe(7)), or a negative errno. */
+int net_piped(int fd);
+
+/* Leaves fd open when the process executes another program (execve(2)). */
+void net_survive_exec(int fd);
 
 /* Closes fd. There is no result: after an error the descriptor is gone as well (close(2)). */
 void net_close(int fd);

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-const int signals_handled[SIGNALS_HANDLED] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+const int signals_handled[SIGNALS_HANDLED] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT};
 
 static void signals_mask(int how)
 {

@@ -8,9 +8,12 @@
 #ifndef UVECHOD_SIGNALS_H
 #define UVECHOD_SIGNALS_H
 
-enum { SIGNALS_HANDLED = 4 };
+enum { SIGNALS_HANDLED = 6 };
 
-/* SIGTERM, SIGINT and SIGHUP, which stop the daemon, and SIGUSR1, which asks for statistics. */
+/*
+ * SIGTERM, SIGINT and SIGHUP, which stop the daemon, SIGUSR1, which asks for statistics, SIGUSR2,
+ * which asks for an upgrade, and SIGQUIT, which stops the daemon for a restart.
+ */
 extern const int signals_handled[SIGNALS_HANDLED];
 
 /*

@@ -1,22 +1,29 @@
 #include "os/watches.h"
 
+#include "os/net.h"
+
 #include <errno.h>
-#include <stdbool.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
+/*
+ * Not with stdio, which reads one byte at a time when there is no memory for its buffer: the kernel
+ * gives the whole number to the first read(2) only.
+ */
 long watches_max(void)
 {
     char text[32];
-    char *end = text;
-    FILE *file = fopen("/proc/sys/fs/epoll/max_user_watches", "re");
-    if (file == NULL)
+    char *end;
+    int fd = open("/proc/sys/fs/epoll/max_user_watches", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return -errno;
-    bool got = fgets(text, sizeof text, file) != NULL;
-    (void)fclose(file);
+    ssize_t len = read(fd, text, sizeof text - 1);
+    net_close(fd);
+    text[len > 0 ? len : 0] = '\0';
     errno = 0;
-    long max = got ? strtol(text, &end, 10) : 0;
+    long max = strtol(text, &end, 10);
     return end != text && errno == 0 && max >= 0 ? max : -EINVAL;
 }
 

@@ -8,6 +8,10 @@ static void on_signal(uv_signal_t *handle, int signum)
     const struct control *control = handle->data;
     if (signum == SIGUSR1)
         control->controlled->stats(control->controlled);
+    else if (signum == SIGUSR2)
+        control->controlled->upgrade(control->controlled);
+    else if (signum == SIGQUIT)
+        control->controlled->restart(control->controlled);
     else
         control->controlled->stop(control->controlled);
 }

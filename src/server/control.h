@@ -10,8 +10,10 @@
 
 /* What the signals ask for. The struct that acts on the signals embeds this one. */
 struct controlled {
-    void (*stop)(struct controlled *controlled);  /* SIGTERM, SIGINT, SIGHUP */
-    void (*stats)(struct controlled *controlled); /* SIGUSR1 */
+    void (*stop)(struct controlled *controlled);    /* SIGTERM, SIGINT, SIGHUP */
+    void (*stats)(struct controlled *controlled);   /* SIGUSR1 */
+    void (*upgrade)(struct controlled *controlled); /* SIGUSR2 */
+    void (*restart)(struct controlled *controlled); /* SIGQUIT */
 };
 
 struct control {

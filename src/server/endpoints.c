@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,19 +62,87 @@ static void endpoints_add(struct endpoints *endpoints, int fd)
     }
 }
 
+/* Closes the sockets that no process goes on with, and forgets them where they are noted. */
+static void endpoints_drop(struct endpoints *before)
+{
+    for (size_t i = 0; i < before->count; i++) {
+        struct endpoint *endpoint = &before->list[i];
+        if (endpoint->fd < 0)
+            continue; /* somebody goes on with it */
+        if (before->noted != NULL)
+            ledger_forget(before->noted, endpoint->fd);
+        endpoint_close(endpoint);
+    }
+    free(before->list);
+}
+
 /* Whether the error means that the kernel was built or booted without the family. */
 static bool endpoints_no_family(int error)
 {
     return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
+static bool endpoint_is_at(const struct endpoint *endpoint, const union net_addr *addr)
+{
+    const union net_addr *bound = &endpoint->bound;
+    return bound->sa.sa_family == addr->sa.sa_family && net_addr_len(bound) == net_addr_len(addr) &&
+           memcmp(bound, addr, net_addr_len(addr)) == 0;
+}
+
+static bool endpoints_are_at(const struct endpoints *endpoints, size_t count,
+                             const union net_addr *addr)
+{
+    for (size_t i = 0; i < count; i++)
+        if (endpoint_is_at(&endpoints->list[i], addr))
+            return true;
+    return false;
+}
+
+static bool endpoints_wants(const struct endpoints_config *config, const struct endpoint *endpoint)
+{
+    for (size_t i = 0; i < config->count; i++) {
+        union net_addr addr = config->addrs[i].addr;
+        net_set_port(&addr, config->port);
+        if (endpoint_is_at(endpoint, &addr))
+            return true;
+    }
+    return false;
+}
+
+/* Takes the sockets of the predecessor that the config asks for. There is room for them. */
+static void endpoints_keep(struct endpoints *endpoints, struct endpoints *before,
+                           const struct endpoints_config *config)
+{
+    for (size_t i = 0; i < before->count; i++) {
+        struct endpoint *endpoint = &before->list[i];
+        if (!endpoints_wants(config, endpoint) ||
+            endpoints_are_at(endpoints, endpoints->count, &endpoint->bound))
+            continue;
+        endpoints->list[endpoints->count++] = *endpoint;
+        endpoint->fd = -1;
+    }
+}
+
+/* The port of the first socket that has one, or 0. */
+static uint16_t endpoints_port(const struct endpoints *endpoints)
+{
+    uint16_t port = 0;
+    for (size_t i = 0; i < endpoints->count && port == 0; i++)
+        port = net_port(&endpoints->list[i].bound);
+    return port;
+}
+
+/* Listens on the addresses at which none of the sockets is that there are. */
 static int endpoints_try(struct endpoints *endpoints, const struct endpoints_config *config)
 {
+    const size_t kept = endpoints->count;
     uint16_t port = config->port;
     int rc = 0;
     for (size_t i = 0; i < config->count; i++) {
         endpoints->failed = config->addrs[i].addr;
         net_set_port(&endpoints->failed, port);
+        if (endpoints_are_at(endpoints, kept, &endpoints->failed))
+            continue;
         rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode,
                         config->keepalive_s);
         if (rc < 0 && !(config->addrs[i].may_lack && endpoints_no_family(rc)))
@@ -95,9 +164,15 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
         wanted.addrs = any;
         wanted.count = sizeof any / sizeof *any;
     }
+    struct endpoints before = *endpoints;
+    if (wanted.port == 0)
+        wanted.port = endpoints_port(&before);
     *endpoints = (struct endpoints){.list = calloc(wanted.count, sizeof *endpoints->list),
                                     .failed = wanted.addrs[0].addr};
-    net_set_port(&endpoints->failed, config->port);
+    net_set_port(&endpoints->failed, wanted.port);
+    if (endpoints->list != NULL)
+        endpoints_keep(endpoints, &before, &wanted);
+    endpoints_drop(&before); /* before others take their addresses */
     if (endpoints->list == NULL)
         return -ENOMEM;
     for (int tries = 0;; tries++) {
@@ -105,7 +180,7 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
         if (rc == 0)
             return 0;
         endpoints_close_all(endpoints);
-        bool another_port_may_do = config->port == 0 && net_port(&endpoints->failed) != 0;
+        bool another_port_may_do = wanted.port == 0 && net_port(&endpoints->failed) != 0;
         if (rc != -EADDRINUSE || !another_port_may_do || tries == ENDPOINTS_PORT_TRIES)
             return rc;
     }
@@ -113,8 +188,10 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
 
 int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char **names, size_t *bad)
 {
+    struct endpoints before = *endpoints;
     *endpoints = (struct endpoints){.list = calloc(count, sizeof *endpoints->list)};
     *bad = 0;
+    endpoints_drop(&before);
     if (endpoints->list == NULL) {
         for (size_t i = 0; i < count; i++)
             net_close(first + (int)i);
@@ -136,6 +213,56 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
     }
     free(names);
     return rc < 0 ? rc : 0;
+}
+
+/* An inode and a part of its time fit into what an entry has for counts. */
+static bool endpoint_is_file(const struct ledger_state *noted, const struct stat *file)
+{
+    return file->st_ino == ((uint64_t)noted->goal << 32 | noted->received) &&
+           file->st_mtim.tv_nsec == (long)noted->len;
+}
+
+int endpoints_inherit(struct endpoints *endpoints, const struct takeover_listener *listeners,
+                      size_t count)
+{
+    *endpoints = (struct endpoints){.list = calloc(count > 0 ? count : 1, sizeof *endpoints->list)};
+    if (endpoints->list == NULL) {
+        for (size_t i = 0; i < count; i++)
+            net_close(listeners[i].fd);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct takeover_listener *listener = &listeners[i];
+        struct endpoint *endpoint = &endpoints->list[endpoints->count++];
+        *endpoint = (struct endpoint){.fd = listener->fd,
+                                      .service = (uint8_t)listener->noted.service,
+                                      .kind = &endpoint_listening,
+                                      .bound = listener->bound};
+        struct stat file;
+        if (endpoint_stat(endpoint, &file) && endpoint_is_file(&listener->noted, &file)) {
+            endpoint->made = file.st_mtim;
+            endpoint->inode = file.st_ino;
+        }
+    }
+    return 0;
+}
+
+int endpoints_note(const struct endpoints *endpoints, struct ledger *ledger)
+{
+    for (size_t i = 0; i < endpoints->count; i++) {
+        const struct endpoint *endpoint = &endpoints->list[i];
+        const uint64_t inode = endpoint->inode;
+        const struct ledger_state noted = {.kind = LEDGER_LISTENER,
+                                           .service = endpoint->service,
+                                           .received = (uint32_t)inode,
+                                           .goal = (uint32_t)(inode >> 32),
+                                           .len = (uint32_t)endpoint->made.tv_nsec};
+        net_survive_exec(endpoint->fd);
+        int rc = endpoint->kind->stop == NULL ? 0 : ledger_keep(ledger, endpoint->fd, &noted);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
 }
 
 void endpoints_keep_alive(const struct endpoints *endpoints, unsigned keepalive_s)

@@ -1,12 +1,14 @@
 /*
  * endpoints.h - the sockets that the daemon serves: those that were passed to it or, without any,
- * those that it opens on the addresses that the user named.
+ * those that it opens on the addresses that the user named. A successor goes on with those of its
+ * predecessor, and after a restart only with those that are still asked for.
  */
 #ifndef UVECHOD_ENDPOINTS_H
 #define UVECHOD_ENDPOINTS_H
 
 #include "os/net.h"
 #include "server/kinds.h"
+#include "stream/takeover.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,26 +47,47 @@ struct endpoints {
     struct endpoint *list;
     size_t count;
     union net_addr failed; /* the address on which endpoints_open() could not listen */
+    struct ledger *noted;  /* where the predecessor has noted its sockets; NULL: it has none */
 };
 
 /*
- * Opens a listening socket on each address of the config. An address with may_lack is left out if
- * the machine lacks its family, as long as there is another address to listen on. Without any
- * address in the config, both wildcard addresses are used, with may_lack. Port 0 takes a free port,
- * the same for all addresses. Returns 0, -ENOMEM, or net_listen()'s negative errno with the address
- * in failed. endpoints_close() must be called in either case.
+ * Opens a listening socket on each address of the config, or goes on with that of a predecessor:
+ * endpoints is all zero, or as endpoints_inherit() has left it with noted set. The predecessor's
+ * other sockets are closed before, so connections that wait there are reset. An address with
+ * may_lack is left out if the machine lacks its family, as long as there is another address to
+ * listen on. Without any address in the config, both wildcard addresses are used, with may_lack.
+ * Port 0 takes a free port, the same for all addresses, which is that of the predecessor if it has
+ * one. Returns 0, -ENOMEM, or net_listen()'s negative errno with the address in failed.
+ * endpoints_close() must be called in either case.
  */
 int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config);
 
 /*
  * Takes over count > 0 sockets, whose descriptors begin with first, and the array of their names,
- * made by malloc() like each name in it (NULL: the sockets have no names). Returns 0 or -ENOMEM; or
+ * made by malloc() like each name in it (NULL: the sockets have no names). As for endpoints_open(),
+ * endpoints is all zero, or has the sockets of a predecessor, which are closed: what waits at one
+ * that has been passed again waits on. Returns 0 or -ENOMEM; or
  * the negative errno of net_inspect() or net_local() for the first socket that cannot be served,
  * and in *bad the index of that socket, counted from 0. endpoints_close() must be called in either
  * case.
  */
 int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char **names,
                     size_t *bad);
+
+/*
+ * Takes over the listening sockets of a predecessor, and the files of its Unix sockets, if they are
+ * still its own. Returns 0, or -ENOMEM with the sockets closed. endpoints_close() must be called in
+ * either case.
+ */
+int endpoints_inherit(struct endpoints *endpoints, const struct takeover_listener *listeners,
+                      size_t count);
+
+/*
+ * Notes the listening sockets in the ledger, so that a successor finds them, and lets all sockets
+ * outlive the program. To be called before endpoints_start(). Returns 0 or a negative errno of
+ * ledger_keep().
+ */
+int endpoints_note(const struct endpoints *endpoints, struct ledger *ledger);
 
 /*
  * Calls net_set_keepalive() for the sockets that endpoints_adopt() has taken over and that are no

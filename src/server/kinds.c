@@ -29,15 +29,22 @@ static void listening_stop(struct endpoint *endpoint)
 
 const struct endpoint_kind endpoint_listening = {.start = listening_start, .stop = listening_stop};
 
-/* If the connection has broken since it was passed, it is refused, and the start goes on. */
+/*
+ * If the connection has broken since it was passed, or its source has enough already, it is
+ * refused, and the start goes on.
+ */
 static int connected_start(struct endpoint *endpoint, const struct endpoint_context *context)
 {
     struct accepted accepted = {.fd = endpoint->fd, .service = endpoint->service};
     int rc = net_remote(accepted.fd, &accepted.peer);
     endpoint->fd = -1;
-    if (rc == 0)
-        return context->acceptor->take(context->acceptor, &accepted);
-    net_close(accepted.fd);
+    if (rc < 0) {
+        net_close(accepted.fd);
+    } else {
+        rc = context->acceptor->take(context->acceptor, &accepted);
+        if (rc != SOURCES_REFUSED)
+            return rc;
+    }
     context->watcher->on_event(context->watcher, LISTENER_REFUSED, rc);
     return 0;
 }

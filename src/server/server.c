@@ -1,13 +1,16 @@
 #include "server/server.h"
 
 #include "base/i18n.h"
-#include "os/descriptors.h"
 #include "os/signals.h"
 #include "os/systemd.h"
-#include "os/watches.h"
 #include "server/control.h"
 #include "server/drain.h"
+#include "server/limits.h"
+#include "server/refusals.h"
+#include "server/restart.h"
+#include "server/succession.h"
 #include "server/supervision.h"
+#include "server/upgrade.h"
 #include "server/workers.h"
 #include "stream/conn_log.h"
 
@@ -15,31 +18,47 @@
 #include <string.h>
 
 /*
- * The limit of descriptors can be absurdly high, and each descriptor costs 8 bytes in libuv's
- * table, whose size is a power of 2. 1024 of 2^20 are left for descriptors that are not
- * connections.
+ * Descriptors that the process has inherited take numbers from connections, whose numbers are then
+ * higher. An entry of the ledger that is not used takes 16 bytes of addresses only.
  */
-enum { SERVER_CONNECTIONS_DEFAULT_MAX = (1 << 20) - 1024 };
+enum { SERVER_INHERITED_MAX = 1 << 16 };
 
 struct server {
     const struct server_config *config;
     struct log *log;
     struct systemd systemd;
     struct endpoints endpoints;
-    size_t limit; /* of connections */
+    size_t limit;           /* of connections */
+    struct ledger own;      /* opened unless that of the predecessor has room for what is wanted */
+    struct ledger *ledger;  /* of the connections of all workers: one of the two */
+    struct sources sources; /* open only with a limit for each */
     struct workers workers;
+    struct refusals refusals; /* started only with sources */
     struct supervision supervision;
     struct drain drain;
     struct control control;
     struct listener_watcher watcher;
     struct supervised supervised;
     struct controlled controlled;
+    struct succession succession; /* opened only if there is a predecessor */
+    struct upgrade upgrade;
+    struct upgraded upgraded;
     uint64_t started_ms;
     uint64_t refused;       /* connections closed before they were handed to a worker */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
 };
 
 /* ---- events and questions while the daemon runs ---- */
+
+static void server_refused(struct server *server, int error)
+{
+    if (error == SOURCES_REFUSED) { /* counted and logged elsewhere, as there may be floods */
+        refusals_wake(&server->refusals);
+        return;
+    }
+    server->refused++;
+    conn_log_refused(server->log, error);
+}
 
 static void on_listener_event(struct listener_watcher *watcher, enum listener_event event,
                               int error)
@@ -50,8 +69,7 @@ static void on_listener_event(struct listener_watcher *watcher, enum listener_ev
         supervision_wake(&server->supervision);
         break;
     case LISTENER_REFUSED:
-        server->refused++;
-        conn_log_refused(server->log, error);
+        server_refused(server, error);
         break;
     case LISTENER_PAUSED:
         server->accept_pauses++;
@@ -69,13 +87,33 @@ static void on_listener_event(struct listener_watcher *watcher, enum listener_ev
 static void server_stats(struct supervised *supervised, struct stats *stats)
 {
     const struct server *server = container_of(supervised, struct server, supervised);
+    const struct ledger_past *past = &server->succession.past;
     workers_stats(&server->workers, stats);
-    stats->refused += server->refused;
+    stats->accepted += past->accepted;
+    stats->bytes_in += past->bytes_in;
+    stats->bytes_out += past->bytes_out;
+    stats->refused += past->refused + server->refused;
+    stats->over_source += past->over_source;
+    stats->upgrades = past->generations;
 }
 
 static bool server_alive(struct supervised *supervised)
 {
-    return workers_alive(&container_of(supervised, struct server, supervised)->workers);
+    struct server *server = container_of(supervised, struct server, supervised);
+    bool alive = workers_alive(&server->workers);
+    if (alive)
+        kept_tell_moved(server->config->kept);
+    return alive;
+}
+
+static uint64_t server_accept_pauses(const struct server *server)
+{
+    return server->succession.past.accept_pauses + server->accept_pauses;
+}
+
+static uint64_t server_rate_pauses(const struct server *server)
+{
+    return server->succession.past.rate_pauses + server->workers.pace.pauses;
 }
 
 static void server_log_stats(struct controlled *controlled)
@@ -86,18 +124,23 @@ static void server_log_stats(struct controlled *controlled)
     log_write(
         server->log, LOG_LEVEL_NOTICE,
         _("Statistics: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu refused; "
-          "%llu accept pauses; up %llu s"),
+          "%llu accept pauses; %llu refused per source; %llu rate pauses; up %llu s; "
+          "%llu upgrades"),
         (unsigned long)stats.open, (unsigned long long)stats.accepted,
         (unsigned long long)stats.bytes_in, (unsigned long long)stats.bytes_out,
-        (unsigned long long)stats.refused, (unsigned long long)server->accept_pauses,
-        (unsigned long long)(uv_now(&server->workers.list[0].loop) - server->started_ms) / 1000);
+        (unsigned long long)stats.refused, (unsigned long long)server_accept_pauses(server),
+        (unsigned long long)stats.over_source, (unsigned long long)server_rate_pauses(server),
+        (unsigned long long)(uv_now(&server->workers.list[0].loop) - server->started_ms) / 1000,
+        (unsigned long long)stats.upgrades);
 }
 
 /* Called at the first signal to stop, and when the start has failed. */
 static void server_drain(struct server *server)
 {
+    succession_finish(&server->succession);
     endpoints_remove_files(&server->endpoints);
     endpoints_stop(&server->endpoints);
+    upgrade_stop(&server->upgrade);
     drain_begin(&server->drain);
     supervision_drain(&server->supervision);
 }
@@ -111,13 +154,95 @@ static void server_stop(struct controlled *controlled)
         server_drain(server);
 }
 
+/* Returns if there can be no successor. */
+static void server_restart(struct controlled *controlled)
+{
+    struct server *server = container_of(controlled, struct server, controlled);
+    succession_finish(&server->succession); /* what no worker has is missing in the ledger */
+    if (!server->drain.begun)
+        restart_try(&(struct restart){.workers = &server->workers,
+                                      .ledger = server->ledger,
+                                      .systemd = &server->supervision.systemd,
+                                      .log = server->log,
+                                      .upgraded = &server->upgraded});
+    server_stop(controlled);
+}
+
+static void server_upgrade(struct controlled *controlled)
+{
+    struct server *server = container_of(controlled, struct server, controlled);
+    supervision_reload(&server->supervision);
+    upgrade_begin(&server->upgrade);
+}
+
+static void server_stay(struct upgraded *upgraded)
+{
+    supervision_stay(&container_of(upgraded, struct server, upgraded)->supervision);
+}
+
+static void server_note_past(struct server *server, struct ledger_past *past)
+{
+    struct stats stats;
+    server_stats(&server->supervised, &stats);
+    *past = (struct ledger_past){.generations = server->succession.past.generations,
+                                 .started_ms = server->started_ms,
+                                 .accepted = stats.accepted,
+                                 .bytes_in = stats.bytes_in,
+                                 .bytes_out = stats.bytes_out,
+                                 .refused = stats.refused,
+                                 .over_source = stats.over_source,
+                                 .accept_pauses = server_accept_pauses(server),
+                                 .rate_pauses = server_rate_pauses(server)};
+}
+
+/* What other threads count from here on is lost, unless they rest. */
+static bool server_leave(struct upgraded *upgraded, struct ledger_past *past)
+{
+    struct server *server = container_of(upgraded, struct server, upgraded);
+    server_note_past(server, past);
+    return !server->drain.begun;
+}
+
+static void server_note(struct supervised *supervised)
+{
+    struct server *server = container_of(supervised, struct server, supervised);
+    server_note_past(server, &server->ledger->header->past);
+}
+
 /* ---- the steps of the start ---- */
+
+static bool server_inherits(const struct server *server)
+{
+    return server->config->ledger != 0;
+}
+
+/* Comes first, because all else follows from what the predecessor has left. */
+static int server_succeed(struct server *server)
+{
+    const struct server_config *config = server->config;
+    int rc = config->ledger < 0
+                 ? config->ledger
+                 : succession_open(&server->succession, config->ledger, &config->services,
+                                   config->idle_ms > 0, config->kept, server->log);
+    if (rc < 0)
+        log_write(server->log, LOG_LEVEL_ERROR, _("Cannot take over: %s"), strerror(-rc));
+    return rc;
+}
 
 static int server_cannot_listen(const struct server *server, const union net_addr *addr, int error)
 {
     char text[NET_ADDR_STRLEN];
     log_write(server->log, LOG_LEVEL_ERROR, _("Cannot listen on %s: %s"), net_format(addr, text),
               strerror(-error));
+    return error;
+}
+
+/* There is an endpoint, unless all connections of the predecessor were passed to it. */
+static int server_cannot_serve(const struct server *server, int error)
+{
+    if (server->endpoints.count > 0)
+        return server_cannot_listen(server, &server->endpoints.list[0].bound, error);
+    log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-error));
     return error;
 }
 
@@ -156,90 +281,216 @@ static void server_open_systemd(struct server *server)
         log_write(server->log, LOG_LEVEL_WARNING, _("WATCHDOG_USEC is ignored: %s"), strerror(-rc));
 }
 
-/* Takes over the sockets that systemd has passed or, if there are none, opens sockets. */
+/* Takes over the sockets of the predecessor. */
+static int server_inherit_endpoints(struct server *server)
+{
+    const struct takeover *takeover = &server->succession.takeover;
+    int rc = endpoints_inherit(&server->endpoints, takeover->listeners, takeover->listening);
+    server->endpoints.noted = server->succession.left;
+    return rc < 0 ? server_cannot_serve(server, rc) : 0;
+}
+
+static int server_sockets(const struct server *server, int *first, char ***names)
+{
+    const struct legacy *legacy = &server->config->legacy;
+    if (!legacy->found)
+        return systemd_sockets(first, names);
+    *first = legacy->first;
+    *names = legacy->names;
+    return legacy->count;
+}
+
+/*
+ * Serves those sockets that systemd has passed. If there are none, opens sockets. After an upgrade
+ * it is not asked: what it had passed to the predecessor has other numbers now, or is a connection.
+ */
 static int server_open_endpoints(struct server *server)
 {
     int first;
     char **names;
-    int passed = systemd_sockets(&first, &names);
+    if (server_inherits(server)) {
+        int rc = server_inherit_endpoints(server);
+        if (rc < 0 || !server->config->legacy.found)
+            return rc;
+    }
+    int passed = server_sockets(server, &first, &names);
     if (passed < 0)
         log_write(server->log, LOG_LEVEL_ERROR,
                   _("LISTEN_FDS or LISTEN_FDNAMES, the passed sockets: %s"), strerror(-passed));
     if (passed != 0)
         return passed < 0 ? passed : server_adopt(server, first, passed, names);
     int rc = endpoints_open(&server->endpoints, &server->config->endpoints);
-    return rc < 0 ? server_cannot_listen(server, &server->endpoints.failed, rc) : 0;
+    if (rc < 0)
+        return server_cannot_listen(server, &server->endpoints.failed, rc);
+    if (server_inherits(server))
+        endpoints_keep_alive(&server->endpoints, server->config->endpoints.keepalive_s);
+    return 0;
 }
 
-/* How many descriptors the process needs beside those of its connections. */
 static long server_reserve(const struct server *server)
 {
-    const struct services *services = &server->config->services;
-    long workers = (long)server->config->workers;
-    long reserve = DESCRIPTORS_RESERVE + (workers - 1) * DESCRIPTORS_LOOP;
-    for (unsigned i = 0; i < services->count; i++)
-        if (services->list[i].handler->descriptors != NULL)
-            reserve +=
-                workers * (long)services->list[i].handler->descriptors(services->list[i].config);
-    return reserve + (long)server->endpoints.count;
+    const struct server_config *config = server->config;
+    return limits_reserve(&config->services, config->workers, server->endpoints.count);
 }
 
-/* How many descriptors epoll may watch, and in *limit the name of the limit that says so. */
-static long server_descriptors(const char **limit)
+static int server_set_limit(struct server *server)
 {
-    long descriptors = descriptors_raise();
-    long watches = watches_max();
-    bool watches_are_fewer = watches >= 0 && watches < descriptors;
-    *limit = watches_are_fewer ? "fs.epoll.max_user_watches" : "RLIMIT_NOFILE";
-    return watches_are_fewer ? watches : descriptors;
+    long limit =
+        limits_connections(server->config->max_connections, server_reserve(server), server->log);
+    server->limit = limit < 0 ? 0 : (size_t)limit;
+    return limit < 0 ? (int)limit : 0;
+}
+
+/* Connections that were passed to the daemon, or taken over, do not wait for room. */
+static int server_open_sources(struct server *server)
+{
+    if (server->config->max_per_source == 0)
+        return 0;
+    size_t come = server->endpoints.count + server->succession.takeover.count;
+    return sources_open(&server->sources, server->limit + come, server->config->max_per_source);
+}
+
+static void server_close_sources(struct server *server)
+{
+    if (server->config->max_per_source > 0)
+        sources_close(&server->sources);
+}
+
+static int server_higher(int fd, int other)
+{
+    return fd > other ? fd : other;
+}
+
+/* The highest descriptor that the process needs, if it has inherited none, or that it has. */
+static int server_highest_fd(const struct server *server)
+{
+    const struct takeover *takeover = &server->succession.takeover;
+    int highest = (int)((long)server->limit + server_reserve(server) - 1);
+    for (size_t i = 0; i < takeover->count; i++)
+        highest = server_higher(highest, takeover->list[i].fd);
+    for (size_t i = 0; i < server->endpoints.count; i++)
+        highest = server_higher(highest, server->endpoints.list[i].fd);
+    return highest;
+}
+
+/* Any socket of those that are to be served, or -1. */
+static int server_any_fd(const struct server *server)
+{
+    const struct takeover *takeover = &server->succession.takeover;
+    if (server->endpoints.count > 0)
+        return server->endpoints.list[0].fd;
+    return takeover->count > 0 ? takeover->list[0].fd : -1;
+}
+
+/* Without a file in memory the daemon serves as ever, but no successor could go on. */
+static int server_make_ledger(struct server *server, const struct ledger_layout *layout)
+{
+    server->ledger = &server->own;
+    int rc = ledger_open(server->ledger, layout);
+    if (rc == 0 && server->ledger->refused < 0)
+        log_write(server->log, LOG_LEVEL_INFO,
+                  _("No file in memory, connections cannot be handed over: %s"),
+                  strerror(-server->ledger->refused));
+    return rc;
 }
 
 /*
- * The limit is what the config asks for, but not more than the descriptors allow. Returns 0, or a
- * negative errno: -EMFILE if no descriptor is left for a connection.
+ * Goes on with the predecessor's ledger or, if that has no room for what is wanted, moves. The old
+ * one stays open until everything stands in the new one: this process may crash.
  */
-static int server_set_limit(struct server *server)
+static int server_inherit_ledger(struct server *server, struct ledger_layout *layout)
 {
-    const char *limit;
-    long descriptors = server_descriptors(&limit);
-    long reserve = server_reserve(server);
-    if (descriptors <= reserve)
-        return descriptors < 0 ? (int)descriptors : -EMFILE;
-    size_t allowed = (size_t)(descriptors - reserve);
-    size_t wanted = server->config->max_connections;
-    if (wanted > allowed)
-        log_write(server->log, LOG_LEVEL_WARNING, _("--max-connections=%lu: %s allows %lu"),
-                  (unsigned long)wanted, limit, (unsigned long)allowed);
-    if (wanted == 0)
-        wanted = SERVER_CONNECTIONS_DEFAULT_MAX;
-    server->limit = wanted < allowed ? wanted : allowed;
-    return 0;
+    struct ledger *predecessor = server->succession.left;
+    if (ledger_fits(predecessor, layout)) {
+        ledger_settle(predecessor, layout);
+        server->ledger = succession_take_ledger(&server->succession);
+        return 0;
+    }
+    ledger_widen(predecessor, layout);
+    int rc = server_make_ledger(server, layout);
+    if (rc == 0)
+        takeover_move(&server->succession.takeover, server->ledger);
+    return rc;
+}
+
+/* A successor needs the new ledger alone from now on. */
+static void server_leave_ledger(struct server *server)
+{
+    struct ledger *predecessor = succession_take_ledger(&server->succession);
+    kept_tell_ledger(server->config->kept, server->ledger->file);
+    if (predecessor != NULL)
+        ledger_close(predecessor);
+}
+
+static int server_open_ledger(struct server *server)
+{
+    struct ledger_layout layout;
+    uint32_t entries = (uint32_t)server_highest_fd(server) + 1 + SERVER_INHERITED_MAX;
+    services_layout(&server->config->services, server->config->workers,
+                    entries < LEDGER_ENTRIES_MAX ? entries : LEDGER_ENTRIES_MAX, &layout);
+    return server_inherits(server) ? server_inherit_ledger(server, &layout)
+                                   : server_make_ledger(server, &layout);
+}
+
+static int server_open_loops(struct server *server)
+{
+    const struct server_config *config = server->config;
+    const struct worker_config worker = {.services = config->services,
+                                         .ledger = server->ledger,
+                                         .sources =
+                                             config->max_per_source > 0 ? &server->sources : NULL,
+                                         .idle_ms = config->idle_ms,
+                                         .send_ms = config->send_ms,
+                                         .log = server->log,
+                                         .fd = server_any_fd(server),
+                                         .highest_fd = server_highest_fd(server)};
+    return workers_open(&server->workers, config->workers, server->limit, config->max_rate,
+                        &worker);
+}
+
+/* What all workers share, and the workers. */
+static int server_open_shared(struct server *server)
+{
+    int rc = server_open_ledger(server);
+    if (rc < 0)
+        return rc;
+    rc = endpoints_note(&server->endpoints, server->ledger);
+    server_leave_ledger(server);
+    if (rc == 0)
+        rc = server_open_sources(server);
+    if (rc == 0) {
+        rc = server_open_loops(server);
+        if (rc < 0)
+            server_close_sources(server);
+    }
+    if (rc < 0)
+        ledger_close(server->ledger);
+    return rc;
 }
 
 /* Gives the loops all they will need now, because libuv aborts if it cannot get it later. */
 static int server_open_workers(struct server *server)
 {
-    const struct server_config *config = server->config;
     int rc = server_set_limit(server);
-    if (rc == 0) {
-        const struct worker_config worker = {
-            .services = config->services,
-            .idle_ms = config->idle_ms,
-            .log = server->log,
-            .fd = server->endpoints.list[0].fd,
-            .highest_fd = (int)((long)server->limit + server_reserve(server) - 1)};
-        rc = workers_open(&server->workers, config->workers, server->limit, &worker);
-    }
-    return rc < 0 ? server_cannot_listen(server, &server->endpoints.list[0].bound, rc) : 0;
+    if (rc == 0)
+        rc = server_open_shared(server);
+    return rc < 0 ? server_cannot_serve(server, rc) : 0;
 }
 
-/* Supervision and drain, which run on the first worker's loop. Cannot fail. */
+/* Supervision, drain and refusals, which run on the first worker's loop. Cannot fail. */
 static void server_start_tasks(struct server *server)
 {
     supervision_start(&server->supervision, workers_sched(&server->workers), &server->supervised,
                       &server->systemd);
     drain_init(&server->drain, &server->workers, server->log, server->config->drain_ms);
-    server->started_ms = uv_now(&server->workers.list[0].loop);
+    upgrade_init(&server->upgrade, workers_sched(&server->workers), server->log,
+                 server->config->program, server->ledger, server->config->kept, &server->upgraded);
+    if (server->config->max_per_source > 0)
+        refusals_start(&server->refusals, workers_sched(&server->workers), server->log,
+                       &server->sources);
+    server->started_ms = server->succession.past.started_ms;
+    if (server->started_ms == 0) /* no predecessor has noted it */
+        server->started_ms = uv_now(&server->workers.list[0].loop);
 }
 
 static void server_log_endpoint(const struct server *server, const struct endpoint *endpoint)
@@ -264,8 +515,12 @@ static int server_start_endpoints(struct server *server)
         return rc;
     for (size_t i = 0; i < server->endpoints.count; i++)
         server_log_endpoint(server, &server->endpoints.list[i]);
-    if (!endpoints_stay(&server->endpoints)) /* the daemon ends with its last connection */
+    if (server_inherits(server))
+        succession_adopt(&server->succession, &server->workers);
+    if (!endpoints_stay(&server->endpoints)) { /* the daemon ends with its last connection */
+        succession_finish(&server->succession);
         workers_order(&server->workers, WORKER_DRAIN, 0);
+    }
     return 0;
 }
 
@@ -274,6 +529,7 @@ static void server_cannot_start(struct server *server, int error)
 {
     log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-error));
     (void)systemd_notify(&server->supervision.systemd, "ERRNO=%d", -error);
+    succession_give_up(&server->succession);
     server_drain(server);
     workers_order(&server->workers, WORKER_ABORT, error);
 }
@@ -296,17 +552,24 @@ static int server_stopped(const struct server *server, const struct worker *work
 static void server_close(struct server *server)
 {
     control_close(&server->control);
+    upgrade_close(&server->upgrade);
     drain_close(&server->drain);
     supervision_close(&server->supervision);
+    if (server->config->max_per_source > 0)
+        refusals_close(&server->refusals);
     workers_close(&server->workers);
+    server_close_sources(server);
+    ledger_close(server->ledger);
 }
 
-/* Called before any worker is open. */
+/* Called before any worker is open. An error of 0: there is nothing to serve any more. */
 static void server_give_up(struct server *server, int error)
 {
-    (void)systemd_notify(&server->systemd, "ERRNO=%d", -error);
+    if (error < 0)
+        (void)systemd_notify(&server->systemd, "ERRNO=%d", -error);
     systemd_close(&server->systemd);
     endpoints_close(&server->endpoints);
+    succession_give_up(&server->succession);
 }
 
 int server_run(const struct server_config *config, struct log *log)
@@ -314,22 +577,34 @@ int server_run(const struct server_config *config, struct log *log)
     struct server server = {.config = config,
                             .log = log,
                             .watcher = {.on_event = on_listener_event},
-                            .supervised = {.stats = server_stats, .alive = server_alive},
-                            .controlled = {.stop = server_stop, .stats = server_log_stats}};
+                            .supervised = {.stats = server_stats,
+                                           .alive = server_alive,
+                                           .note = config->kept != NULL ? server_note : NULL},
+                            .upgraded = {.leave = server_leave, .stay = server_stay},
+                            .controlled = {.stop = server_stop,
+                                           .stats = server_log_stats,
+                                           .upgrade = server_upgrade,
+                                           .restart = server_restart}};
     signals_ignore_of_writes();
     server_open_systemd(&server); /* first, because systemd is told of later failures */
 
-    int rc = server_open_endpoints(&server); /* the sockets to serve */
+    int rc = server_inherits(&server) ? server_succeed(&server) : 0;
     if (rc == 0)
+        rc = server_open_endpoints(&server);            /* the sockets to serve */
+    bool ended = rc == 0 && server_any_fd(&server) < 0; /* with the last connection */
+    if (rc == 0 && !ended)
         rc = server_open_workers(&server); /* the loops, with their services */
-    if (rc < 0) {
+    if (rc < 0 || ended) {
         server_give_up(&server, rc);
         return rc;
     }
-    server_start_tasks(&server); /* supervision and drain; cannot fail */
-    rc = control_start(&server.control, workers_sched(&server.workers)->loop, &server.controlled);
+    server_start_tasks(&server);         /* supervision, drain and refusals; cannot fail */
+    rc = workers_start(&server.workers); /* while signals are blocked, as in all its threads */
     if (rc == 0)
-        rc = workers_start(&server.workers); /* the threads */
+        rc = control_start(&server.control, workers_sched(&server.workers)->loop,
+                           &server.controlled);
+    if (rc == 0)
+        kept_tell_ready(config->kept); /* before any client can see that the daemon listens */
     if (rc == 0)
         rc = server_start_endpoints(&server); /* last, because this logs that the daemon listens */
     if (rc == 0)

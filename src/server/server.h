@@ -4,12 +4,16 @@
  * Listeners, signals, supervision and drain live on the loop of the first worker, on the thread
  * that calls server_run(). That function is the start from top to bottom: sockets, loops, tasks,
  * signals, threads, and the listeners last, because the log then says that the daemon listens.
- * drain.h tells how the daemon stops.
+ * drain.h tells how the daemon stops, and upgrade.h how it executes its program again. A daemon
+ * that was executed so begins with what its predecessor has left: succession.h.
  */
 #ifndef UVECHOD_SERVER_H
 #define UVECHOD_SERVER_H
 
+#include "os/program.h"
 #include "server/endpoints.h"
+#include "server/kept.h"
+#include "server/legacy.h"
 #include "stream/conn.h"
 #include "base/log.h"
 
@@ -23,8 +27,15 @@ struct server_config {
     struct services services;          /* the first one is spoken at these endpoints */
     size_t max_connections;            /* of all workers; 0: as many as the descriptors allow */
     unsigned workers;                  /* threads that serve, 1 to WORKERS_MAX */
+    unsigned max_per_source;           /* connections of one source (sources.h); 0: no limit */
+    unsigned max_rate;                 /* connections accepted in a second; 0: no limit */
     unsigned idle_ms;                  /* without a byte in either direction; 0: for ever */
+    unsigned send_ms;                  /* with bytes that the peer does not take; 0: for ever */
     unsigned drain_ms;                 /* how long a stop waits for open connections */
+    const struct program *program;     /* what an upgrade executes */
+    int ledger;        /* the predecessor's, a descriptor; 0: there is none; or a negative errno */
+    struct kept *kept; /* shared with the keeper (keeper.h); NULL: there is none */
+    struct legacy legacy; /* what else has been passed to us after a restart */
 };
 
 /* What server_run() returns for options that contradict each other: no system call fails so. */

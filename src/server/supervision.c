@@ -27,11 +27,24 @@ static void supervision_extend(struct supervision *supervision)
                          4 * SUPERVISION_STATUS_MS * 1000);
 }
 
+/* Empty for a daemon that nobody has tried to upgrade. */
+static void supervision_format_upgrades(const struct supervision *supervision, unsigned long count,
+                                        char *text, size_t size)
+{
+    char counted[60] = "";
+    if (count > 0)
+        (void)snprintf(counted, sizeof counted, P_("; %lu upgrade", "; %lu upgrades", count),
+                       count);
+    (void)snprintf(text, size, "%s%s", counted,
+                   supervision->refused ? _("; the last upgrade failed, see the log") : "");
+}
+
 static void supervision_tell(struct supervision *supervision, const struct stats *stats)
 {
     unsigned long open = (unsigned long)stats->open;
     char connections[120];
     char bytes[120];
+    char upgrades[180];
     (void)snprintf(connections, sizeof connections,
                    supervision->draining ? P_("Stopping: waiting for %lu connection",
                                               "Stopping: waiting for %lu connections", open)
@@ -39,7 +52,9 @@ static void supervision_tell(struct supervision *supervision, const struct stats
                    open);
     (void)snprintf(bytes, sizeof bytes, _("%llu bytes in, %llu bytes out"),
                    (unsigned long long)stats->bytes_in, (unsigned long long)stats->bytes_out);
-    (void)systemd_notify(&supervision->systemd, "STATUS=%s; %s", connections, bytes);
+    supervision_format_upgrades(supervision, (unsigned long)stats->upgrades, upgrades,
+                                sizeof upgrades);
+    (void)systemd_notify(&supervision->systemd, "STATUS=%s; %s%s", connections, bytes, upgrades);
     supervision->told_open = stats->open;
     supervision->told_bytes = stats->bytes_in + stats->bytes_out;
 }
@@ -66,6 +81,8 @@ static struct yield supervision_report(struct task *task)
     struct supervision *supervision = container_of(task, struct supervision, status);
     struct stats stats;
     supervision->supervised->stats(supervision->supervised, &stats);
+    if (supervision->supervised->note != NULL)
+        supervision->supervised->note(supervision->supervised);
     if (supervision->ready_unsent) /* without it the manager would kill the daemon in the end */
         supervision->ready_unsent = !systemd_notify(&supervision->systemd, "READY=1");
     if (supervision->draining)
@@ -99,10 +116,9 @@ void supervision_start(struct supervision *supervision, struct sched *sched,
         (struct supervision){.sched = sched, .supervised = supervised, .systemd = *systemd};
     supervision_timer_init(sched, &supervision->watchdog_timer);
     supervision_timer_init(sched, &supervision->status_timer);
-    if (systemd->notify_fd < 0)
-        return;
-    sched_spawn(sched, &supervision->status, supervision_begin);
-    if (systemd->watchdog_us > 0)
+    if (systemd->notify_fd >= 0 || supervised->note != NULL)
+        sched_spawn(sched, &supervision->status, supervision_begin);
+    if (systemd->notify_fd >= 0 && systemd->watchdog_us > 0)
         sched_spawn(sched, &supervision->watchdog, supervision_ping);
 }
 
@@ -110,6 +126,27 @@ void supervision_ready(struct supervision *supervision)
 {
     supervision->ready_unsent = !systemd_notify(&supervision->systemd, "READY=1");
     supervision_tell_now(supervision);
+    if (supervision->supervised->note != NULL)
+        supervision->supervised->note(supervision->supervised);
+}
+
+void supervision_reload(struct supervision *supervision)
+{
+    if (supervision->draining || supervision->reloading)
+        return;
+    supervision->reloading = true;
+    (void)systemd_notify(&supervision->systemd, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                         (unsigned long long)(uv_hrtime() / 1000));
+}
+
+void supervision_stay(struct supervision *supervision)
+{
+    supervision->reloading = false;
+    if (supervision->draining)
+        return;
+    supervision->refused = true;
+    supervision_ready(supervision);
+    supervision_wake(supervision); /* READY=1 may have to be repeated */
 }
 
 void supervision_wake(struct supervision *supervision)

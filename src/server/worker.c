@@ -12,8 +12,10 @@ static void on_conn_event(struct conn *conn, enum conn_event event, int error)
 {
     struct worker *worker = container_of(conn_owner(conn), struct worker, conns);
     conn_log_event(worker->log, conn, event, error);
-    if (event == CONN_OPENED)
+    if (event == CONN_OPENED || event == CONN_ADOPTED)
         reaper_unpark(&worker->reaper);
+    if (event == CONN_ADOPTED) /* it may be ending, sooner than all that the reaper knows */
+        reaper_wake(&worker->reaper);
     if (event == CONN_CLOSED) /* last, because the next connection may be logged from here on */
         worker->parent->on_room(worker->parent, worker);
 }
@@ -94,12 +96,14 @@ static int worker_open_mail(struct worker *worker)
 }
 
 /* The scheduler, the set of connections and the services. */
-static int worker_open_conns(struct worker *worker, const struct services *services)
+static int worker_open_conns(struct worker *worker, const struct worker_config *config)
 {
     sched_init(&worker->sched, &worker->loop);
-    int rc = conns_open(&worker->conns, &worker->sched, services, on_conn_event);
+    int rc = conns_open(&worker->conns, &worker->sched, &config->services, config->ledger,
+                        on_conn_event);
     if (rc < 0)
         sched_close(&worker->sched);
+    worker->conns.sources = config->sources;
     return rc;
 }
 
@@ -132,12 +136,12 @@ int worker_open(struct worker *worker, const struct worker_config *config,
             return rc;
         }
     }
-    rc = worker_open_conns(worker, &config->services);
+    rc = worker_open_conns(worker, config);
     if (rc < 0) {
         worker_close_loop(worker);
         return rc;
     }
-    reaper_start(&worker->reaper, &worker->conns, config->idle_ms);
+    reaper_start(&worker->reaper, &worker->conns, config->idle_ms, config->send_ms);
     worker->reading = true;
     if (threaded)
         sched_spawn(&worker->sched, &worker->reader, worker_read);
@@ -151,7 +155,8 @@ void worker_run(struct worker *worker)
 
 /*
  * Only the starting thread handles signals. All signals are blocked here, so that the kernel
- * delivers none to this thread.
+ * delivers none to this thread. Those that the daemon handles were blocked when the thread was
+ * made: if this thread took one before it blocks it, an upgrade could lose that signal.
  */
 static void on_thread(void *arg)
 {
@@ -183,7 +188,7 @@ int worker_take(struct worker *worker, const struct accepted *accepted)
     } else {
         rc = mailbox_put(&worker->mailbox, accepted);
         if (rc < 0)
-            net_close(accepted->fd);
+            conn_refuse(&worker->conns, accepted);
         else
             (void)uv_async_send(&worker->bell);
     }
@@ -196,6 +201,11 @@ size_t worker_load(const struct worker *worker)
 {
     return (size_t)(worker->handed - counter_get(&worker->conns.closed) -
                     counter_get(&worker->refused));
+}
+
+bool worker_is_behind(const struct worker *worker)
+{
+    return worker->handed != counter_get(&worker->conns.accepted) + counter_get(&worker->refused);
 }
 
 void worker_order(struct worker *worker, unsigned orders, int error)

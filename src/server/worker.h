@@ -25,7 +25,10 @@
 /* How each of them serves; the same for all. */
 struct worker_config {
     struct services services;
-    unsigned idle_ms; /* without a byte in either direction; 0: for ever */
+    struct ledger *ledger;   /* of all connections */
+    struct sources *sources; /* of all connections; NULL: they are not counted by source */
+    unsigned idle_ms;        /* without a byte in either direction; 0: for ever */
+    unsigned send_ms;        /* with bytes that the peer does not take; 0: for ever */
     struct log *log;
     int fd;         /* any open one, whose duplicates show what libuv may have */
     int highest_fd; /* up to which descriptors are to be watched: sock_reserve() */
@@ -72,9 +75,9 @@ struct worker {
 };
 
 /*
- * Opens a loop with everything on it; threaded for one that will have a thread. The parent, the log
- * and the services with their configurations must outlive the worker. Returns 0 or a negative
- * errno, with nothing open.
+ * Opens a loop with everything on it; threaded for one that will have a thread. The parent, the
+ * log, the ledger and the services with their configurations must outlive the worker. Returns 0 or
+ * a negative errno, with nothing open.
  */
 int worker_open(struct worker *worker, const struct worker_config *config,
                 struct worker_parent *parent, bool threaded);
@@ -93,14 +96,18 @@ int worker_start(struct worker *worker);
 void worker_join(struct worker *worker);
 
 /*
- * Serves a connection, whose descriptor this call takes over in any case. A threaded worker is
- * handed the connection, and counts and logs it as refused if there is no memory for it. Returns 0
- * or a negative errno: the descriptor is closed then, and the caller must count the refusal.
+ * Serves a connection, whose descriptor and place among the sources this call takes over in any
+ * case. A threaded worker is handed the connection, and counts and logs it as refused if there is
+ * no memory for it. Returns 0 or a negative errno: conn_refuse() has been called then, and the
+ * caller must count the refusal.
  */
 int worker_take(struct worker *worker, const struct accepted *accepted);
 
 /* How many connections the worker has, including those in its mailbox. */
 size_t worker_load(const struct worker *worker);
+
+/* Whether connections wait in its mailbox. Those that it is about to take out count, too. */
+bool worker_is_behind(const struct worker *worker);
 
 /* Gives orders (a set of enum worker_command), with the negative errno that is the reason, or 0. */
 void worker_order(struct worker *worker, unsigned orders, int error);

@@ -11,6 +11,7 @@
 #ifndef UVECHOD_WORKERS_H
 #define UVECHOD_WORKERS_H
 
+#include "server/pace.h"
 #include "server/stats.h"
 #include "server/worker.h"
 #include "stream/listener.h"
@@ -27,17 +28,23 @@ struct workers {
     unsigned count;
     unsigned started;    /* how many threads */
     unsigned last;       /* which worker got a connection last */
+    uint64_t refused;    /* connections of a predecessor */
+    size_t coming;       /* of a predecessor, which no worker has been handed yet: they are open */
     size_t limit;        /* of open connections */
+    struct pace pace;    /* of the connections that are accepted */
     uv_async_t bell;     /* the other threads ring it when there may be room, or they have ended;
                             keeps the loop running meanwhile */
     atomic_bool waiting; /* the bell must be rung when a connection closes */
 };
 
 /*
- * Opens count workers, 1 to WORKERS_MAX, for at most limit connections in all, and starts none.
- * The config is as for worker_open(). Returns 0 or a negative errno, with nothing open.
+ * Opens count workers, 1 to WORKERS_MAX, for at most limit connections in all, of which at most
+ * rate are accepted in a second (0: no limit), and starts none. The config is as for worker_open().
+ * Returns 0 or a negative errno, with nothing open.
+ *
+ * The acceptor refuses a connection whose source has enough already with SOURCES_REFUSED.
  */
-int workers_open(struct workers *workers, unsigned count, size_t limit,
+int workers_open(struct workers *workers, unsigned count, size_t limit, unsigned rate,
                  const struct worker_config *config);
 
 /* The scheduler of the starting thread: the first worker's. */
@@ -59,10 +66,43 @@ int workers_start(struct workers *workers);
  */
 const struct worker *workers_run(struct workers *workers);
 
-/* How many connections are open, including those in the mailboxes. */
+/*
+ * Ends the threads at the end of their present turns, and leaves everything on their loops as it
+ * is: what has been handed to a worker is served by its task by then, and no other thread opens or
+ * closes a descriptor. workers_resume() may follow.
+ */
+void workers_rest(struct workers *workers);
+
+/*
+ * Starts the threads again where they rest. If a thread cannot be made, or a worker has stopped
+ * because a task is wrong, workers_run() will return the first worker as one that has stopped,
+ * whose scheduler has the error and the reason.
+ */
+void workers_resume(struct workers *workers);
+
+/*
+ * Hands a connection of a predecessor to a worker, whatever the limits say, but for that of its
+ * source. If there is no memory for it, the connection is closed, counted as refused and logged.
+ */
+void workers_adopt(struct workers *workers, const struct accepted *accepted);
+
+/*
+ * Says how many connections of a predecessor are still to come with workers_adopt(). They count as
+ * open. While there are any, and sources are limited, no connection is accepted, because it could
+ * take the place of one of them. Listeners that wait for room look again at each call: a connection
+ * that has ended instead of being adopted leaves its place.
+ */
+void workers_expect(struct workers *workers, size_t coming);
+
+/* Whether connections wait in mailboxes: worker_is_behind(). */
+bool workers_are_behind(const struct workers *workers);
+
+/* How many connections are open, including those in the mailboxes and those that are to come. */
 size_t workers_load(const struct workers *workers);
 
-/* Gives every worker the same orders: worker_order(). */
+/*
+ * Gives every worker the same orders: worker_order(). WORKER_DRAIN comes after the listeners' end.
+ */
 void workers_order(struct workers *workers, unsigned orders, int error);
 
 /*

@@ -1,7 +1,5 @@
 #include "service/chunks.h"
 
-#include "os/memory.h"
-
 #include <assert.h>
 #include <string.h>
 
@@ -11,20 +9,20 @@ static size_t chunks_slot(const struct chunks *chunks)
     return chunks->prefix_len + chunks->chunk;
 }
 
-void chunks_init(struct chunks *chunks, const char *prefix, size_t prefix_len, size_t chunk)
+void chunks_init(struct chunks *chunks, struct ledger *ledger, const char *prefix,
+                 size_t prefix_len, size_t chunk)
 {
     assert(prefix_len <= CHUNKS_PREFIX_MAX && chunk >= 1 && chunk <= CHUNKS_CHUNK_MAX);
     if (prefix_len == 0)
         chunk = CHUNKS_BUFFER_BYTES; /* without prefixes no client can tell chunks apart */
-    *chunks = (struct chunks){.prefix_len = prefix_len, .chunk = chunk};
+    *chunks = (struct chunks){.ledger = ledger, .prefix_len = prefix_len, .chunk = chunk};
     if (prefix_len > 0)
         memcpy(chunks->prefix, prefix, prefix_len);
     size_t slots = CHUNKS_BUFFER_BYTES / chunk;
     chunks->slots = slots > CHUNKS_SLOTS_MAX ? CHUNKS_SLOTS_MAX : (unsigned)slots;
 }
 
-/* Bytes of a buffer. */
-static size_t chunks_bytes(const struct chunks *chunks)
+size_t chunks_bytes(const struct chunks *chunks)
 {
     return chunks->slots * chunks_slot(chunks);
 }
@@ -32,30 +30,17 @@ static size_t chunks_bytes(const struct chunks *chunks)
 void chunks_free(struct chunks *chunks)
 {
     while (chunks->spares > 0)
-        memory_unmap(chunks->spare[--chunks->spares], chunks_bytes(chunks));
+        ledger_take_back(chunks->ledger, chunks->spare[--chunks->spares]);
 }
 
-static char *chunks_make(const struct chunks *chunks)
+struct ledger_buffer chunks_make(const struct chunks *chunks)
 {
-    char *buffer = memory_map(chunks_bytes(chunks));
-    if (buffer == NULL)
-        return NULL;
+    struct ledger_buffer buffer = ledger_lend(chunks->ledger);
+    if (buffer.bytes == NULL)
+        return buffer;
     for (unsigned i = 0; i < chunks->slots; i++)
-        memcpy(buffer + i * chunks_slot(chunks), chunks->prefix, chunks->prefix_len);
+        memcpy(buffer.bytes + i * chunks_slot(chunks), chunks->prefix, chunks->prefix_len);
     return buffer;
-}
-
-char *chunks_get(struct chunks *chunks)
-{
-    return chunks->spares > 0 ? chunks->spare[--chunks->spares] : chunks_make(chunks);
-}
-
-void chunks_put(struct chunks *chunks, char *buffer)
-{
-    if (chunks->spares < CHUNKS_SPARES_MAX)
-        chunks->spare[chunks->spares++] = buffer;
-    else
-        memory_unmap(buffer, chunks_bytes(chunks));
 }
 
 struct iovec *chunks_scatter(struct chunks *chunks, char *buffer, unsigned slots)

@@ -11,10 +11,13 @@
  * Buffers belong to a pool, and each loop has one pool. An idle connection holds no buffer. A
  * connection whose client reads holds one only while its task runs, so that such clients share one
  * buffer. Clients that do not read make the pool lend more buffers. These go back to the system
- * when they are given back, except for CHUNKS_SPARES_MAX of them.
+ * when they are given back, except for CHUNKS_SPARES_MAX of them. The pool has the buffers from the
+ * ledger, so that a successor of the process finds the answers that stand in them.
  */
 #ifndef UVECHOD_CHUNKS_H
 #define UVECHOD_CHUNKS_H
+
+#include "stream/ledger.h"
 
 #include <stddef.h>
 #include <sys/uio.h>
@@ -28,30 +31,52 @@
 struct chunks {
     char prefix[CHUNKS_PREFIX_MAX];
     size_t prefix_len;
-    size_t chunk;                       /* bytes of a chunk */
-    unsigned slots;                     /* in a buffer, at least 1 */
-    unsigned spares;                    /* buffers in spare */
-    char *spare[CHUNKS_SPARES_MAX];     /* buffers given back; the last one is lent next */
+    size_t chunk;    /* bytes of a chunk */
+    unsigned slots;  /* in a buffer, at least 1 */
+    unsigned spares; /* buffers in spare */
+    struct ledger *ledger;
+    struct ledger_buffer spare[CHUNKS_SPARES_MAX]; /* given back; the last one is lent next */
     struct iovec iov[CHUNKS_SLOTS_MAX]; /* of one read; on the stack they would cost time */
 };
 
 /*
  * Sets up the layout and an empty pool. prefix_len must be 0 to CHUNKS_PREFIX_MAX, chunk must be 1
  * to CHUNKS_CHUNK_MAX (both in bytes). The prefix is copied; it may be NULL when prefix_len is 0.
+ * The ledger must outlive the pool, and its buffers have at least chunks_bytes(). Without a ledger
+ * (NULL) no buffer can be lent.
  */
-void chunks_init(struct chunks *chunks, const char *prefix, size_t prefix_len, size_t chunk);
+void chunks_init(struct chunks *chunks, struct ledger *ledger, const char *prefix,
+                 size_t prefix_len, size_t chunk);
+
+/* Returns how many bytes a buffer of this layout has. */
+size_t chunks_bytes(const struct chunks *chunks);
 
 /* Frees the pool. Every buffer must have been given back. */
 void chunks_free(struct chunks *chunks);
 
 /*
- * Lends a buffer that has its prefixes in place. The caller gives it back with chunks_put().
- * Returns NULL when there is no memory.
+ * What chunks_get() does when there is no spare buffer. Not inline, because its registers and those
+ * of ledger_take_back() would cost each message 26 instructions.
  */
-char *chunks_get(struct chunks *chunks);
+struct ledger_buffer chunks_make(const struct chunks *chunks) __attribute__((noinline));
 
-/* Takes a buffer back. The bytes in its chunks are lost. */
-void chunks_put(struct chunks *chunks, char *buffer);
+/*
+ * Lends a buffer that has its prefixes in place. The caller gives it back with chunks_put(). Its
+ * bytes are NULL when there is no memory.
+ */
+static inline struct ledger_buffer chunks_get(struct chunks *chunks)
+{
+    return chunks->spares > 0 ? chunks->spare[--chunks->spares] : chunks_make(chunks);
+}
+
+/* Takes a buffer back, which no entry names any more. The bytes in its chunks are lost. */
+static inline void chunks_put(struct chunks *chunks, struct ledger_buffer buffer)
+{
+    if (chunks->spares < CHUNKS_SPARES_MAX)
+        chunks->spare[chunks->spares++] = buffer;
+    else
+        ledger_take_back(chunks->ledger, buffer);
+}
 
 /*
  * Describes the chunks of the first slots of a buffer to readv(2); slots must be 1 to

@@ -11,34 +11,50 @@
  *         client.close()                           conn_finish
  *
  * Its locals are struct echo in echo_frame.h. Verbatim bulk data takes another way, which stands in
- * echo_splice.c.
+ * echo_splice.c. How the generator goes on in another process stands in echo_resume.c.
  */
 #include "service/echo_frame.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct yield echo_send(struct task *task);
 static ssize_t echo_receive(struct echo *echo, struct chunks *chunks);
 static unsigned short echo_next_slots(struct echo *echo, const struct chunks *chunks,
                                       size_t received);
 
+/*
+ * Gives the buffer back. The entry forgets the buffer first, because the next connection may have
+ * the buffer at once.
+ */
+static inline void echo_put(struct echo *echo, struct ledger_entry *entry)
+{
+    struct ledger_buffer buffer = {.bytes = echo->buffer, .number = ledger_number(entry)};
+    ledger_note(entry, LEDGER_NOTHING, 0);
+    echo->buffer = NULL;
+    chunks_put(&echo_state_of(echo)->chunks, buffer);
+}
+
 struct yield echo_recv(struct task *task)
 {
     struct echo *echo = echo_of(task);
     struct chunks *chunks = &echo_state_of(echo)->chunks;
-    echo->buffer = chunks_get(chunks);
-    if (echo->buffer == NULL)
+    struct ledger_entry *entry = conn_entry(&echo->conn);
+    struct ledger_buffer buffer = chunks_get(chunks);
+    if (buffer.bytes == NULL)
         return conn_finish(&echo->conn, -ENOMEM);
+    echo->buffer = buffer.bytes;
+    ledger_note(entry, LEDGER_BUFFER, buffer.number);
     ssize_t n = echo_receive(echo, chunks);
     if (n == -EAGAIN) {
-        echo_release(&echo->conn);
+        echo_put(echo, entry);
         return yield_recv(task, &echo->conn.sock, echo_recv);
     }
     if (n <= 0)
         return conn_finish(&echo->conn, (int)n);
     echo->slots = echo_next_slots(echo, chunks, (size_t)n);
-    echo_note_received(echo, (size_t)n, chunks_answer(chunks, (size_t)n));
+    echo_note_received(echo, entry, (size_t)n, chunks_answer(chunks, (size_t)n));
     return yield_send(task, &echo->conn.sock, echo_send);
 }
 
@@ -46,13 +62,16 @@ static struct yield echo_send(struct task *task)
 {
     struct echo *echo = echo_of(task);
     struct sock *sock = &echo->conn.sock;
-    ssize_t n = sock_send(sock, echo->buffer + echo->sent, echo->len - echo->sent);
+    struct ledger_entry *entry = conn_entry(&echo->conn);
+    uint32_t left = echo_left(echo, entry);
+    ssize_t n = sock_send(sock, echo->buffer + ledger_load(&entry->len) - left, left);
     if (n < 0 && n != -EAGAIN)
         return conn_finish(&echo->conn, (int)n);
-    if (echo_note_sent(echo, n))
+    echo_note_sent(echo, n);
+    if (n < (ssize_t)left)
         return yield_send(task, sock, echo_send);
-    echo_release(&echo->conn);
-    return yield_recv(task, sock, echo_splice_pays(echo) ? echo_splice_recv : echo_recv);
+    echo_put(echo, entry);
+    return yield_recv(task, sock, echo_splice_pays(echo, entry) ? echo_splice_recv : echo_recv);
 }
 
 /* One system call, whether the peer has sent one chunk or a backlog of chunks. */
@@ -94,21 +113,38 @@ static unsigned short echo_next_slots(struct echo *echo, const struct chunks *ch
 void echo_release(struct conn *conn)
 {
     struct echo *echo = container_of(conn, struct echo, conn);
+    struct ledger_entry *entry = conn_entry(conn);
     if (echo->spliced)
         echo_splice_release(echo);
+    else if (echo->inherited)
+        echo_resume_release(echo);
     else if (echo->buffer != NULL)
-        chunks_put(&echo_state_of(echo)->chunks, echo->buffer);
-    echo->buffer = NULL;
+        echo_put(echo, entry);
 }
 
-static void *echo_open(const void *config)
+static void echo_describe(const void *config, struct ledger_service *service)
+{
+    const struct echo_config *echo = config;
+    struct echo_record record = {.chunk = (uint32_t)echo->chunk,
+                                 .prefix_len = (uint32_t)echo->prefix_len};
+    struct chunks chunks;
+    _Static_assert(sizeof record <= LEDGER_RECORD_MAX, "the record of a service");
+    chunks_init(&chunks, NULL, echo->prefix, echo->prefix_len, echo->chunk);
+    memcpy(record.prefix, chunks.prefix, sizeof record.prefix);
+    service->buffer_bytes = (uint32_t)chunks_bytes(&chunks);
+    service->spares = CHUNKS_SPARES_MAX;
+    service->record_bytes = sizeof record;
+    memcpy(service->record, &record, sizeof record);
+}
+
+static void *echo_open(const void *config, struct ledger *ledger)
 {
     const struct echo_config *echo = config;
     struct echo_state *state = malloc(sizeof *state);
     if (state == NULL)
         return NULL;
-    chunks_init(&state->chunks, echo->prefix, echo->prefix_len, echo->chunk);
-    pipes_init(&state->pipes);
+    chunks_init(&state->chunks, ledger, echo->prefix, echo->prefix_len, echo->chunk);
+    pipes_init(&state->pipes, ledger);
     return state;
 }
 
@@ -130,6 +166,9 @@ static unsigned echo_descriptors(const void *config)
 const struct handler echo_handler = {.frame_size = sizeof(struct echo),
                                      .start = echo_recv,
                                      .release = echo_release,
+                                     .describe = echo_describe,
                                      .open = echo_open,
                                      .close = echo_close,
-                                     .descriptors = echo_descriptors};
+                                     .descriptors = echo_descriptors,
+                                     .answer = echo_answer,
+                                     .resume = echo_resume};

@@ -10,13 +10,17 @@
 /* An answer of fewer bytes does not pay for a pipe: receiving and sending them is cheaper. */
 enum { ECHO_SPLICE_MIN = 32768 };
 
-static struct yield echo_splice_send(struct task *task);
+/* Not with a prefix, although a predecessor without one may have spliced the answer so far. */
+static bool echo_splice_may(const struct echo *echo)
+{
+    return echo_state_of(echo)->chunks.prefix_len == 0 && !echo->refused;
+}
 
 /* A read that has filled its buffer shows that the connection carries bulk data. */
-bool echo_splice_pays(const struct echo *echo)
+bool echo_splice_pays(const struct echo *echo, const struct ledger_entry *entry)
 {
     const struct chunks *chunks = &echo_state_of(echo)->chunks;
-    return chunks->prefix_len == 0 && echo->len == chunks->chunk && !echo->refused;
+    return echo_splice_may(echo) && ledger_load(&entry->len) == chunks->chunk;
 }
 
 /* Whether this socket, kernel or sandbox never splices, so that there is no use in asking again. */
@@ -27,8 +31,8 @@ static bool echo_splice_is_refused(ssize_t n)
 
 /*
  * Receives with echo_recv when there is no pipe, and when the socket cannot be spliced. Also when
- * splice finds nothing or the end: it says so, too, when bytes stand behind an urgent byte, which
- * splice never passes and recv steps over.
+ * splice finds nothing or the end: it says so, too, when an urgent byte comes next, which splice
+ * never takes and recv receives like any other.
  */
 struct yield echo_splice_recv(struct task *task)
 {
@@ -38,6 +42,8 @@ struct yield echo_splice_recv(struct task *task)
     struct pipe *pipe = pipes_get(pipes);
     if (pipe == NULL)
         return echo_recv(task);
+    struct ledger_entry *entry = conn_entry(&echo->conn);
+    ledger_note(entry, LEDGER_PIPE, (uint32_t)pipe->out);
     ssize_t n = net_splice(sock->fd, pipe->in, PIPES_BYTES);
     if (n <= 0)
         pipes_put(pipes, pipe);
@@ -49,29 +55,42 @@ struct yield echo_splice_recv(struct task *task)
         return conn_finish(&echo->conn, (int)n);
     echo->pipe = pipe;
     echo->spliced = true;
-    echo_note_received(echo, (size_t)n, (size_t)n);
+    echo_note_received(echo, entry, (size_t)n, (size_t)n);
     return yield_send(task, sock, echo_splice_send);
 }
 
-static struct yield echo_splice_send(struct task *task)
+struct yield echo_splice_send(struct task *task)
 {
     struct echo *echo = echo_of(task);
     struct sock *sock = &echo->conn.sock;
-    ssize_t n = sock_splice(sock, echo->pipe->out, echo->len - echo->sent);
+    const struct ledger_entry *entry = conn_entry(&echo->conn);
+    uint32_t left = echo_left(echo, entry);
+    ssize_t n = sock_splice(sock, echo->pipe->out, left);
     if (n < 0 && n != -EAGAIN)
         return conn_finish(&echo->conn, (int)n);
-    if (echo_note_sent(echo, n))
+    echo_note_sent(echo, n);
+    if (n < (ssize_t)left)
         return yield_send(task, sock, echo_splice_send);
-    echo_release(&echo->conn);
-    return yield_recv(task, sock, echo->len >= ECHO_SPLICE_MIN ? echo_splice_recv : echo_recv);
+    bool pays = ledger_load(&entry->len) >= ECHO_SPLICE_MIN && echo_splice_may(echo);
+    echo_splice_release(echo);
+    return yield_recv(task, sock, pays ? echo_splice_recv : echo_recv);
 }
 
+/*
+ * The entry forgets the pipe before the descriptor of the pipe can be another's. It forgets the
+ * length, too: of an answer in a buffer, the next kind, that length could not be.
+ */
 void echo_splice_release(struct echo *echo)
 {
     struct pipes *pipes = &echo_state_of(echo)->pipes;
-    if (echo->sent == echo->len)
-        pipes_put(pipes, echo->pipe);
-    else
-        pipes_drop(pipes, echo->pipe);
+    struct ledger_entry *entry = conn_entry(&echo->conn);
+    struct pipe *pipe = echo->pipe;
+    ledger_store(&entry->len, 0);
+    ledger_note(entry, LEDGER_NOTHING, 0);
+    echo->pipe = NULL;
     echo->spliced = false;
+    if (echo_left(echo, entry) == 0)
+        pipes_put(pipes, pipe);
+    else
+        pipes_drop(pipes, pipe);
 }

@@ -5,15 +5,23 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-void pipes_init(struct pipes *pipes)
+void pipes_init(struct pipes *pipes, struct ledger *ledger)
 {
-    *pipes = (struct pipes){.spare = NULL};
+    *pipes = (struct pipes){.ledger = ledger};
 }
 
-static void pipe_close(struct pipe *pipe)
+/* The ledger forgets an end before its number can be another's. */
+static void pipes_close(const struct pipes *pipes, int out, int in)
 {
-    net_close(pipe->in);
-    net_close(pipe->out);
+    ledger_forget(pipes->ledger, out);
+    ledger_forget(pipes->ledger, in);
+    net_close(out);
+    net_close(in);
+}
+
+static void pipes_free_one(const struct pipes *pipes, struct pipe *pipe)
+{
+    pipes_close(pipes, pipe->out, pipe->in);
     free(pipe);
 }
 
@@ -22,20 +30,61 @@ void pipes_free(struct pipes *pipes)
     while (pipes->spare != NULL) {
         struct pipe *pipe = pipes->spare;
         pipes->spare = pipe->next;
-        pipe_close(pipe);
+        pipes_free_one(pipes, pipe);
     }
     pipes->made = 0;
 }
 
+/* Notes both ends. Only then may they outlive the process, because nobody else would close them. */
+static int pipes_note(const struct pipes *pipes, int out, int in)
+{
+    const struct ledger_state read_end = {.kind = LEDGER_PIPE, .number = (uint32_t)in};
+    const struct ledger_state write_end = {.kind = LEDGER_PIPE, .number = (uint32_t)out};
+    int rc = ledger_keep(pipes->ledger, out, &read_end);
+    if (rc < 0)
+        return rc;
+    rc = ledger_keep(pipes->ledger, in, &write_end);
+    if (rc < 0) {
+        ledger_forget(pipes->ledger, out);
+        return rc;
+    }
+    net_survive_exec(out);
+    net_survive_exec(in);
+    return 0;
+}
+
+/* Returns 0 or a negative errno, with nothing open. */
+static int pipes_open(const struct pipes *pipes, int *out, int *in)
+{
+    int rc = net_pipe(out, in, PIPES_BYTES);
+    if (rc < 0)
+        return rc;
+    rc = pipes_note(pipes, *out, *in);
+    if (rc < 0) {
+        net_close(*out);
+        net_close(*in);
+    }
+    return rc;
+}
+
 static struct pipe *pipes_make(struct pipes *pipes)
 {
-    struct pipe *pipe = pipes->made < PIPES_MAX ? malloc(sizeof *pipe) : NULL;
+    int out;
+    int in;
+    if (pipes->made >= PIPES_MAX || pipes_open(pipes, &out, &in) < 0)
+        return NULL;
+    struct pipe *pipe = pipes_inherit(pipes, out, in);
+    if (pipe == NULL)
+        pipes_close(pipes, out, in);
+    return pipe;
+}
+
+struct pipe *pipes_inherit(struct pipes *pipes, int out, int in)
+{
+    struct pipe *pipe = malloc(sizeof *pipe);
     if (pipe == NULL)
         return NULL;
-    if (net_pipe(&pipe->out, &pipe->in, PIPES_BYTES) < 0) {
-        free(pipe);
-        return NULL;
-    }
+    *pipe = (struct pipe){.in = in, .out = out};
     pipes->made++;
     return pipe;
 }
@@ -57,6 +106,6 @@ void pipes_put(struct pipes *pipes, struct pipe *pipe)
 
 void pipes_drop(struct pipes *pipes, struct pipe *pipe)
 {
-    pipe_close(pipe);
+    pipes_free_one(pipes, pipe);
     pipes->made--;
 }

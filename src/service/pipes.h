@@ -5,9 +5,14 @@
  * echo need not touch its bytes. A pipe is lent for one answer and given back when the answer has
  * been sent. A loop whose clients all read needs only one pipe. A client that does not read keeps
  * its pipe, so there are a few; a connection for which no pipe is left copies its bytes.
+ *
+ * The pipes stay open when the process executes another program, and the ledger says which
+ * descriptors they are: a successor finds the answers that stand in them.
  */
 #ifndef UVECHOD_PIPES_H
 #define UVECHOD_PIPES_H
+
+#include "stream/ledger.h"
 
 enum {
     PIPES_BYTES = 524288, /* that a pipe is asked to hold; no spliced answer is longer */
@@ -24,19 +29,27 @@ struct pipe {
 struct pipes {
     struct pipe *spare; /* the pipes that are not lent */
     unsigned made;      /* how many pipes there are, lent or not */
+    struct ledger *ledger;
 };
 
-/* Makes an empty pool: no pipe is made before it is needed. */
-void pipes_init(struct pipes *pipes);
+/* Makes an empty pool: no pipe is made before it is needed. The ledger must outlive the pool. */
+void pipes_init(struct pipes *pipes, struct ledger *ledger);
 
 /* Closes the pipes. Every pipe must have been given back. */
 void pipes_free(struct pipes *pipes);
 
 /*
  * Lends an empty pipe. Returns NULL when all PIPES_MAX are lent, when there is no memory, and when
- * net_pipe() fails.
+ * net_pipe() or ledger_keep() fails.
  */
 struct pipe *pipes_get(struct pipes *pipes);
+
+/*
+ * Takes over the pipe of a predecessor, whose ends the ledger knows, into the pool. There may be
+ * more than PIPES_MAX then. Returns the pipe, which is lent, or NULL without memory: the ends are
+ * still the caller's then.
+ */
+struct pipe *pipes_inherit(struct pipes *pipes, int out, int in);
 
 /* Takes back a pipe, which must be empty. */
 void pipes_put(struct pipes *pipes, struct pipe *pipe);

@@ -19,19 +19,53 @@ static void conns_close_services(struct conns *conns, unsigned count)
             conns_handler(conns, count)->close(conns->states[count]);
 }
 
+/*
+ * At most half of what a file can have on this machine: with 32 bits, that is 1 GiB, and a process
+ * has addresses for little more.
+ */
+static uint32_t services_fit(uint32_t buffers, uint32_t buffer_bytes)
+{
+    uint64_t most = (uint64_t)INTPTR_MAX / 2 / buffer_bytes;
+    return most < buffers ? (uint32_t)most : buffers;
+}
+
+/* Of a connection, at most one buffer is lent at a time. */
+void services_layout(const struct services *services, unsigned loops, uint32_t entries,
+                     struct ledger_layout *layout)
+{
+    *layout = (struct ledger_layout){.entries = entries, .services = services->count};
+    for (unsigned i = 0; i < services->count; i++) {
+        struct ledger_service *service = &layout->service[i];
+        if (services->list[i].handler->describe == NULL)
+            continue;
+        services->list[i].handler->describe(services->list[i].config, service);
+        uint32_t bytes = (uint32_t)memory_pages(service->buffer_bytes);
+        layout->buffer_bytes = bytes > layout->buffer_bytes ? bytes : layout->buffer_bytes;
+        layout->buffers += loops * service->spares;
+    }
+    if (layout->buffer_bytes > 0)
+        layout->buffers = services_fit(layout->buffers + entries, layout->buffer_bytes);
+}
+
 int conns_open(struct conns *conns, struct sched *sched, const struct services *services,
+               struct ledger *ledger,
                void (*on_event)(struct conn *conn, enum conn_event event, int error))
 {
     assert(services->count >= 1 && services->count <= SERVICES_MAX);
-    *conns = (struct conns){.sched = sched, .services = *services, .on_event = on_event};
+    *conns = (struct conns){.sched = sched,
+                            .services = *services,
+                            .ledger = ledger,
+                            .entries = ledger->entries,
+                            .on_event = on_event};
     list_init(&conns->active);
+    list_init(&conns->due);
     list_init(&conns->lingering);
     sched->loop->data = conns;
     for (unsigned i = 0; i < services->count; i++) {
         const struct handler *handler = conns_handler(conns, i);
         if (handler->open == NULL)
             continue;
-        conns->states[i] = handler->open(services->list[i].config);
+        conns->states[i] = handler->open(services->list[i].config, ledger);
         if (conns->states[i] == NULL) {
             conns_close_services(conns, i);
             return -ENOMEM;
@@ -55,28 +89,94 @@ uint32_t conn_silent_ms(const struct conn *conn)
     return conn_now(conn) - conn->active_ms;
 }
 
+/* Before the descriptor is closed, because a client that sees the end may come again at once. */
+static void conns_leave(struct conns *conns, const union net_peer *peer)
+{
+    if (conns->sources != NULL)
+        sources_leave(conns->sources, peer);
+}
+
+void conn_refuse(struct conns *conns, const struct accepted *accepted)
+{
+    conns_leave(conns, &accepted->peer);
+    if (accepted->adopted)
+        ledger_abandon(conns->ledger, accepted->fd);
+    net_close(accepted->fd);
+}
+
+/* Before sock_init(), because a failure can be taken back only here. */
+static int conn_enter(struct conns *conns, struct conn *conn, const struct accepted *accepted)
+{
+    struct sched *sched = conns->sched;
+    int rc = accepted->adopted ? 0 : ledger_enter(conns->ledger, accepted->fd, accepted->service);
+    if (rc < 0)
+        return rc;
+    rc = sock_init(&conn->sock, sched->loop, &sched->waker, accepted->fd);
+    if (rc < 0 && !accepted->adopted)
+        ledger_leave(&conns->ledger->entries[accepted->fd]);
+    return rc;
+}
+
+static struct yield conn_end(struct task *task);
+
+/* The step in which the connection of a predecessor goes on. */
+static task_step *conn_resume(struct conn *conn, const struct accepted *accepted)
+{
+    struct conns *conns = conn_owner(conn);
+    uint32_t place = ledger_load(&conn_entry(conn)->place);
+    const struct handler *handler = conns_handler(conns, conn->service);
+    task_step *step = handler->resume(conn, accepted->left, accepted->ready);
+    conn->spoke = (place & LEDGER_SPOKE) != 0;
+    if (step != NULL)
+        return step;
+    ledger_abandon(conns->ledger, conn->sock.fd); /* the frame has nothing of it to release */
+    conn->error = -ENOMEM;
+    return conn_end;
+}
+
+/* A connection that the predecessor was ending goes on ending. */
+static void conn_resume_end(struct conn *conn)
+{
+    enum ledger_end end = ledger_end_of(conn_entry(conn));
+    if (end == LEDGER_IDLE)
+        conn_shut(conn, -ETIME);
+    if (end == LEDGER_DRAINED)
+        conn_shut(conn, -ESHUTDOWN);
+}
+
+/* At the beginning of the list if it has been silent for longer than all of them. */
+static void conn_enlist(struct conn *conn, uint32_t silent_ms)
+{
+    struct conns *conns = conn_owner(conn);
+    conn->active_ms = conn_now(conn) - silent_ms;
+    list_append(silent_ms > 0 ? conns_silent(conns)->next : &conns->active, &conn->link);
+}
+
 int conn_open(struct conns *conns, const struct accepted *accepted)
 {
     const struct handler *handler = conns_handler(conns, accepted->service);
     struct sched *sched = conns->sched;
     struct conn *conn = calloc(1, handler->frame_size);
-    int rc =
-        conn == NULL ? -ENOMEM : sock_init(&conn->sock, sched->loop, &sched->waker, accepted->fd);
+    int rc = conn == NULL ? -ENOMEM : conn_enter(conns, conn, accepted);
     if (rc < 0) {
         free(conn);
-        net_close(accepted->fd);
+        conn_refuse(conns, accepted);
         return rc;
     }
     conn_handle_opened(conn);
     conn->service = accepted->service;
     conn->peer = accepted->peer;
-    conn->active_ms = conn_now(conn);
     conn->unsent = CONN_UNSENT_UNKNOWN;
-    list_append(&conns->active, &conn->link);
+    conn->owed = accepted->adopted ? CONN_OWED_UNKNOWN : 0;
+    conn_enlist(conn, accepted->silent_ms);
     conns->frames++;
+    bool adopted = accepted->adopted;
+    counter_add(&conns->adopted, adopted);
     counter_add(&conns->accepted, 1);
-    sched_spawn(sched, &conn->task, handler->start);
-    conns->on_event(conn, CONN_OPENED, 0);
+    sched_spawn(sched, &conn->task, adopted ? conn_resume(conn, accepted) : handler->start);
+    conns->on_event(conn, adopted ? CONN_ADOPTED : CONN_OPENED, 0);
+    if (adopted)
+        conn_resume_end(conn);
     return 0;
 }
 
@@ -109,6 +209,7 @@ void conn_received(struct conn *conn, size_t bytes)
     conn_moved(conn);
     if (!conn->spoke) {
         conn->spoke = true;
+        ledger_spoke(conn_entry(conn));
         conn_owner(conn)->on_event(conn, CONN_SPOKE, 0);
     }
 }
@@ -116,6 +217,7 @@ void conn_received(struct conn *conn, size_t bytes)
 void conn_sent(struct conn *conn, size_t bytes)
 {
     counter_add(&conn_owner(conn)->bytes_out, bytes);
+    conn->owed += (uint32_t)bytes;
     conn_moved(conn);
 }
 
@@ -130,25 +232,43 @@ static bool conn_goes_on(const struct conn *conn)
     return net_ready(sock->fd, (short)((receives ? POLLIN : 0) | (sends ? POLLOUT : 0)));
 }
 
+/* Whether its socket is a Unix socket, of which the kernel counts whole buffers. */
+static bool conn_is_local(const struct conn *conn)
+{
+    return conn->peer.sa.sa_family == AF_UNIX;
+}
+
 /*
- * Whether the peer may have taken bytes although the kernel counts as many as at the last look:
- * of a Unix socket it counts whole buffers. After two such looks the peer has taken none.
+ * Whether the peer may have taken bytes although the kernel counts as many as at the last look.
+ * After two such looks the peer has taken none.
  */
 static bool conn_may_have_taken(struct conn *conn)
 {
-    conn->spared = conn->unsent > 0 && conn->peer.sa.sa_family == AF_UNIX && !conn->spared;
+    conn->spared = conn->unsent > 0 && conn_is_local(conn) && !conn->spared;
     return conn->spared;
+}
+
+/*
+ * A look has found that bytes have moved, or that the peer has taken some. Where the kernel counts
+ * whole buffers, both count as progress of the peer; elsewhere conn_is_stuck() knows better.
+ */
+static void conn_note_moved(struct conn *conn, uint32_t unsent)
+{
+    conn->unsent = unsent;
+    conn->spared = false;
+    if (conn_is_local(conn))
+        conn->stuck = 0;
 }
 
 /* How many milliseconds ago, at the least, a byte has moved. UINT32_MAX: before the last look. */
 static uint32_t conn_look(struct conn *conn)
 {
     uint32_t before = conn->unsent;
-    conn->unsent = (uint32_t)net_unsent(conn->sock.fd);
-    if (conn->unsent == before)
+    uint32_t unsent = (uint32_t)net_unsent(conn->sock.fd);
+    if (unsent == before)
         return conn_may_have_taken(conn) ? 0 : UINT32_MAX;
-    conn->spared = false;
-    if (before == CONN_UNSENT_UNKNOWN && conn->unsent == 0)
+    conn_note_moved(conn, unsent);
+    if (before == CONN_UNSENT_UNKNOWN && unsent == 0)
         return net_moved_ms(conn->sock.fd);
     return 0;
 }
@@ -158,12 +278,56 @@ bool conn_is_idle(struct conn *conn, uint32_t idle_ms)
     uint32_t moved_ms = conn_goes_on(conn) ? 0 : conn_look(conn);
     if (moved_ms >= idle_ms)
         return true;
+    uv_update_time(conn->sock.poll.loop); /* the process may have been stopped during the look */
     /* It stays the first if it is the next to be looked at, as far as the order is exact. */
     if (idle_ms - moved_ms <= CONNS_PERIOD_MS)
         conn->active_ms = conn_now(conn) - moved_ms;
     else
         conn_date(conn);
     return false;
+}
+
+/* The head of due takes the place of the head of active in its ring. */
+void conns_look_begin(struct conns *conns)
+{
+    if (!list_empty(&conns->due))
+        return;
+    list_append(&conns->active, &conns->due);
+    list_remove(&conns->active);
+    list_init(&conns->active);
+}
+
+/* From the end of due to the beginning of active, so that the order stays as it is. */
+struct conn *conns_look_next(struct conns *conns)
+{
+    if (list_empty(&conns->due))
+        return NULL;
+    struct list *link = conns->due.prev;
+    list_remove(link);
+    list_append(conns->active.next, link);
+    return container_of(link, struct conn, link);
+}
+
+/*
+ * owed is what the kernel held at the last look, and what it has taken from us since. If it holds
+ * as much now, the peer has taken none of that.
+ */
+bool conn_is_stuck(struct conn *conn)
+{
+    if (conn->owed == 0)
+        return false;
+    uint32_t held = (uint32_t)net_unsent(conn->sock.fd);
+    if (conn_is_local(conn) && held != conn->unsent) {
+        conn_note_moved(conn, held);
+        uv_update_time(conn->sock.poll.loop);
+        conn_date(conn); /* until now the peer may have taken bytes */
+    }
+    if (held < conn->owed)
+        conn->stuck = 0;
+    if (held > 0 && conn->stuck <= CONN_LOOKS)
+        conn->stuck++;
+    conn->owed = held;
+    return conn->stuck > CONN_LOOKS;
 }
 
 /*
@@ -209,8 +373,10 @@ static void on_closed(uv_handle_t *poll)
 struct yield conn_finish(struct conn *conn, int error)
 {
     struct conns *conns = conn_owner(conn);
+    ledger_leave(conn_entry(conn)); /* first, because its answer may be lost from here on */
     conns_handler(conns, conn->service)->release(conn);
     list_remove(&conn->link);
+    conns_leave(conns, &conn->peer);
     sock_close(&conn->sock, on_closed);
     counter_publish(&conns->closed, 1);
     conns->on_event(conn, CONN_CLOSED, error);
@@ -231,6 +397,15 @@ static struct yield conn_linger(struct task *task)
 static struct yield conn_end(struct task *task)
 {
     struct conn *conn = container_of(task, struct conn, task);
+    return conn_finish(conn, conn->error);
+}
+
+/* Until the entry says that it ends, a successor would go on with it, and lose bytes at its end. */
+static struct yield conn_end_discarding(struct task *task)
+{
+    struct conn *conn = container_of(task, struct conn, task);
+    ledger_leave(conn_entry(conn));
+    net_discard(conn->sock.fd);
     return conn_finish(conn, conn->error);
 }
 
@@ -258,6 +433,7 @@ void conn_shut(struct conn *conn, int error)
     conn->active_ms = conn_now(conn);
     list_remove(&conn->link);
     list_append(&conn_owner(conn)->lingering, &conn->link);
+    ledger_end(conn_entry(conn), error == -ETIME ? LEDGER_IDLE : LEDGER_DRAINED);
     (void)net_shutdown_send(conn->sock.fd); /* fails only if the peer has gone, which recv tells */
     conn_divert(conn, conn_linger, error);
 }
@@ -269,6 +445,12 @@ void conn_abort(struct conn *conn, int error)
     conn_divert(conn, conn_end, conn->lingering ? conn->error : error);
 }
 
+void conn_reset(struct conn *conn, int error)
+{
+    conn_abort(conn, error);
+    conn->task.resume = conn_end_discarding;
+}
+
 static struct conn *conn_first(const struct list *head)
 {
     return container_of(head->next, struct conn, link);
@@ -276,14 +458,14 @@ static struct conn *conn_first(const struct list *head)
 
 void conns_shut_all(struct conns *conns, int error)
 {
-    while (!list_empty(&conns->active))
-        conn_shut(conn_first(&conns->active), error);
+    while (!list_empty(conns_silent(conns)))
+        conn_shut(conn_first(conns_silent(conns)), error);
 }
 
 void conns_abort_all(struct conns *conns, int error)
 {
-    while (!list_empty(&conns->active))
-        conn_abort(conn_first(&conns->active), error);
+    while (!list_empty(conns_silent(conns)))
+        conn_abort(conn_first(conns_silent(conns)), error);
     while (!list_empty(&conns->lingering))
         conn_abort(conn_first(&conns->lingering), error);
 }

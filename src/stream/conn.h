@@ -17,6 +17,8 @@
 #include "base/counter.h"
 #include "base/list.h"
 #include "os/net.h"
+#include "stream/ledger.h"
+#include "stream/sources.h"
 #include "task/sched.h"
 #include "task/sock.h"
 #include "task/task.h"
@@ -34,14 +36,23 @@ struct conn {
     struct task task;
     struct sock sock;
     uint32_t active_ms; /* loop time of its last byte or, when lingering, of our FIN; it wraps */
-    uint32_t unsent;    /* what net_unsent() said at the last look, or CONN_UNSENT_UNKNOWN */
+    uint32_t unsent;    /* what net_unsent() said at a look, or CONN_UNSENT_UNKNOWN */
     bool spoke;         /* it has sent a byte */
     uint8_t service;    /* its number among those of its set */
     bool spared;        /* the last look found it silent, and let it live all the same */
+    uint8_t stuck;      /* looks of conn_is_stuck() in a row that found bytes and no progress */
+    uint32_t owed;      /* what the kernel would hold now had the peer taken nothing since then */
 };
 
-/* Bytes have moved since the last look of conn_is_idle(). */
+/* A look at each quarter of the time shows whether a connection is stuck for so long. */
+enum { CONN_LOOKS = 4 };
+
+/* Bytes have moved since the last look of conn_is_idle() or, at a Unix socket, of any kind. */
 #define CONN_UNSENT_UNKNOWN UINT32_MAX
+
+/* Nobody knows what the kernel holds for the peer of a predecessor's connection: more than it can,
+ * so that the first look finds progress, and what is held from then on. */
+enum { CONN_OWED_UNKNOWN = 1 << 30 };
 
 /* A protocol. */
 struct handler {
@@ -54,12 +65,28 @@ struct handler {
      * whose tasks wait for the socket only.
      */
     void (*wake)(struct conn *);
+    /* Says what the service needs of the ledger, and stores its record; all else is zero. */
+    void (*describe)(const void *config, struct ledger_service *service);
     /* Makes what all frames on one loop share. Returns it, or NULL without memory. */
-    void *(*open)(const void *config);
+    void *(*open)(const void *config, struct ledger *ledger);
     void (*close)(void *state); /* frees what open has made */
     /* How many descriptors one such state may hold at the same time. */
     unsigned (*descriptors)(const void *config);
-    /* These three are NULL where frames share nothing. */
+    /* These four are NULL where frames share nothing. */
+
+    /*
+     * How many bytes the answer to so many received bytes has in a buffer of a predecessor, whose
+     * record this is. Returns that, or -EPROTO if the record is none.
+     */
+    int64_t (*answer)(const struct ledger_service *predecessor, uint32_t received);
+    /*
+     * Returns the step in which a connection of a predecessor goes on, whose entry is that of the
+     * predecessor: left bytes of the answer have not been sent. The frame is zero but for its conn.
+     * Unless it is ready, the step would find nothing to receive, and no room to send: it can begin
+     * with a wait. Returns NULL without memory.
+     */
+    task_step *(*resume)(struct conn *conn, uint32_t left, bool ready);
+    /* These two are NULL for a handler whose connections end with their process. */
 };
 
 /* A protocol as this daemon speaks it. */
@@ -74,19 +101,32 @@ struct services {
     unsigned count; /* 1 to SERVICES_MAX */
 };
 
-enum { SERVICES_MAX = 4 };
+enum { SERVICES_MAX = LEDGER_SERVICES_MAX };
+
+/*
+ * Stores the layout of a ledger for the services on so many loops, with an entry for each of so
+ * many descriptors: whatever they do, none of them lacks a buffer. The exception is a machine of 32
+ * bits, where 1 GiB of buffers is all that there is.
+ */
+void services_layout(const struct services *services, unsigned loops, uint32_t entries,
+                     struct ledger_layout *layout);
 
 /* A connection that has been accepted, and that no task serves yet. */
 struct accepted {
     int fd;              /* non-blocking */
     uint8_t service;     /* its number */
+    bool adopted;        /* a predecessor has served it, and its entry is in force */
+    bool ready;          /* of such: its task can go on at once, as far as anybody knows */
+    uint32_t left;       /* of such: bytes of the answer that have not been sent */
+    uint32_t silent_ms;  /* of such: how long ago its last byte moved */
     union net_peer peer; /* who has connected */
 };
 
 enum conn_event {
-    CONN_OPENED, /* accepted, and its task is queued */
-    CONN_SPOKE,  /* its first byte has come */
-    CONN_CLOSED, /* its descriptor is closed; error is 0 or the negative errno that ended it */
+    CONN_OPENED,  /* accepted, and its task is queued */
+    CONN_ADOPTED, /* the same for one that a predecessor has opened */
+    CONN_SPOKE,   /* its first byte has come */
+    CONN_CLOSED,  /* its descriptor is closed; error is 0 or the negative errno that ended it */
 };
 
 /* Milliseconds. A power of 2, so that no period is cut short when active_ms wraps. */
@@ -98,25 +138,33 @@ enum { CONNS_TRIM_MIN = 256 };
 struct conns {
     struct sched *sched;
     struct services services;
-    void *states[SERVICES_MAX]; /* of each service, what its handler's open has made */
+    struct ledger *ledger;
+    struct ledger_entry *entries; /* of the ledger: this saves a message a load */
+    void *states[SERVICES_MAX];   /* of each service, what its handler's open has made */
     void (*on_event)(struct conn *conn, enum conn_event event, int error);
-    struct list active;    /* the longest silent first, within CONNS_PERIOD_MS */
-    struct list lingering; /* the longest lingering first */
-    unsigned frames;       /* that are in memory */
-    unsigned freed;        /* frames that were freed since memory last went back to the system */
+    struct sources *sources; /* of the connections; NULL: they are not counted by source */
+    struct list active;      /* the longest silent first, within CONNS_PERIOD_MS */
+    struct list due;         /* the same: silent for longer, and waiting for conns_look() */
+    struct list lingering;   /* the longest lingering first */
+    unsigned frames;         /* that are in memory */
+    unsigned freed;          /* frames that were freed since memory last went back to the system */
     /* These are counted by the thread of the loop, and may be read by any: see counter.h. */
-    _Atomic uint64_t accepted;
-    _Atomic uint64_t closed; /* and their descriptors with them */
+    _Atomic uint64_t accepted; /* with those of a predecessor, */
+    _Atomic uint64_t adopted;  /* which has counted these already */
+    _Atomic uint64_t closed;   /* and their descriptors with them */
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t bytes_out;
 };
 
 /*
- * Makes an empty set on the scheduler, whose loop's data it becomes, and opens the services. The
- * scheduler, the list of services and their configurations must outlive the set. on_event is
- * called for every connection. Returns 0, or -ENOMEM with nothing open.
+ * Makes an empty set on the scheduler, whose loop's data it becomes, and opens the services. Where
+ * its connections are is noted in the ledger, which several sets may share. The scheduler, the list
+ * of services, their configurations and the ledger must outlive the set. The layout of the ledger
+ * must be that of the same services. on_event is called for every connection. The owner may set
+ * sources afterwards, which must outlive the set then. Returns 0, or -ENOMEM with nothing open.
  */
 int conns_open(struct conns *conns, struct sched *sched, const struct services *services,
+               struct ledger *ledger,
                void (*on_event)(struct conn *conn, enum conn_event event, int error));
 
 /* Closes the services. Every connection must have been closed, and its memory freed. */
@@ -134,15 +182,32 @@ static inline void *conn_state(const struct conn *conn)
     return conn_owner(conn)->states[conn->service];
 }
 
+/* Its entry in the ledger. */
+static inline struct ledger_entry *conn_entry(const struct conn *conn)
+{
+    return &conn_owner(conn)->entries[conn->sock.fd];
+}
+
 /* Calls conn_shut() or conn_abort() for every connection that is open. */
 void conns_shut_all(struct conns *conns, int error);
 void conns_abort_all(struct conns *conns, int error);
 
 /*
- * Spawns the handler of the connection's service. Takes over the descriptor in any case. Returns 0,
- * or -ENOMEM or another negative errno of sock_init(): the descriptor is closed then.
+ * Spawns the handler of the connection's service; a connection that is adopted goes on where its
+ * entry says, which takeover.h has brought in order. Takes over the descriptor in any case, and
+ * with sources the place that sources_enter() has given to the connection. Returns 0, or -ENOMEM or
+ * another negative errno of ledger_enter() or sock_init(): conn_refuse() has been called then.
+ *
+ * No connection of the set may have been silent for longer than one that comes with a silent_ms: so
+ * the longest silent must come last.
  */
 int conn_open(struct conns *conns, const struct accepted *accepted);
+
+/*
+ * Closes a connection that no task serves, and gives its place among the sources back. Of one that
+ * was to be adopted, nobody has what its entry names.
+ */
+void conn_refuse(struct conns *conns, const struct accepted *accepted);
 
 /* Steps must call these when they have received or sent bytes: counts them and their time. */
 void conn_received(struct conn *conn, size_t bytes);
@@ -152,7 +217,7 @@ void conn_sent(struct conn *conn, size_t bytes);
 uint32_t conn_silent_ms(const struct conn *conn);
 
 /*
- * A look at a connection that has been silent for idle_ms, which must be the first of active:
+ * A look at a connection that has been silent for idle_ms, the first of conns_silent():
  * whether it is idle, so that it may be ended. A connection is idle when its task waits for the
  * peer, and the peer does nothing. So it is not idle
  * - while its task does not wait for its socket: it is queued, sleeps or parks;
@@ -167,6 +232,30 @@ uint32_t conn_silent_ms(const struct conn *conn);
  * those by whole buffers. At most three system calls.
  */
 bool conn_is_idle(struct conn *conn, uint32_t idle_ms);
+
+/*
+ * A look at every active connection, in slices: begin takes them all, unless some are left of the
+ * time before; next returns one after the other, and NULL when there is none left. All stay active
+ * meanwhile, in their order. A connection that moves bytes before its turn may be left out.
+ */
+void conns_look_begin(struct conns *conns);
+struct conn *conns_look_next(struct conns *conns);
+
+/* The list that begins with the connection that has been silent longest; it may be empty. */
+static inline struct list *conns_silent(struct conns *conns)
+{
+    return list_empty(&conns->due) ? &conns->active : &conns->due;
+}
+
+/*
+ * One of the looks at an active connection, which must lie at least a CONN_LOOKS-th of some time
+ * apart: whether the kernel has held bytes for the peer for at least that time, and the peer has
+ * taken none of them. What the kernel has taken from us meanwhile is no progress of the peer. The
+ * exception is a Unix socket, of which the kernel counts whole buffers: there, a byte that has
+ * moved in either direction meanwhile is progress, too. At most one system call, and none for a
+ * connection that has sent nothing since the kernel held nothing.
+ */
+bool conn_is_stuck(struct conn *conn);
 
 /*
  * What a connection's own step returns at its end: closes the connection, tells on_event why (0:
@@ -193,5 +282,11 @@ void conn_shut(struct conn *conn, int error);
 
 /* Not for its own step. Ends the connection in the turn to come, whatever is on its way. */
 void conn_abort(struct conn *conn, int error);
+
+/*
+ * The same, and throws away what the peer has not taken: a TCP peer is sent a reset. Otherwise the
+ * kernel would keep these bytes for minutes after the end.
+ */
+void conn_reset(struct conn *conn, int error);
 
 #endif

@@ -10,6 +10,8 @@ static const char *conn_log_reason(int error)
     switch (-error) {
     case ETIME:
         return _("idle for too long");
+    case ECOMM:
+        return _("took no answer for too long");
     case ESHUTDOWN:
         return _("the daemon stops");
     default:
@@ -26,9 +28,17 @@ static void conn_log_closed(struct log *log, enum log_level level, const char *p
     log_write(log, level, _("Task finished"));
 }
 
+/* A connection that has not spoken is taken for a health check, unless the daemon lacked memory. */
+static enum log_level conn_log_level(const struct conn *conn, int error)
+{
+    if (error == -ENOMEM || error == -ENOBUFS)
+        return LOG_LEVEL_WARNING;
+    return conn->spoke ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+}
+
 void conn_log_event(struct log *log, const struct conn *conn, enum conn_event event, int error)
 {
-    enum log_level level = conn->spoke ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+    enum log_level level = conn_log_level(conn, error);
     char peer[NET_ADDR_STRLEN];
     if (!log_enabled(log, level))
         return;
@@ -36,6 +46,8 @@ void conn_log_event(struct log *log, const struct conn *conn, enum conn_event ev
     switch (event) {
     case CONN_OPENED:
         log_write(log, level, _("Connection from %s"), peer);
+        break;
+    case CONN_ADOPTED: /* the predecessor has logged it */
         break;
     case CONN_SPOKE:
         if (!log_enabled(log, LOG_LEVEL_DEBUG)) /* at that level CONN_OPENED has logged this line */

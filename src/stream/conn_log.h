@@ -9,7 +9,8 @@
 
 /*
  * Logs an event in one line or two. error is the negative errno that ended the connection, or 0. A
- * client that has sent no byte is taken for a health check, and logged at LOG_LEVEL_DEBUG only.
+ * client that has sent no byte is taken for a health check, and logged at LOG_LEVEL_DEBUG only. A
+ * connection that ends because memory was lacking is logged at LOG_LEVEL_WARNING in any case.
  */
 void conn_log_event(struct log *log, const struct conn *conn, enum conn_event event, int error);
 

@@ -123,13 +123,15 @@ static struct yield listener_accept(struct task *task)
     struct listener *listener = container_of(task, struct listener, task);
     int burst = listener->stopping ? LISTENER_LAST_BURST : LISTENER_BURST;
     int lacking = listener_accept_burst(listener, burst);
+    bool full = listener_full(listener);
+    if (!full)
+        acceptor_room(listener->acceptor); /* what this listener has left is the next one's */
     if (listener->stopping)
         return listener_end(listener);
     listener_set_paused(listener, lacking < 0, lacking);
     if (lacking < 0)
         return yield_sleep(task, &listener->timer, LISTENER_PAUSE_MS, listener_accept);
-    return listener_full(listener) ? listener_park(listener)
-                                   : yield_recv(task, &listener->sock, listener_accept);
+    return full ? listener_park(listener) : yield_recv(task, &listener->sock, listener_accept);
 }
 
 static struct yield listener_wait(struct task *task)
@@ -160,13 +162,14 @@ void acceptor_init(struct acceptor *acceptor)
 
 void acceptor_room(struct acceptor *acceptor)
 {
-    while (!list_empty(&acceptor->parked))
+    if (!list_empty(&acceptor->parked))
         listener_unpark(container_of(acceptor->parked.next, struct listener, link));
 }
 
 void listener_stop(struct listener *listener)
 {
     listener->stopping = true;
+    sched_wake_unwatched(listener->sched); /* it may be among them */
     sock_wake(&listener->sock);
     timer_wake(&listener->timer);
     listener_unpark(listener);

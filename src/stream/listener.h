@@ -31,7 +31,11 @@ struct acceptor {
 
 void acceptor_init(struct acceptor *acceptor);
 
-/* A connection may be taken again: wakes the listeners that wait for that. */
+/*
+ * A connection may be taken again: wakes the listener that has waited longest. Once it has accepted
+ * what it found, it wakes the next one if there still is room. So listeners take turns, and a flood
+ * of connections to one of them does not keep the others from their share.
+ */
 void acceptor_room(struct acceptor *acceptor);
 
 enum listener_event {

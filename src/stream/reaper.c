@@ -3,6 +3,11 @@
 #include <errno.h>
 #include <limits.h>
 
+static uint32_t reaper_now(const struct reaper *reaper)
+{
+    return (uint32_t)uv_now(reaper->conns->sched->loop);
+}
+
 /*
  * Returns the first connection of the list if its time is up, otherwise NULL; then *sleep_ms is
  * lowered to how long its time still lasts.
@@ -21,6 +26,32 @@ static struct conn *reaper_next(const struct list *head, unsigned limit_ms, unsi
     return NULL;
 }
 
+/* Looks in one turn: each may cost a system call, and must not hold up other tasks. */
+enum { REAPER_SLICE = 256 };
+
+/* Takes part in a round of looks, if there is one. Returns how long the task may sleep then. */
+static unsigned reaper_look(struct reaper *reaper)
+{
+    struct conns *conns = reaper->conns;
+    unsigned apart_ms = reaper->send_ms / CONN_LOOKS;
+    uint32_t passed_ms = reaper_now(reaper) - reaper->looked_ms;
+    if (passed_ms < apart_ms)
+        return apart_ms - passed_ms;
+    conns_look_begin(conns);
+    for (int i = 0; i < REAPER_SLICE; i++) {
+        struct conn *conn = conns_look_next(conns);
+        if (conn == NULL)
+            break;
+        if (conn_is_stuck(conn))
+            conn_reset(conn, -ECOMM);
+    }
+    if (!list_empty(&conns->due))
+        return 0;
+    uv_update_time(conns->sched->loop); /* the process may have been stopped during the looks */
+    reaper->looked_ms = reaper_now(reaper);
+    return apart_ms;
+}
+
 static struct yield reaper_sweep(struct task *task)
 {
     struct reaper *reaper = container_of(task, struct reaper, task);
@@ -29,25 +60,27 @@ static struct yield reaper_sweep(struct task *task)
     unsigned sleep_ms = reaper->idle_ms > 0 ? reaper->idle_ms : UINT_MAX;
     uv_update_time(conns->sched->loop); /* this pass of the loop may have begun long ago */
     if (reaper->idle_ms > 0)
-        while ((conn = reaper_next(&conns->active, reaper->idle_ms, &sleep_ms)) != NULL)
+        while ((conn = reaper_next(conns_silent(conns), reaper->idle_ms, &sleep_ms)) != NULL)
             if (conn_is_idle(conn, reaper->idle_ms))
                 conn_shut(conn, -ETIME);
     while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sleep_ms)) != NULL)
         conn_abort(conn, -ETIME);
-    reaper->parked = list_empty(&conns->active) && list_empty(&conns->lingering);
+    unsigned look_ms = reaper->send_ms > 0 ? reaper_look(reaper) : UINT_MAX;
+    reaper->parked = list_empty(conns_silent(conns)) && list_empty(&conns->lingering);
     if (reaper->parked)
         return yield_park(task, reaper_sweep);
+    if (look_ms < sleep_ms)
+        sleep_ms = look_ms;
     return yield_sleep(task, &reaper->timer, sleep_ms, reaper_sweep);
 }
 
-void reaper_start(struct reaper *reaper, struct conns *conns, unsigned idle_ms)
+void reaper_start(struct reaper *reaper, struct conns *conns, unsigned idle_ms, unsigned send_ms)
 {
     struct sched *sched = conns->sched;
-    reaper->conns = conns;
-    reaper->idle_ms = idle_ms;
+    *reaper = (struct reaper){.conns = conns, .idle_ms = idle_ms, .send_ms = send_ms};
+    reaper->looked_ms = reaper_now(reaper);
     timer_init(&reaper->timer, sched->loop, &sched->waker);
     uv_unref((uv_handle_t *)&reaper->timer.uv);
-    reaper->parked = false;
     sched_spawn(sched, &reaper->task, reaper_sweep);
 }
 

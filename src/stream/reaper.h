@@ -7,6 +7,12 @@
  * conn_is_idle() looks whether it is idle in fact. An end by idleness is never early. It may be
  * late: by CONNS_PERIOD_MS because the order is not more exact, and by the same again because the
  * first may stay the first for so long when it has moved a byte after all.
+ *
+ * A peer that does not take what it is sent may send bytes all the same, so that order does not
+ * tell which is stuck. Every active connection is looked at instead, by conn_is_stuck(), as often
+ * as CONN_LOOKS says. That costs one system call for each that has sent something since its last
+ * look, and a few hundred looks in one turn at most. An end by being stuck is never early, and late
+ * by one look's distance; by two, if bytes have moved while a round of looks took several turns.
  */
 #ifndef UVECHOD_REAPER_H
 #define UVECHOD_REAPER_H
@@ -19,18 +25,20 @@ struct reaper {
     struct task task;
     struct timer timer; /* does not keep the loop running */
     struct conns *conns;
-    unsigned idle_ms; /* without a byte in either direction; 0: for ever */
-    bool parked;      /* there is no connection, so that the loop may sleep for ever */
+    unsigned idle_ms;   /* without a byte in either direction; 0: for ever */
+    unsigned send_ms;   /* with bytes that the peer does not take; 0: for ever */
+    uint32_t looked_ms; /* loop time at which the last round of looks was over; it wraps */
+    bool parked;        /* there is no connection, so that the loop may sleep for ever */
 };
 
 /* How long a peer has to answer our FIN with its own before the connection is cut. */
 enum { REAPER_LINGER_MS = 2000 };
 
 /*
- * Spawns the task on the scheduler of conns, to end what has been silent for idle_ms milliseconds
- * (0: for ever). conns must outlive the reaper. Cannot fail.
+ * Spawns the task on the scheduler of conns, to end what has been silent for idle_ms milliseconds,
+ * and what has been stuck for send_ms (0: for ever). conns must outlive the reaper. Cannot fail.
  */
-void reaper_start(struct reaper *reaper, struct conns *conns, unsigned idle_ms);
+void reaper_start(struct reaper *reaper, struct conns *conns, unsigned idle_ms, unsigned send_ms);
 
 /* Must be called when other code has called conn_shut(): makes it mind those connections, too. */
 void reaper_wake(struct reaper *reaper);

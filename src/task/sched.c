@@ -54,15 +54,20 @@ static int sched_wait(struct sched *sched, struct task *task, struct yield why)
     return -EINVAL;
 }
 
-static void on_retry(uv_timer_t *retry)
+void sched_wake_unwatched(struct sched *sched)
 {
-    struct sched *sched = container_of(retry, struct sched, retry);
+    (void)uv_timer_stop(&sched->retry);
     while (sched->unwatched != NULL) {
         struct task *task = sched->unwatched;
         sched->unwatched = task->next;
         task->next = NULL;
         sched_push(sched, task);
     }
+}
+
+static void on_retry(uv_timer_t *retry)
+{
+    sched_wake_unwatched(container_of(retry, struct sched, retry));
 }
 
 /* Wakes the task after a while, as its event would: its step tries its call, and may wait again. */

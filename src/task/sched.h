@@ -55,6 +55,12 @@ void sched_spawn(struct sched *sched, struct task *task, task_step *first);
 void sched_wake(struct sched *sched, struct task *task);
 
 /*
+ * Queues the tasks for whose sockets the kernel has no watch, before SCHED_RETRY_MS have passed.
+ * Their steps must expect that, as they expect every wake.
+ */
+void sched_wake_unwatched(struct sched *sched);
+
+/*
  * Runs tasks until none is left that could ever run, that is, until uv_run() returns. Returns 0.
  * For a mistake in a task it returns at once, with the reason that the task gave in sched->reason,
  * and -EINVAL for a reason that does not exist, or -EBUSY when another task waits for the same

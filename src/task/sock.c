@@ -32,11 +32,6 @@ static int sock_arm(struct sock *sock, int events)
     return rc;
 }
 
-static void on_reserve(uv_poll_t *poll, int status, int events)
-{
-    (void)poll, (void)status, (void)events;
-}
-
 static void on_reserve_closed(uv_handle_t *handle)
 {
     *(bool *)handle->data = true;
@@ -53,7 +48,7 @@ int sock_reserve(uv_loop_t *loop, int fd, int highest_fd)
     bool closed = false;
     int rc = uv_poll_init(loop, &poll, high);
     if (rc == 0) {
-        (void)uv_poll_start(&poll, UV_WRITABLE, on_reserve);
+        (void)uv_poll_start(&poll, UV_WRITABLE, NULL); /* it is closed before the loop polls */
         poll.data = &closed;
         uv_close((uv_handle_t *)&poll, on_reserve_closed);
         while (!closed)

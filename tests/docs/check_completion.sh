@@ -26,8 +26,8 @@ expect() {
 
 expect 'uvechod --po' --port=
 expect 'uvechod --r' --rfc862
-expect 'uvechod --max' --max-connections=
-expect 'uvechod --k' --keepalive=
+expect 'uvechod --max' --max-connections= --max-per-source= --max-rate=
+expect 'uvechod --k' --keepalive= --keep
 expect 'uvechod --nonsense'
 expect 'uvechod nonsense'
 # bash cuts words at = and :, and replaces only what follows.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # check_examples.sh UVECHOD SOURCE MANUAL [TIMES]: runs the examples of SOURCE/README.md and of the
-# page MANUAL as they stand, each 20 times or TIMES, and compares what they print with what the page
+# page MANUAL as they stand, each 5 times or TIMES, and compares what they print with what the page
 # shows. An example is a block with lines that begin with "$ "; what a command prints follows the
 # command. The examples share the daemon on port 25000 that README's first command starts. README's
 # sketch in Python is started, too, and must answer.
@@ -36,7 +36,7 @@ if [ $# -ne 1 ]; then
     cp "$3" "$scratch/manual"
     cp "$0" "$scratch/check"
     cd "$scratch"
-    timeout --kill-after=5 240 unshare "${options[@]}" bash check "${4:-20}"
+    timeout --kill-after=5 240 unshare "${options[@]}" bash check "${4:-5}"
     exit
 fi
 ip link set lo up

@@ -64,15 +64,27 @@ void harness_need_ipv6(void)
         harness_skip("this machine has no IPv6");
 }
 
+/*
+ * Of ports from which the kernel does not choose (net.ipv4.ip_local_port_range begins at 32768), so
+ * that the kernel does not give the port to a test that runs at the same time. Each process begins
+ * elsewhere, for the same reason.
+ */
 uint16_t harness_free_port(void)
 {
-    struct sockaddr_storage addr;
-    struct sockaddr_in in;
-    int fd = address_bind("0.0.0.0", &addr);
-    assert_true(fd >= 0);
-    (void)close(fd);
-    memcpy(&in, &addr, sizeof in);
-    return ntohs(in.sin_port);
+    enum { FIRST = 10000, PORTS = 14000, APART = 16 };
+    static unsigned tried;
+    while (tried < PORTS) {
+        unsigned port = FIRST + ((unsigned)getpid() * APART + tried++) % PORTS;
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0);
+        bool is_free = bind(fd, (const struct sockaddr *)&in, sizeof in) == 0;
+        (void)close(fd);
+        if (is_free)
+            return (uint16_t)port;
+    }
+    fail_msg("There is no free port");
+    return 0;
 }
 
 int harness_listen(const char *address)
@@ -168,6 +180,22 @@ static int client_try_sized(const struct daemon *daemon, const char *address, bo
     int error = errno;
     (void)close(fd);
     return -error;
+}
+
+int client_connect_from(const struct daemon *daemon, const char *source)
+{
+    struct sockaddr_storage addr;
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    socklen_t len = client_address(daemon, "127.0.0.1", &addr);
+    assert_int_equal(inet_pton(AF_INET, source, &from.sin_addr), 1);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        fail_msg("socket: %s", strerror(errno));
+    client_set_up(fd);
+    if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0 ||
+        connect(fd, (struct sockaddr *)&addr, len) < 0)
+        fail_msg("from %s: %s", source, strerror(errno));
+    return fd;
 }
 
 int client_try(const struct daemon *daemon, const char *address)

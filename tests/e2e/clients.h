@@ -34,6 +34,9 @@ int harness_bind_unix(const char *path, int type);
 int client_connect(const struct daemon *daemon);
 int client_connect_to(const struct daemon *daemon, const char *address);
 
+/* Connects to 127.0.0.1 from this IPv4 address of the loopback. */
+int client_connect_from(const struct daemon *daemon, const char *source);
+
 /* As above for one of many that do not read: with buffers that soon are full. */
 int client_connect_small(const struct daemon *daemon);
 

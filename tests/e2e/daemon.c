@@ -187,6 +187,12 @@ const char *daemon_wait_line(struct daemon *daemon, const char *text)
     }
 }
 
+const char *daemon_try_line(struct daemon *daemon)
+{
+    daemon_drain_log(daemon);
+    return daemon_next_line(daemon) ? daemon->line : NULL;
+}
+
 /* ---- signals and the end ---- */
 
 void daemon_signal(const struct daemon *daemon, int signum)
@@ -261,19 +267,80 @@ void daemon_freeze(const struct daemon *daemon)
     assert_true(WIFSTOPPED(status));
 }
 
-/* ---- statistics ---- */
+/* ---- files in /proc ---- */
 
-/* Reads the start of one of its files in /proc as a string. Returns whether there is any. */
-static bool daemon_try_proc(const struct daemon *daemon, const char *name, char *buf, size_t size)
+/* Reads the start of a file of a process as a string. Returns whether the file can be read. */
+static bool proc_try(pid_t pid, const char *name, char *buf, size_t size)
 {
     char path[64];
-    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)daemon->pid, name);
+    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
     if (fd >= 0)
         (void)close(fd);
     buf[n > 0 ? n : 0] = '\0';
-    return n > 0;
+    return n >= 0;
+}
+
+/* Whether the process is a child of the daemon, and has not ended (proc_pid_stat(5)). */
+static bool daemon_has_child(const struct daemon *daemon, pid_t pid)
+{
+    char stat[512];
+    char state;
+    int parent;
+    const char *end = proc_try(pid, "stat", stat, sizeof stat) ? strrchr(stat, ')') : NULL;
+    return end != NULL && sscanf(end, ") %c %d", &state, &parent) == 2 && parent == daemon->pid &&
+           state != 'Z' && state != 'X';
+}
+
+/* Looks at all processes. */
+static pid_t daemon_search_child(const struct daemon *daemon)
+{
+    pid_t child = 0;
+    DIR *dir = opendir("/proc");
+    assert_non_null(dir);
+    for (const struct dirent *entry; child == 0 && (entry = readdir(dir)) != NULL;) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && daemon_has_child(daemon, pid))
+            child = pid;
+    }
+    (void)closedir(dir);
+    return child;
+}
+
+/* The kernel has a list of children, unless it was built without CONFIG_PROC_CHILDREN. */
+pid_t daemon_find_child(const struct daemon *daemon)
+{
+    char file[64];
+    char list[512];
+    (void)snprintf(file, sizeof file, "task/%d/children", (int)daemon->pid);
+    if (!proc_try(daemon->pid, file, list, sizeof list))
+        return daemon_search_child(daemon);
+    char *end;
+    for (char *at = list;; at = end) {
+        pid_t pid = (pid_t)strtol(at, &end, 10);
+        if (end == at)
+            return 0;
+        if (daemon_has_child(daemon, pid))
+            return pid;
+    }
+}
+
+pid_t daemon_child(const struct daemon *daemon)
+{
+    uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
+    pid_t child;
+    while ((child = daemon_find_child(daemon)) == 0)
+        if (harness_now_ms() > deadline)
+            fail_msg("The keeper has no child");
+    return child;
+}
+
+/* ---- statistics ---- */
+
+static bool daemon_try_proc(const struct daemon *daemon, const char *name, char *buf, size_t size)
+{
+    return proc_try(daemon->pid, name, buf, size) && buf[0] != '\0';
 }
 
 static void daemon_read_proc(const struct daemon *daemon, const char *name, char *buf, size_t size)
@@ -282,13 +349,23 @@ static void daemon_read_proc(const struct daemon *daemon, const char *name, char
         fail_msg("/proc/%d/%s: %s", (int)daemon->pid, name, strerror(errno));
 }
 
-long daemon_rss_kb(const struct daemon *daemon)
+/* The figure in a line such as "Pss_Anon:    1172 kB". */
+static long rollup_kb(const char *rollup, const char *name)
 {
-    char statm[256];
-    daemon_read_proc(daemon, "statm", statm, sizeof statm);
-    const char *resident = strchr(statm, ' ');
-    assert_non_null(resident);
-    return strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
+    const char *line = strstr(rollup, name);
+    assert_non_null(line);
+    return strtol(line + strlen(name), NULL, 10);
+}
+
+/*
+ * The sum that statm(5) has counts pages of the program and its libraries, too, which come when
+ * they are first executed, and the kernel rounds that sum for each processor.
+ */
+long daemon_memory_kb(const struct daemon *daemon)
+{
+    char rollup[2048];
+    daemon_read_proc(daemon, "smaps_rollup", rollup, sizeof rollup);
+    return rollup_kb(rollup, "\nPss_Anon:") + rollup_kb(rollup, "\nPss_Shmem:");
 }
 
 long daemon_fds(const struct daemon *daemon)
@@ -393,7 +470,7 @@ struct daemon_thread daemon_threads_sum(const struct daemon *daemon)
 void daemon_wait_figure(const struct daemon *daemon, long (*figure)(const struct daemon *),
                         long most)
 {
-    uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS / 4;
+    uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
     long now;
     while ((now = figure(daemon)) > most && harness_now_ms() < deadline)
         daemon_pass(daemon, POLL_AGAIN_MS);
@@ -404,7 +481,7 @@ void daemon_wait_figure(const struct daemon *daemon, long (*figure)(const struct
 /* A daemon that sleeps for a moment sleeps on until something wakes it. */
 static struct daemon_thread daemon_wait_asleep(const struct daemon *daemon)
 {
-    uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS / 4;
+    uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
     struct daemon_thread now = daemon_threads_sum(daemon);
     struct daemon_thread before;
     do {

@@ -71,8 +71,19 @@ const char *daemon_wait_line(struct daemon *daemon, const char *text);
 /* The same for a line that ends with a TCP address, whose port becomes the daemon's. */
 const char *daemon_wait_port(struct daemon *daemon, const char *text);
 
+/* Returns the next line that has been logged by now, or NULL. */
+const char *daemon_try_line(struct daemon *daemon);
+
 /* How often text is in what has been logged by now, read or not. */
 unsigned daemon_count(struct daemon *daemon, const char *text);
+
+/*
+ * The child that serves, of a daemon with a keeper (--keep). Between two children there is none for
+ * a moment: daemon_find_child() returns 0 then, and daemon_child() waits. A child that has ended
+ * does not count.
+ */
+pid_t daemon_find_child(const struct daemon *daemon);
+pid_t daemon_child(const struct daemon *daemon);
 
 /*
  * Asks for the line of statistics, which must contain this part. With several workers the daemon
@@ -80,8 +91,8 @@ unsigned daemon_count(struct daemon *daemon, const char *text);
  */
 void daemon_expect_stats(struct daemon *daemon, unsigned workers, const char *stats);
 
-/* Its resident size, and how many descriptors it has open. */
-long daemon_rss_kb(const struct daemon *daemon);
+/* The memory that is its own and resident, and how many descriptors it has open. */
+long daemon_memory_kb(const struct daemon *daemon);
 long daemon_fds(const struct daemon *daemon);
 
 /* What one of its threads has done so far. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -51,7 +52,6 @@ void harness_init(void)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)alarm(HARNESS_WATCHDOG_S); /* kills us; the daemons are killed when we end */
 }
 
 void harness_skip(const char *why)
@@ -94,46 +94,21 @@ const char *harness_path(const char *name)
 
 /* ---- languages ---- */
 
-/* Makes the locale in our directory with localedef(1), unless it is there. Returns whether it is.
- */
-static bool language_make(const char *language, const char *path)
-{
-    if (access(path, X_OK) == 0)
-        return true;
-    (void)fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        (void)dup2(null, STDOUT_FILENO);
-        (void)dup2(null, STDERR_FILENO);
-        (void)execlp("localedef", "localedef", "-i", language, "-f", "UTF-8", path, (char *)NULL);
-        _exit(127);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    bool made = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (!made)
-        (void)rmdir(path); /* localedef leaves it; the next call would take it for a locale */
-    return made;
-}
-
 const char *const *harness_language(const char *language)
 {
     static char all[64];
-    static char place[128];
-    static const char *const setup[] = {all, place, NULL};
-    const char *name = all + (size_t)snprintf(all, sizeof all, "LC_ALL=");
-    (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s.UTF-8", language);
-    (void)snprintf(place, sizeof place, "LANGUAGE="); /* no effect: only there must be two */
-    locale_t locale = newlocale(LC_ALL_MASK, name, (locale_t)0);
+    static char path[PATH_MAX];
+    static const char *const setup[] = {all, "LOCPATH=" UVECHOD_TEST_LOCALES, NULL};
+    static const char *const setup_of_machine[] = {all, NULL};
+    (void)snprintf(all, sizeof all, "LC_ALL=%s.UTF-8", language);
+    locale_t locale = newlocale(LC_ALL_MASK, all + strlen("LC_ALL="), (locale_t)0);
     if (locale != (locale_t)0) {
         freelocale(locale);
-        return setup;
+        return setup_of_machine;
     }
-    const char *path = harness_path(name);
-    if (!language_make(language, path))
+    (void)snprintf(path, sizeof path, UVECHOD_TEST_LOCALES "/%s.UTF-8", language);
+    if (access(path, X_OK) != 0)
         harness_skip("neither this locale nor localedef(1) and its sources (package locales)");
-    (void)snprintf(place, sizeof place, "LOCPATH=%.*s", (int)(strrchr(path, '/') - path), path);
     return setup;
 }
 
@@ -179,6 +154,7 @@ void harness_body(void **state)
 int harness_setup(void **state)
 {
     struct e2e_case *test = *state;
+    (void)alarm(HARNESS_WATCHDOG_S); /* kills us; the daemons are killed when we end */
     test->passed = false;
     daemon_init(&test->daemon);
     daemon_init(&test->second);

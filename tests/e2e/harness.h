@@ -23,7 +23,7 @@
 
 enum {
     HARNESS_DEADLINE_MS = 60000, /* for what should happen at once */
-    HARNESS_WATCHDOG_S = 280,    /* for one executable; less than the timeout that ctest has */
+    HARNESS_WATCHDOG_S = 280,    /* for one test; ctest has a longer one for all of them */
     HARNESS_LOCKED_MS = 300,     /* a socket that takes nothing for so long is blocked */
 };
 
@@ -49,8 +49,8 @@ int harness_teardown(void **state);
     }
 
 /*
- * Must be called first in main(). Sets a watchdog, raises the limit of descriptors as far as it
- * goes, and clears the environment of what would change the daemon.
+ * Must be called first in main(). Raises the limit of descriptors as far as it goes, and clears the
+ * environment of what would change the daemon.
  */
 void harness_init(void);
 
@@ -75,8 +75,9 @@ const char *harness_path(const char *name);
 
 /*
  * The environment in which the program speaks a language ("de_DE"), for struct launch. It sets
- * LC_ALL and, where the machine has not installed the locale, makes one of our own. Skips the test
- * where neither is possible. Returns two strings and NULL, which the next call overwrites.
+ * LC_ALL and, where the machine has not installed the locale, the place of the one that the build
+ * has made. Skips the test where there is neither. Returns strings and NULL, which the next call
+ * overwrites.
  */
 const char *const *harness_language(const char *language);
 

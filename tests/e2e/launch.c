@@ -102,6 +102,22 @@ static void launch_environment(const struct launch *launch)
         (void)putenv((char *)(uintptr_t)*setting);
 }
 
+/*
+ * In the child: becomes a user who has no other process, as RLIMIT_NPROC does not limit root, and
+ * starts the program, whose path this user may not be allowed to walk.
+ */
+static void launch_exec_limited(const struct launch *launch, char **args)
+{
+    const struct rlimit limit = {launch->nproc, launch->nproc};
+    uid_t user = 20000 + (uid_t)getpid() % 40000;
+    int program = open(UVECHOD_BINARY, O_RDONLY | O_CLOEXEC);
+    if (setrlimit(RLIMIT_NPROC, &limit) < 0 || setresuid(user, user, user) < 0)
+        _exit(126);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user has to ask again */
+    (void)fexecve(program, args, environ);
+    _exit(127);
+}
+
 /* In the child: becomes the daemon. */
 static void launch_exec(const struct launch *launch, pid_t parent, int out, int err, char **args)
 {
@@ -123,6 +139,8 @@ static void launch_exec(const struct launch *launch, pid_t parent, int out, int 
     if (launch->nofile > 0 && setrlimit(RLIMIT_NOFILE, &limit) < 0)
         _exit(126);
     launch_environment(launch);
+    if (launch->nproc > 0)
+        launch_exec_limited(launch, args);
     (void)execvp(launch->program != NULL ? launch->program : UVECHOD_BINARY, args);
     _exit(127);
 }

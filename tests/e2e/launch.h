@@ -22,8 +22,9 @@ struct launch {
     bool ignores_hup;        /* as under nohup(1) */
     bool may_not_bind_low;   /* without the right to bind privileged ports */
     rlim_t nofile;           /* RLIMIT_NOFILE, soft and hard; 0: ours */
-    int inherited;           /* so many further descriptors are open when the program starts */
-    const char *program;     /* is run instead of the daemon, and starts it; searched in PATH */
+    rlim_t nproc;        /* threads that it may have, as a user of its own (root only); 0: any */
+    int inherited;       /* so many further descriptors are open when the program starts */
+    const char *program; /* is run instead of the daemon, and starts it; searched in PATH */
 
     /* What systemd does for a service. */
     const int *fds;           /* passed as 3 and on, described by LISTEN_FDS and LISTEN_PID */

@@ -43,9 +43,16 @@ void stream_init(struct stream *stream, int fd, unsigned seed, uint64_t total, b
         .pattern = pattern_get(prefixed),
         .start = (size_t)(seed * UINT64_C(7919) % PATTERN_BYTES),
         .total = total,
+        .prefix = STREAM_PREFIX,
         .prefix_len = prefixed ? strlen(STREAM_PREFIX) : 0,
         .chunk_max = STREAM_CHUNK,
     };
+}
+
+/* The most that one call moves. */
+static size_t stream_piece(size_t most)
+{
+    return most > 0 && most < STREAM_PIECE ? most : STREAM_PIECE;
 }
 
 /* The data from offset on. Lowers *len to what is in one piece there. */
@@ -57,13 +64,24 @@ static const unsigned char *stream_data(const struct stream *stream, uint64_t of
     return stream->pattern + at;
 }
 
+/* Whether the connection may have ended as errno says. */
+static bool stream_breaks(struct stream *stream)
+{
+    if (!stream->may_break || (errno != ECONNRESET && errno != EPIPE))
+        return false;
+    stream->broken = true;
+    stream->ended = true;
+    return true;
+}
+
 size_t stream_send(struct stream *stream)
 {
     uint64_t left = stream->total - stream->sent;
-    size_t len = left < STREAM_PIECE ? (size_t)left : STREAM_PIECE;
+    size_t len = stream_piece(stream->send_max);
+    len = left < len ? (size_t)left : len;
     const unsigned char *data = stream_data(stream, stream->sent, &len);
     ssize_t n = send(stream->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0 && errno != EAGAIN)
+    if (n < 0 && errno != EAGAIN && !stream_breaks(stream))
         fail_msg("send after %llu bytes: %s", (unsigned long long)stream->sent, strerror(errno));
     stream->sent += n > 0 ? (size_t)n : 0;
     return n > 0 ? (size_t)n : 0;
@@ -78,6 +96,8 @@ void streams_jam(struct stream *streams, size_t count)
         for (size_t i = 0; i < count; i++) {
             if (ready[i].revents != 0)
                 (void)stream_send(&streams[i]);
+            if (streams[i].ended)
+                ready[i].fd = -1;
             if (streams[i].sent == streams[i].total)
                 fail_msg("%llu bytes are taken of a client that does not read",
                          (unsigned long long)streams[i].total);
@@ -90,7 +110,7 @@ static size_t stream_check_prefix(struct stream *stream, const unsigned char *da
 {
     size_t n = stream->prefix_len - stream->matched;
     n = len < n ? len : n;
-    assert_memory_equal(data, &STREAM_PREFIX[stream->matched], n);
+    assert_memory_equal(data, &stream->prefix[stream->matched], n);
     stream->matched += n;
     stream->prefixes += stream->matched == stream->prefix_len;
     return n;
@@ -118,9 +138,13 @@ static size_t stream_check_chunk(struct stream *stream, const unsigned char *dat
     return n;
 }
 
+/* A prefix without a chunk is as wrong as a byte that is missing. */
 static void stream_check_end(struct stream *stream)
 {
-    if (!stream->may_be_cut && (!stream->shut || stream->checked != stream->sent))
+    bool whole = stream->chunk_len > 0 || (stream->sent == 0 && stream->matched == 0);
+    bool complete = stream->shut && stream->checked == stream->sent && whole;
+    stream->broken = stream->may_break && !complete;
+    if (!stream->may_be_cut && !stream->may_break && !complete)
         fail_msg("The end after %llu of %llu bytes", (unsigned long long)stream->checked,
                  (unsigned long long)stream->sent);
     stream->ended = true;
@@ -129,8 +153,8 @@ static void stream_check_end(struct stream *stream)
 static void stream_recv(struct stream *stream)
 {
     static unsigned char buf[STREAM_PIECE];
-    ssize_t n = recv(stream->fd, buf, sizeof buf, MSG_DONTWAIT);
-    if (n < 0 && errno != EAGAIN)
+    ssize_t n = recv(stream->fd, buf, stream_piece(stream->recv_max), MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN && !stream_breaks(stream))
         fail_msg("recv after %llu bytes: %s", (unsigned long long)stream->checked, strerror(errno));
     if (n == 0)
         stream_check_end(stream);
@@ -140,15 +164,16 @@ static void stream_recv(struct stream *stream)
                     : stream_check_chunk(stream, buf + done, len - done);
 }
 
-static void stream_act(struct stream *stream, short revents)
+void stream_act(struct stream *stream, short revents)
 {
     if ((revents & POLLOUT) != 0)
         (void)stream_send(stream);
-    if (!stream->shut && stream->sent == stream->total) {
-        client_shutdown(stream->fd);
+    if (!stream->ended && !stream->shut && stream->sent == stream->total) {
+        if (shutdown(stream->fd, SHUT_WR) < 0 && !stream->may_break)
+            fail_msg("shutdown: %s", strerror(errno));
         stream->shut = true;
     }
-    if ((revents & (POLLIN | POLLHUP | POLLERR)) != 0)
+    if (!stream->ended && (revents & (POLLIN | POLLHUP | POLLERR)) != 0)
         stream_recv(stream);
 }
 
@@ -177,4 +202,15 @@ void streams_run(struct stream *streams, size_t count)
         ;
     for (size_t i = 0; i < count; i++)
         client_close(streams[i].fd);
+}
+
+uint64_t streams_cut_short(struct stream *streams, size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        streams[i].total = streams[i].sent;
+        bytes += streams[i].sent;
+    }
+    streams_run(streams, count);
+    return bytes;
 }

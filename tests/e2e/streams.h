@@ -25,13 +25,18 @@ struct stream {
     uint64_t sent;
     uint64_t checked;  /* bytes that came back, without the prefixes */
     uint64_t prefixes; /* that came back */
+    const char *prefix;
     size_t prefix_len; /* 0: verbatim */
     size_t matched;    /* bytes of the current chunk's prefix */
     size_t chunk_len;  /* bytes of the current chunk */
     size_t chunk_max;
+    size_t send_max; /* bytes that one call sends; 0: as many as the socket takes */
+    size_t recv_max; /* bytes that one call receives; 0: as many as there are */
     bool shut;       /* all is sent, and the sending side has ended */
     bool ended;      /* the daemon's FIN has come, after all answers */
     bool may_be_cut; /* the FIN may come after the first of the answers */
+    bool may_break;  /* the daemon may end the connection at any moment, in any way */
+    bool broken;     /* the daemon has done so before all answers had come */
 };
 
 /*
@@ -42,12 +47,15 @@ const unsigned char *pattern_get(bool prefixed);
 
 /*
  * Makes a stream of total bytes on a connected socket, answered with STREAM_PREFIX before chunks
- * of at most STREAM_CHUNK bytes, or verbatim.
+ * of at most STREAM_CHUNK bytes, or verbatim. Another prefix must begin with the same byte.
  */
 void stream_init(struct stream *stream, int fd, unsigned seed, uint64_t total, bool prefixed);
 
 /* Sends what the socket takes. Returns how many bytes. */
 size_t stream_send(struct stream *stream);
+
+/* Sends and receives as poll(2) has said. Ends the sending side when all is sent. */
+void stream_act(struct stream *stream, short revents);
 
 /* Sends, without receiving, until no socket takes more. What was sent becomes the total. */
 void streams_jam(struct stream *streams, size_t count);
@@ -57,5 +65,8 @@ size_t streams_turn(struct stream *streams, size_t count);
 
 /* Runs all streams to their ends, and closes them. */
 void streams_run(struct stream *streams, size_t count);
+
+/* They send no more; the same for what has been sent so far. Returns how many bytes that was. */
+uint64_t streams_cut_short(struct stream *streams, size_t count);
 
 #endif

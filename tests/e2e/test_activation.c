@@ -187,6 +187,26 @@ static void connection_ends_the_daemon(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "Listening"), 0);
 }
 
+/* Two of one source, which may have one. The start goes on, and the daemon ends with the first. */
+static void connections_of_one_source(struct daemon *daemon)
+{
+    int passed[2];
+    char byte;
+    int first = connect_pair(&passed[0]);
+    int second = connect_pair(&passed[1]);
+    struct launch launch = passing(passed, 2, "first:second");
+    launch.options = "--max-per-source=1";
+    daemon_launch(daemon, &launch);
+    (void)close(passed[0]);
+    (void)close(passed[1]);
+    client_ping(first, "GOT:", "hello");
+    assert_int_equal(recv(second, &byte, 1, 0), 0);
+    client_close(first);
+    client_close(second);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+    assert_int_equal(daemon_count(daemon, "1 connection refused, the last from 127.0.0.1:"), 1);
+}
+
 static void connection_with_much_data(struct daemon *daemon)
 {
     int passed;
@@ -207,6 +227,19 @@ static void connection_that_has_ended_already(struct daemon *daemon)
     launch_for(daemon, passed);
     client_expect(fd, "GOT:early", 9);
     client_expect_end(fd);
+    client_close(fd);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+}
+
+/* The bytes came before the daemon was started. A chunk ends in front of an urgent byte. */
+static void connection_with_an_urgent_byte(struct daemon *daemon)
+{
+    int passed;
+    int fd = connect_pair(&passed);
+    client_send(fd, "abc", 3);
+    assert_int_equal(send(fd, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+    launch_for(daemon, passed);
+    client_expect(fd, "GOT:abcGOT:!", 12);
     client_close(fd);
     assert_int_equal(daemon_wait_exit(daemon), 0);
 }
@@ -457,8 +490,10 @@ int main(void)
         e2e_test(name_with_control_characters),
         e2e_test(next_daemon_serves_waiting_clients),
         e2e_test(connection_ends_the_daemon),
+        e2e_test(connections_of_one_source),
         e2e_test(connection_with_much_data),
         e2e_test(connection_that_has_ended_already),
+        e2e_test(connection_with_an_urgent_byte),
         e2e_test(connection_of_a_unix_socket),
         e2e_test(connection_is_drained),
         e2e_test(connection_beside_a_listener),

@@ -30,10 +30,14 @@ static void check_help(const char *options)
         "--rfc862",
         "--backlog=N",
         "--max-connections=N",
+        "--max-per-source=N",
+        "--max-rate=N",
         "--idle-timeout=SECONDS",
+        "--send-timeout=SECONDS",
         "--drain-timeout=SECONDS",
         "--keepalive=SECONDS",
         "--workers=N",
+        "--check-handover",
         "-q, --quiet",
         "-v, --verbose",
         "-h, --help",
@@ -150,7 +154,10 @@ static void missing_values(struct daemon *daemon)
         {"--chunk", "--chunk"},
         {"--backlog", "--backlog"},
         {"--max-connections", "--max-connections"},
+        {"--max-per-source", "--max-per-source"},
+        {"--max-rate", "--max-rate"},
         {"--idle-timeout", "--idle-timeout"},
+        {"--send-timeout", "--send-timeout"},
         {"--drain-timeout", "--drain-timeout"},
         {"--keepalive", "--keepalive"},
         {"--workers", "--workers"},
@@ -195,6 +202,9 @@ static void bad_numbers(struct daemon *daemon)
         {"--max-connections=0", "--max-connections: '0'"},
         {"--max-connections=-5", "--max-connections: '-5'"},
         {"--max-connections=2147483648", "--max-connections: '2147483648'"},
+        {"--max-per-source=many", "--max-per-source: 'many'"},
+        {"--max-rate=1.5", "--max-rate: '1.5'"},
+        {"--send-timeout=1ms", "--send-timeout: '1ms'"},
         {"--idle-timeout=-1", "--idle-timeout: '-1'"},
         {"--idle-timeout=1ms", "--idle-timeout: '1ms'"},
         {"--idle-timeout=4294968", "--idle-timeout: '4294968'"},
@@ -241,6 +251,22 @@ static void values_with_control_characters(struct daemon *daemon)
         {"stray\nargument", "argument"},
     };
     check_misuses(misuses, sizeof misuses / sizeof *misuses);
+}
+
+/* The question of a running daemon, asked by somebody else. What can go well is in e2e.upgrade. */
+static void check_handover_without_a_daemon(struct daemon *daemon)
+{
+    static const char *const number[] = {"UVECHOD_LEDGER=x", NULL};
+    static const char *const none[] = {"UVECHOD_LEDGER=0", NULL};
+    struct launch launch = {.options = "--check-handover"};
+    (void)daemon;
+    (void)harness_run_refused(&launch, 2, "--check-handover", "UVECHOD_LEDGER");
+    launch.setup = number;
+    (void)harness_run_refused(&launch, 1, "cannot take over", "Invalid argument");
+    launch.setup = none;
+    (void)harness_run_refused(&launch, 1, "cannot take over", "another version, or damaged");
+    launch.options = "--check-handover --no-such-option";
+    (void)harness_run_refused(&launch, 2, "--no-such-option", "unknown");
 }
 
 /* ---- starts that fail ---- */
@@ -344,7 +370,7 @@ static void default_port(struct daemon *daemon)
 
 static void options_in_every_form(struct daemon *daemon)
 {
-    static const struct launch launch = {.options = "-p0 -b 127.0.0.1 --pre ab --ch 3 -v --back 9",
+    static const struct launch launch = {.options = "-p0 -b 127.0.0.1 --pre ab --chu 3 -v --back 9",
                                          .own_port = true};
     daemon_launch(daemon, &launch);
     (void)daemon_wait_port(daemon, "Listening on 127.0.0.1:");
@@ -386,6 +412,7 @@ int main(void)
         e2e_test(prefix_too_long),
         e2e_test(bad_addresses),
         e2e_test(values_with_control_characters),
+        e2e_test(check_handover_without_a_daemon),
         e2e_test(port_in_use),
         e2e_test(address_of_another_machine),
         e2e_test(privileged_port),

@@ -272,7 +272,7 @@ static void stats_are_logged(struct daemon *daemon)
     daemon_start(daemon, NULL);
     daemon_expect_stats(daemon, harness_workers(),
                         "0 connections now, 0 in total; 0 bytes in, 0 out; 0 refused; "
-                        "0 accept pauses; up ");
+                        "0 accept pauses; 0 refused per source; 0 rate pauses; up ");
     int first = client_connect(daemon);
     int second = client_connect(daemon);
     int third = client_connect(daemon);

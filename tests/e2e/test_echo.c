@@ -181,15 +181,16 @@ static void every_byte_value(struct daemon *daemon)
     }
 }
 
-/* An urgent byte is not part of the stream, and must not stop it. */
+/* An urgent byte is part of the stream, like all others, but a chunk ends in front of it. */
 static void urgent_byte(struct daemon *daemon)
 {
-    daemon_start(daemon, "--rfc862");
+    daemon_start(daemon, NULL);
     int fd = client_connect(daemon);
-    client_send(fd, "a", 1);
+    client_send(fd, "abc", 3);
     assert_int_equal(send(fd, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
-    client_send(fd, "b", 1);
-    client_expect(fd, "ab", 2);
+    client_expect(fd, "GOT:abcGOT:!", 12);
+    client_send(fd, "d", 1);
+    client_expect(fd, "GOT:d", 5);
     daemon_assert_asleep(daemon);
     client_shutdown(fd);
     client_expect_end(fd);

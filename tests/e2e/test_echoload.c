@@ -6,6 +6,7 @@
 #include "unit/support.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static struct {
     pid_t pid; /* of the server; 0 when none runs */
@@ -85,6 +87,7 @@ static void stop_server(void)
 
 static int fixture_open(void **state)
 {
+    (void)alarm(30); /* each test has as long */
     (void)state;
     memset(&fix, 0, sizeof fix);
     return 0;
@@ -229,6 +232,105 @@ static void test_early_end(void **state)
     expect("--rfc862 --depth=2 --size=5000", 1, "connection 0: ");
 }
 
+static bool answer_and_reset(int fd, char *bytes, size_t n, uint64_t before)
+{
+    const struct linger reset = {.l_onoff = 1};
+    (void)answer_verbatim(fd, bytes, n, before);
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    return false;
+}
+
+#define HOLD "--rfc862 --mode=idle --echo-first --duration=50 "
+
+static void test_server_ends(void **state)
+{
+    (void)state;
+    start_server(answer_once);
+    expect(HOLD "--server-ends", 0, "holding 1 connections");
+    expect(HOLD, 1, "connection 0: closed by the server, 0 of 64 bytes are missing");
+    stop_server();
+    start_server(answer_and_reset);
+    expect(HOLD "--server-ends", 1, "connection 0: recv: Connection reset by peer");
+}
+
+/* Whether a signal reaches a handler of the process: it is neither blocked nor left to the kernel.
+ */
+static bool handles(pid_t pid, int signum)
+{
+    char path[64], line[256];
+    unsigned long long blocked = 0, caught = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "SigBlk:", 7) == 0)
+            blocked = strtoull(line + 7, NULL, 16);
+        else if (strncmp(line, "SigCgt:", 7) == 0)
+            caught = strtoull(line + 7, NULL, 16);
+    (void)fclose(file);
+    return ((caught & ~blocked) >> (signum - 1) & 1) != 0;
+}
+
+/* A run that holds a connection until the server ends it. */
+struct holding {
+    pid_t pid;
+    int messages; /* what it says on its standard error */
+};
+
+/* Returns when it holds the connection. */
+static struct holding start_holding(int output)
+{
+    char address[32], line[64];
+    int messages[2];
+    assert_return_code(pipe2(messages, O_CLOEXEC), errno);
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)fix.port);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0) {
+        (void)close(messages[1]);
+        assert_true(read(messages[0], line, sizeof line) > 0);
+        return (struct holding){.pid = pid, .messages = messages[0]};
+    }
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)dup2(output, STDOUT_FILENO);
+    (void)dup2(messages[1], STDERR_FILENO);
+    (void)execl(ECHOLOAD_BINARY, "echoload", "--rfc862", "--mode=idle", "--duration=50",
+                "--server-ends", address, (char *)NULL);
+    _exit(127);
+}
+
+/* Nothing tells when a handler has gone, so the run is looked at again, unless it fails or ends. */
+static void wait_until_unhandled(const struct holding *holding, int signum)
+{
+    struct pollfd said = {.fd = holding->messages, .events = POLLIN};
+    while (handles(holding->pid, signum))
+        assert_int_equal(poll(&said, 1, 1), 0);
+}
+
+/* The pipe is full, so the run has ended and cannot say so when the signal comes. */
+static void test_signal_after_the_end(void **state)
+{
+    (void)state;
+    static char junk[4096]; /* a pipe of one page is filled by one write of a page */
+    int output[2], status;
+    start_server(answer_never);
+    assert_return_code(pipe2(output, O_CLOEXEC), errno);
+    assert_return_code(fcntl(output[1], F_SETPIPE_SZ, sizeof junk), errno);
+    assert_int_equal(write(output[1], junk, sizeof junk), sizeof junk);
+    struct holding holding = start_holding(output[1]);
+    (void)close(output[1]);
+    stop_server();
+    wait_until_unhandled(&holding, SIGTERM);
+    (void)kill(holding.pid, SIGTERM);
+    while (read(output[0], junk, sizeof junk) > 0)
+        ;
+    (void)close(output[0]);
+    (void)close(holding.messages);
+    assert_int_equal(waitpid(holding.pid, &status, 0), holding.pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void test_surplus_byte(void **state)
 {
     (void)state;
@@ -289,6 +391,9 @@ static void test_wrong_usage(void **state)
     expect("--mode=fast", 2, "echoload: --mode: 'fast' is not one of pingpong bulk churn idle");
     expect("--duration", 2, "echoload: --duration: '127.0.0.1:0' is not a number");
     expect("--mode=bulk --rate=1", 2, "echoload: --rate goes with --mode=pingpong");
+    expect("--server-ends", 2, "echoload: --server-ends goes with --mode=idle");
+    expect("--mode=idle --server-ends --echo-last", 2,
+           "echoload: --server-ends and --echo-last exclude each other");
     expect("nowhere", 2, "echoload: 'nowhere' is no address: no port is given");
     expect("--help", 0, "Usage: echoload [OPTION]...");
     expect("--version", 0, "echoload ");
@@ -303,6 +408,8 @@ int main(void)
         FIXTURE_TEST(test_wrong_byte),
         FIXTURE_TEST(test_missing_byte),
         FIXTURE_TEST(test_early_end),
+        FIXTURE_TEST(test_server_ends),
+        FIXTURE_TEST(test_signal_after_the_end),
         FIXTURE_TEST(test_surplus_byte),
         FIXTURE_TEST(test_no_answer),
         FIXTURE_TEST(test_no_server),

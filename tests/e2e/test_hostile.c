@@ -21,7 +21,7 @@ enum {
 
 /* The resources of a daemon that has served some clients. */
 struct weight {
-    long rss_kb;
+    long memory_kb;
     long fds;
 };
 
@@ -33,7 +33,7 @@ static struct weight start_weighed(struct daemon *daemon, const char *options)
         client_ping(fd, "GOT:", "hello");
         client_leave(fd);
     }
-    return (struct weight){daemon_rss_kb(daemon), daemon_fds(daemon)};
+    return (struct weight){daemon_memory_kb(daemon), daemon_fds(daemon)};
 }
 
 /* The daemon has given back memory and descriptors, sleeps, and serves new clients. */
@@ -41,7 +41,7 @@ static void check_recovered(struct daemon *daemon, const struct weight *before)
 {
     daemon_wait_figure(daemon, daemon_fds, before->fds);
     if (harness_may_weigh())
-        daemon_wait_figure(daemon, daemon_rss_kb, before->rss_kb + SLACK_KB);
+        daemon_wait_figure(daemon, daemon_memory_kb, before->memory_kb + SLACK_KB);
     int fd = client_connect(daemon);
     client_ping(fd, "GOT:", "hello");
     daemon_assert_asleep(daemon);
@@ -61,7 +61,7 @@ static void never_reads_and_then_does(struct daemon *daemon)
     print_message("[          ] blocked after %llu bytes\n", (unsigned long long)stream.sent);
     client_ping(other, "GOT:", "I do not care");
     if (harness_may_weigh())
-        assert_between(daemon_rss_kb(daemon), 0, before.rss_kb + SLACK_KB);
+        assert_between(daemon_memory_kb(daemon), 0, before.memory_kb + SLACK_KB);
     daemon_assert_asleep(daemon);
     client_ping(other, "GOT:", "nor do I now");
     streams_run(&stream, 1);
@@ -96,8 +96,8 @@ static void many_never_read(struct daemon *daemon)
     streams_jam(streams, NEVER_READERS);
     client_ping(other, "GOT:", "nor do I now");
     if (harness_may_weigh())
-        assert_between(daemon_rss_kb(daemon), 0,
-                       before.rss_kb + SLACK_KB + NEVER_READERS * BUFFER_KB);
+        assert_between(daemon_memory_kb(daemon), 0,
+                       before.memory_kb + SLACK_KB + NEVER_READERS * BUFFER_KB);
     streams_run(streams, NEVER_READERS / 2); /* these read everything, the others are reset */
     for (size_t i = NEVER_READERS / 2; i < NEVER_READERS; i++)
         client_reset(streams[i].fd);
@@ -116,8 +116,8 @@ static void shuffle(size_t *order, size_t count)
     }
 }
 
-/* Sends until no socket takes more, and the daemon has at least rss_kb in memory. */
-static void jam(const struct daemon *daemon, const int *fds, size_t count, long rss_kb)
+/* Sends until no socket takes more, and the daemon has at least memory_kb in memory. */
+static void jam(const struct daemon *daemon, const int *fds, size_t count, long memory_kb)
 {
     uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
     bool weigh = harness_may_weigh();
@@ -128,8 +128,8 @@ static void jam(const struct daemon *daemon, const int *fds, size_t count, long 
             if (send(fds[i], pattern_get(false), 65536, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
                 taken = true;
         if (harness_now_ms() > deadline)
-            fail_msg("The daemon has only %ld KB in memory", daemon_rss_kb(daemon));
-    } while (taken || (weigh && daemon_rss_kb(daemon) < rss_kb));
+            fail_msg("The daemon has only %ld KB in memory", daemon_memory_kb(daemon));
+    } while (taken || (weigh && daemon_memory_kb(daemon) < memory_kb));
 }
 
 /*
@@ -146,7 +146,7 @@ static void memory_comes_back(struct daemon *daemon)
     struct weight before = start_weighed(daemon, options);
     for (int i = 0; i < STUCK; i++)
         fds[i] = client_connect_unix(path);
-    jam(daemon, fds, STUCK, before.rss_kb + STUCK * ANSWER_KB);
+    jam(daemon, fds, STUCK, before.memory_kb + STUCK * ANSWER_KB);
     shuffle(order, STUCK);
     for (size_t i = 0; i < STUCK; i++)
         client_close(fds[order[i]]);
@@ -300,7 +300,7 @@ static void a_crowd_leaves_in_any_order(struct daemon *daemon)
     if (limit.rlim_cur < CROWD + 100)
         harness_skip("too few descriptors");
     daemon_start(daemon, NULL);
-    const struct weight before = {daemon_rss_kb(daemon), daemon_fds(daemon)};
+    const struct weight before = {daemon_memory_kb(daemon), daemon_fds(daemon)};
     for (int i = 0; i < CROWD; i++)
         fds[i] = client_connect(daemon);
     client_ping(fds[CROWD - 1], "GOT:", "hello");

@@ -200,7 +200,7 @@ static void check_notification(struct daemon *daemon, const struct language *lan
         harness_skip("built without libsystemd");
     int fd = harness_bind_unix(path, SOCK_DGRAM);
     (void)snprintf(setting, sizeof setting, "NOTIFY_SOCKET=%s", path);
-    const char *const all[] = {setup[0], setup[1], setting, NULL};
+    const char *const all[] = {setting, setup[0], setup[1], NULL};
     daemon_launch(daemon, &(struct launch){.setup = all});
     assert_true(client_readable(fd, HARNESS_DEADLINE_MS));
     assert_int_equal(recv(fd, text, sizeof text - 1, 0), strlen("READY=1"));

@@ -402,6 +402,134 @@ static void watchdog_with_all_the_time(struct daemon *daemon)
     assert_false(manager_next(&manager, WATCHDOG_STILL_MS));
 }
 
+/* ---- upgrades ---- */
+
+static uint64_t monotonic_us(void)
+{
+    struct timespec now;
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Asks for an upgrade. The manager is told that it begins, and when, and nothing before. */
+static void request_upgrade(struct manager *manager, const struct daemon *daemon)
+{
+    static const char told[] = "RELOADING=1\nMONOTONIC_USEC=";
+    char *end;
+    uint64_t from_us = monotonic_us();
+    daemon_signal(daemon, SIGUSR2);
+    (void)manager_next(manager, HARNESS_DEADLINE_MS);
+    uint64_t to_us = monotonic_us();
+    if (strncmp(manager->text, told, strlen(told)) != 0)
+        fail_msg("'%s' instead of '%s'", manager->text, told);
+    uint64_t us = strtoull(manager->text + strlen(told), &end, 10);
+    assert_string_equal(end, "");
+    assert_between(us, from_us, to_us);
+}
+
+/* The status ends with the number of upgrades. A connection makes no difference. */
+static void check_upgrades(struct daemon *daemon, unsigned count)
+{
+    struct manager manager;
+    manager_open_any(&manager);
+    manager_start(&manager, daemon, "", NULL);
+    const pid_t pid = daemon->pid;
+    manager_expect(&manager, "READY=1");
+    manager_expect(&manager, "STATUS=0 connections; 0 bytes in, 0 bytes out");
+    for (unsigned i = 1; i <= count; i++) {
+        char status[128];
+        request_upgrade(&manager, daemon);
+        manager_expect(&manager, "READY=1");
+        (void)snprintf(status, sizeof status,
+                       "STATUS=0 connections; 0 bytes in, 0 bytes out; %u upgrade%s", i,
+                       i == 1 ? "" : "s");
+        manager_expect(&manager, status);
+        (void)daemon_wait_line(daemon, "Took over 0 connections in ");
+    }
+    assert_int_equal(daemon->pid, pid);
+    assert_false(manager_next(&manager, 0));
+    client_visit(daemon);
+    (void)manager_wait(&manager, "STATUS=0 connections; 5 bytes in, 9 bytes out; ");
+    assert_int_equal(daemon_stop(daemon, SIGTERM), 0);
+    manager_expect(&manager, "STOPPING=1");
+    (void)close(manager.fd);
+    daemon_forget(daemon);
+}
+
+static void upgrades_are_told(struct daemon *daemon)
+{
+    check_upgrades(daemon, 1);
+    check_upgrades(daemon, 10);
+}
+
+/* The unit is ready again, and the status says what has happened until an upgrade succeeds. */
+static void refused_upgrades_are_told(struct daemon *daemon)
+{
+    struct manager manager;
+    char options[256];
+    const char *program = harness_path("uvechod.link");
+    manager_open_any(&manager);
+    const char *const setup[] = {manager.setting, NULL};
+    assert_int_equal(symlink(UVECHOD_BINARY, program), 0);
+    /* env(1) starts the daemon by the name of the link, which is then what is executed again. */
+    (void)snprintf(options, sizeof options, "%s --port=0 --bind=127.0.0.1", program);
+    const struct launch launch = {
+        .program = "env", .own_port = true, .options = options, .setup = setup};
+    daemon_start_as(daemon, &launch);
+    manager_expect(&manager, "READY=1");
+    manager_expect(&manager, "STATUS=0 connections; 0 bytes in, 0 bytes out");
+    assert_int_equal(unlink(program), 0);
+    for (int i = 0; i < 2; i++) {
+        request_upgrade(&manager, daemon);
+        manager_expect(&manager, "READY=1");
+        manager_expect(&manager, "STATUS=0 connections; 0 bytes in, 0 bytes out; the last upgrade "
+                                 "failed, see the log");
+    }
+    client_visit(daemon);
+    assert_int_equal(symlink(UVECHOD_BINARY, program), 0);
+    manager_drain(&manager);
+    daemon_signal(daemon, SIGUSR2);
+    (void)manager_wait(&manager, "RELOADING=1");
+    manager_expect(&manager, "READY=1");
+    manager_expect(&manager, "STATUS=0 connections; 5 bytes in, 9 bytes out; 1 upgrade");
+}
+
+/* Both the predecessor and its successor feed the watchdog. */
+static void watchdog_is_fed_over_upgrades(struct daemon *daemon)
+{
+    struct manager manager;
+    manager_open_any(&manager);
+    manager_start(&manager, daemon, "", "WATCHDOG_USEC=200000");
+    for (int i = 0; i < 10; i++) {
+        (void)manager_wait(&manager, "WATCHDOG=1");
+        daemon_signal(daemon, SIGUSR2);
+        (void)manager_wait(&manager, "RELOADING=1");
+        (void)manager_wait(&manager, "READY=1");
+    }
+    unsigned before = manager.pings;
+    while (manager.pings < before + 3)
+        (void)manager_wait(&manager, "WATCHDOG=1");
+}
+
+/* A daemon that stops does not reload, and what it tells stays as it is. */
+static void no_upgrade_is_told_while_draining(struct daemon *daemon)
+{
+    struct manager manager;
+    manager_open_any(&manager);
+    manager_start(&manager, daemon, "--drain-timeout=3600", NULL);
+    int fd = client_connect(daemon);
+    client_ping(fd, "GOT:", "hello");
+    daemon_signal(daemon, SIGTERM);
+    (void)manager_wait(&manager, "STATUS=Stopping: waiting for 1 connection");
+    daemon_signal(daemon, SIGUSR2);
+    (void)daemon_wait_line(daemon, "Not upgrading: the daemon stops");
+    client_close(fd);
+    assert_int_equal(daemon_wait_exit(daemon), 0);
+    while (manager_next(&manager, 0))
+        if (strncmp(manager.text, "READY=1", 7) == 0 || strncmp(manager.text, "RELOADING", 9) == 0)
+            fail_msg("'%s' is told while the daemon stops", manager.text);
+}
+
 /* ---- managers that do not read, or do not exist ---- */
 
 /* Fills the manager's queue. */
@@ -526,6 +654,10 @@ int main(void)
         e2e_test(watchdog_that_makes_no_sense),
         e2e_test(watchdog_of_another_process),
         e2e_test(watchdog_with_all_the_time),
+        e2e_test(upgrades_are_told),
+        e2e_test(refused_upgrades_are_told),
+        e2e_test(watchdog_is_fed_over_upgrades),
+        e2e_test(no_upgrade_is_told_while_draining),
         e2e_test(manager_does_not_read),
         e2e_test(manager_does_not_read_for_a_while),
         e2e_test(manager_goes_away),

@@ -61,8 +61,8 @@ static void changes_of_mind(struct daemon *daemon)
 }
 
 /*
- * An urgent byte is not part of the stream, and splice(2) does not go past its place. The bytes
- * after it and the FIN must arrive all the same, and the daemon must not spin.
+ * An urgent byte is part of the stream, but splice(2) neither takes it nor goes past it. It, the
+ * bytes after it and the FIN must arrive all the same, and the daemon must not spin.
  */
 static void urgent_byte(struct daemon *daemon)
 {
@@ -77,7 +77,9 @@ static void urgent_byte(struct daemon *daemon)
         if (end == 1)
             client_shutdown(fd);
         daemon_signal(daemon, SIGCONT);
-        client_expect(fd, pattern_get(false), LARGEST);
+        client_expect(fd, pattern_get(false), LARGEST / 2);
+        client_expect(fd, "!", 1);
+        client_expect(fd, pattern_get(false) + LARGEST / 2, LARGEST / 2);
         if (end == 0)
             daemon_assert_asleep(daemon);
     }

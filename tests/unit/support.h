@@ -12,12 +12,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -45,7 +47,38 @@ static inline void support_begin(void)
                                         "JOURNAL_STREAM"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         (void)unsetenv(names[i]);
-    (void)alarm(30);
+    (void)alarm(120);
+}
+
+#if UVECHOD_COVERAGE
+void __gcov_dump(void); /* libgcov's */
+#endif
+
+/*
+ * Ends a child process of the test. Neither cmocka's output nor a leak check is wanted there, so
+ * that nothing registered with atexit(3) may run, but what the child has executed must be counted.
+ */
+static inline _Noreturn void child_exit(int status)
+{
+#if UVECHOD_COVERAGE
+    __gcov_dump();
+#endif
+    _exit(status);
+}
+
+/*
+ * Whether posix_spawn(3) fails if the program cannot be executed. Under qemu-user, child and parent
+ * do not share their memory: the child ends with 127, and the parent is told no error.
+ */
+static inline bool spawn_tells_errors(void)
+{
+    char path[] = "/nowhere/program";
+    char *const argv[] = {path, NULL};
+    pid_t pid;
+    int rc = posix_spawn(&pid, path, NULL, NULL, argv, environ);
+    if (rc == 0)
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    return rc != 0;
 }
 
 /* A waker for tests without a scheduler: records the tasks and does not run them. */

@@ -11,10 +11,15 @@ _uvechod() {
         --rfc862
         --backlog=
         --max-connections=
+        --max-per-source=
+        --max-rate=
         --idle-timeout=
+        --send-timeout=
         --drain-timeout=
         --keepalive=
         --workers=
+        --keep
+        --check-handover
         -q --quiet
         -v --verbose
         -h --help
@@ -43,7 +48,10 @@ _uvechod() {
     --chunk) candidates='1000 64k' ;;
     --backlog) candidates='128 4096 65535' ;;
     --max-connections) candidates='100 1000 10000 100000' ;;
+    --max-per-source) candidates='0 10 100 1000' ;;
+    --max-rate) candidates='0 100 1000 10000' ;;
     --idle-timeout) candidates='0 60s 10m 1h' ;;
+    --send-timeout) candidates='0 30s 60s 10m' ;;
     --drain-timeout) candidates='0 10s 1m 10m' ;;
     --keepalive) candidates='0 60s 10m 1h' ;;
     --workers) candidates='0 1 2 4' ;;

@@ -141,6 +141,9 @@ static const struct cli_option args_table[] = {
      "idle: a message on each connection at the beginning"},
     {"echo-last", 0, NULL, cli_constant, FIELD(echo_last), true, 0,
      "idle: a message on each connection at the end"},
+    {"server-ends", 0, NULL, cli_constant, FIELD(server_ends), true, 0,
+     "idle: the server may end a connection when it has\n"
+     "answered all, but not with a reset"},
     {"timeout", 0, "SECONDS", args_positive, FIELD(timeout), 0, 0,
      "fail after this time without a byte of a missing answer (10)"},
     {"pid", 0, "PID", cli_number, FIELD(pid), 1, INT_MAX,
@@ -177,6 +180,10 @@ static enum cli_outcome args_check(const struct cli *cli, struct args *args)
         wrong = "--count has no meaning with --mode=idle";
     else if (args->mode != MODE_IDLE && (args->echo_first || args->echo_last))
         wrong = "--echo-first and --echo-last go with --mode=idle";
+    else if (args->mode != MODE_IDLE && args->server_ends)
+        wrong = "--server-ends goes with --mode=idle";
+    else if (args->server_ends && args->echo_last)
+        wrong = "--server-ends and --echo-last exclude each other";
     if (wrong != NULL)
         return cli_complain(cli, "%s", wrong);
     if (args->count == 0 && args->seconds <= 0 && args->mode != MODE_IDLE)

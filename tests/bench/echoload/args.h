@@ -41,9 +41,10 @@ struct args {
     const char *prefix;
     size_t prefix_len;
     size_t chunk;
-    bool echo_first; /* idle: a message on every connection at the beginning */
-    bool echo_last;  /* ... and at the end */
-    pid_t pid;       /* of the server, to measure its CPU time; 0: do not measure it */
+    bool echo_first;  /* idle: a message on every connection at the beginning */
+    bool echo_last;   /* ... and at the end */
+    bool server_ends; /* idle: the server may end a connection */
+    pid_t pid;        /* of the server, to measure its CPU time; 0: do not measure it */
     bool json;
 };
 

@@ -214,7 +214,8 @@ static void client_finished(struct client *client)
 {
     char why[96];
     uint64_t missing = client->sent - client->verifier.received;
-    if (client->ended && missing == 0) {
+    bool may_end = client->ended || client->traffic->args->server_ends;
+    if (may_end && missing == 0) {
         client_close(client);
         return;
     }

@@ -15,6 +15,9 @@
 
 enum { LOAD_STALLS_MAX = 4 /* how often the progress is looked at in --timeout seconds */ };
 
+enum { LOAD_SIGNALS = 2 };
+static const int load_signals[LOAD_SIGNALS] = {SIGINT, SIGTERM};
+
 enum load_phase {
     PHASE_CONNECTING,
     PHASE_WARMUP,
@@ -55,7 +58,7 @@ struct load {
     uv_timer_t watchdog;
     uv_idle_t connector; /* active while there are clients to connect */
     uv_poll_t pacer;     /* open loop: a timerfd, more exact than uv_timer_t's milliseconds */
-    uv_signal_t signals[2];
+    uv_signal_t signals[LOAD_SIGNALS];
     uv_poll_t stdin_poll;
     bool stdin_watched;
     int pacer_fd;
@@ -439,10 +442,9 @@ static void load_init_traffic(struct load *load)
 /* Handles that exist for the whole run. They do not prevent its end. */
 static void load_init_handles(struct load *load)
 {
-    static const int signums[] = {SIGINT, SIGTERM};
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < LOAD_SIGNALS; i++) {
         (void)uv_signal_init(&load->loop, &load->signals[i]);
-        (void)uv_signal_start(&load->signals[i], on_signal, signums[i]);
+        (void)uv_signal_start(&load->signals[i], on_signal, load_signals[i]);
         load->signals[i].data = load;
     }
     (void)uv_timer_init(&load->loop, &load->timer);
@@ -466,8 +468,22 @@ static void on_walk(uv_handle_t *handle, void *arg)
         uv_close(handle, NULL);
 }
 
+/*
+ * Signals have nothing to stop any more. Without their handles they would kill this process, whose
+ * exit code is about to say how the run was.
+ */
+static void load_block_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < LOAD_SIGNALS; i++)
+        (void)sigaddset(&set, load_signals[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static void load_close(struct load *load)
 {
+    load_block_signals();
     uv_walk(&load->loop, on_walk, NULL);
     (void)uv_run(&load->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&load->loop);

@@ -73,7 +73,7 @@ static int run_free(void **state)
 /* Parses a command line whose arguments stand between blanks. */
 static enum cli_outcome parse(const char *line)
 {
-    static char copy[256];
+    static char copy[2048];
     static char program[] = "tool";
     static char *argv[16];
     size_t size;
@@ -196,6 +196,35 @@ static void test_a_letter_of_several_bytes(void **state)
     assert_string_equal(run.err, "tool: unknown option '-\xc3\xbc'. Try 'tool --help'.\n");
 }
 
+/* A line that is too long is cut between two characters, wherever they stand in it. */
+static void test_a_long_complaint_is_cut_between_characters(void **state)
+{
+    (void)state;
+    for (int shift = 0; shift < 3; shift++) {
+        char line[1024] = "--port=";
+        memset(line + 7, 'x', (size_t)shift);
+        for (size_t at = 7 + (size_t)shift; at + 3 < sizeof line; at += 3)
+            memcpy(line + at, "\xe2\x82\xac", 4); /* the euro sign */
+        assert_int_equal(parse(line), CLI_MISUSE);
+        const char *end = strstr(run.err, ". Try 'tool --help'.\n");
+        assert_non_null(end);
+        assert_true(end - run.err > 480);
+        assert_memory_equal(end - 3, "\xe2\x82\xac", 3);
+    }
+}
+
+/* Also those that UTF-8 writes in two bytes: the last is what a terminal takes for ESC [. */
+static void test_control_characters(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--port=\x1b[\x7f_\xc2\x80_\xc2\x9f_\xc2\x9b"
+                           "x"),
+                     CLI_MISUSE);
+    assert_non_null(strstr(run.err, "'?[?_??_??_??x' is not"));
+    assert_int_equal(parse("--port=\xc2\xa0\xc3\x80"), CLI_MISUSE); /* a space and a letter */
+    assert_non_null(strstr(run.err, "'\xc2\xa0\xc3\x80' is not"));
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -219,6 +248,8 @@ int main(void)
         CLI_TEST(test_without_advice),
         CLI_TEST(test_help),
         CLI_TEST(test_a_letter_of_several_bytes),
+        CLI_TEST(test_a_long_complaint_is_cut_between_characters),
+        CLI_TEST(test_control_characters),
     };
     return RUN_TESTS("cli", tests);
 }

@@ -260,6 +260,8 @@ static void test_control_characters(void **state)
     expect_text(f, "?|\n");
     log_write(&f->log, LOG_LEVEL_INFO, "%s", "\xc3\xbc"); /* u with two dots, in UTF-8 */
     expect_text(f, "\xc3\xbc\n");
+    log_write(&f->log, LOG_LEVEL_INFO, "%s", "\xc2\x85\xc2\x9b|\xc2\xa0"); /* NEL, CSI; a space */
+    expect_text(f, "????|\xc2\xa0\n");
 }
 
 static void test_pipe_that_nobody_reads(void **state)
@@ -434,6 +436,17 @@ static void test_closed_pipe(void **state)
     struct fixture *f = *state;
     use_pipe(f, LOG_LEVEL_INFO);
     reader_close(f);
+    expect_lost(f);
+}
+
+/* Lines for a descriptor that is closed are lost, and nothing else happens. */
+static void test_closed_descriptor(void **state)
+{
+    struct fixture *f = *state;
+    int fd = dup(STDERR_FILENO);
+    assert_return_code(close(fd), errno);
+    log_init(&f->log, fd, LOG_LEVEL_INFO);
+    assert_int_equal(f->log.style, LOG_STYLE_PLAIN);
     expect_lost(f);
 }
 
@@ -631,6 +644,7 @@ int main(void)
         FIXTURE_TEST(test_long_lines_with_a_head_are_cut),
         FIXTURE_TEST(test_a_line_is_cut_between_characters),
         FIXTURE_TEST(test_closed_pipe),
+        FIXTURE_TEST(test_closed_descriptor),
         FIXTURE_TEST(test_closed_socket),
         FIXTURE_TEST(test_pipe_closed_before),
     };

@@ -221,6 +221,39 @@ static void test_unix_addresses(void **state)
     assert_int_equal(net_port(&addr), 0);
 }
 
+static union net_addr with_port(union net_addr addr, uint16_t port)
+{
+    net_set_port(&addr, port);
+    return addr;
+}
+
+static bool accepts(union net_addr listening, union net_addr own)
+{
+    return net_accepts(&listening, &own);
+}
+
+static void test_what_a_listener_accepts(void **state)
+{
+    const sa_family_t families[] = {AF_INET, AF_INET6};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        union net_addr any = with_port(net_any(families[i]), 80);
+        union net_addr own = with_port(loopback(families[i]), 80);
+        assert_true(accepts(any, own));
+        assert_true(accepts(own, own));
+        assert_false(accepts(own, any));
+        assert_false(accepts(any, with_port(own, 81)));
+        assert_false(accepts(any, with_port(loopback(families[1 - i]), 80)));
+    }
+    union net_addr path, abstract;
+    assert_int_equal(net_unix("/run/x", &path), 0);
+    assert_int_equal(net_unix("@/run/x", &abstract), 0);
+    assert_true(accepts(path, path));
+    assert_true(accepts(abstract, abstract));
+    assert_false(accepts(path, abstract));
+    assert_false(accepts(path, with_port(net_any(AF_INET), 0)));
+}
+
 static void test_abstract_addresses(void **state)
 {
     (void)state;
@@ -276,6 +309,20 @@ static void test_format_unix(void **state)
     assert_string_equal(net_format(&full, buf), text);
 }
 
+/* Another program may have bound such a path. The NUL that has no room does not count. */
+static void test_a_path_that_fills_the_address(void **state)
+{
+    (void)state;
+    union net_addr full;
+    memset(&full, 'y', sizeof full);
+    full.un.sun_family = AF_UNIX;
+    assert_int_equal(net_addr_len(&full), sizeof full.un); /* bind(2) refuses a longer address */
+    full.un.sun_path[107] = '\0';
+    assert_int_equal(net_addr_len(&full), sizeof full.un);
+    full.un.sun_path[106] = '\0';
+    assert_int_equal(net_addr_len(&full), sizeof full.un - 1);
+}
+
 static void test_format_peer(void **state)
 {
     (void)state;
@@ -315,9 +362,11 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_resolve_failures),
     FIXTURE_TEST(test_resolve_chooses),
     FIXTURE_TEST(test_unix_addresses),
+    FIXTURE_TEST(test_what_a_listener_accepts),
     FIXTURE_TEST(test_abstract_addresses),
     FIXTURE_TEST(test_an_abstract_address_has_a_name),
     FIXTURE_TEST(test_format_unix),
+    FIXTURE_TEST(test_a_path_that_fills_the_address),
     FIXTURE_TEST(test_format_peer),
 };
 

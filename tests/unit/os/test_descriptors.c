@@ -21,6 +21,10 @@ static struct {
     int dups;             /* calls of net_dup_above() */
     int dup_fails;        /* the call that fails */
     bool open_fails;      /* as if there were no /dev/null */
+    bool no_proc;         /* as if /proc were not mounted */
+    bool look_fails;      /* as with a very low limit */
+    bool none_open;       /* as net_look() tells it */
+    int looks;            /* calls of net_look() */
     int filled;           /* what descriptors_fill_stdio() returned */
     int sockets[2];
 } fix;
@@ -33,11 +37,24 @@ int __real_net_dup_above(int fd, int lowest);
 int __wrap_net_dup_above(int fd, int lowest);
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
+int __real_net_look(struct pollfd *list, size_t count);
+int __wrap_net_look(struct pollfd *list, size_t count);
+
+int __wrap_net_look(struct pollfd *list, size_t count)
+{
+    fix.looks++;
+    for (size_t i = 0; i < count && fix.none_open; i++)
+        list[i].revents = POLLNVAL;
+    if (fix.none_open)
+        return (int)count;
+    return fix.look_fails ? -EINVAL : __real_net_look(list, count);
+}
 
 /* No caller sets O_CREAT, so there is no third argument. */
 int __wrap_open(const char *path, int flags, ...)
 {
-    if (fix.open_fails && strcmp(path, "/dev/null") == 0) {
+    if ((fix.open_fails && strcmp(path, "/dev/null") == 0) ||
+        (fix.no_proc && strncmp(path, "/proc/", 6) == 0)) {
         errno = ENOENT;
         return -1;
     }
@@ -146,6 +163,38 @@ static void test_a_limit_that_cannot_be_read(void **state)
     }
 }
 
+/* Without /proc, the limit is an end, too. */
+static void test_the_end_of_the_descriptors(void **state)
+{
+    struct rlimit limit;
+    (void)state;
+    int high = net_dup_above(STDIN_FILENO, 1000);
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
+    assert_int_equal(high, 1000);
+    assert_int_equal(descriptors_end(), high + 1);
+    assert_int_equal(fix.looks, 1); /* the table has room for 1024 then */
+    fix.look_fails = true;
+    assert_in_range(descriptors_end(), high + 1, 1024);
+    fix.look_fails = false;
+    fix.none_open = true;
+    assert_int_equal(descriptors_end(), 0);
+    fix.none_open = false;
+    net_close(high);
+    high = net_dup_above(STDIN_FILENO, 3 * 256 - 1); /* the last of a look, */
+    assert_int_equal(descriptors_end(), high + 1);
+    net_close(high);
+    high = net_dup_above(STDIN_FILENO, 3 * 256); /* and the first: the table does not shrink */
+    assert_int_equal(descriptors_end(), high + 1);
+    fix.no_proc = true;
+    assert_int_equal(descriptors_end(), limit.rlim_cur);
+    fix.unlimited = true;
+    assert_int_equal(descriptors_end(), INT_MAX);
+    fix.getrlimit_fails = 1;
+    assert_int_equal(descriptors_end(), -EFAULT);
+    fix.no_proc = false;
+    net_close(high);
+}
+
 static void test_probe_closes_all(void **state)
 {
     (void)state;
@@ -220,6 +269,27 @@ static void test_stdio_cannot_be_filled(void **state)
     }
 }
 
+/* What execve(2) would close, but for one; the limit of descriptors does not matter. */
+static void test_close_marked(void **state)
+{
+    (void)state;
+    int marked = __real_open("/dev/null", O_RDWR | O_CLOEXEC);
+    int unmarked = __real_open("/dev/null", O_RDWR);
+    int kept = __real_open("/dev/null", O_RDWR | O_CLOEXEC);
+    int high = fcntl(marked, F_DUPFD_CLOEXEC, 900);
+    assert_true(marked >= 0 && unmarked >= 0 && kept >= 0 && high >= 900);
+    assert_int_equal(fcntl(fix.sockets[0], F_SETFD, 0), 0);
+    assert_int_equal(fcntl(fix.sockets[1], F_SETFD, 0), 0);
+    assert_int_equal(fcntl(STDIN_FILENO, F_SETFD, FD_CLOEXEC), 0);
+    descriptors_close_marked(kept);
+    assert_false(fd_is_open(marked));
+    assert_false(fd_is_open(high));
+    assert_true(fd_is_open(unmarked) && fd_is_open(kept) && fd_is_open(STDIN_FILENO));
+    assert_int_equal(fcntl(STDIN_FILENO, F_SETFD, 0), 0);
+    (void)close(unmarked);
+    (void)close(kept);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,11 +297,13 @@ int main(void)
         FIXTURE_TEST(test_unlimited_fits_an_int),
         FIXTURE_TEST(test_a_limit_that_cannot_be_raised),
         FIXTURE_TEST(test_a_limit_that_cannot_be_read),
+        FIXTURE_TEST(test_the_end_of_the_descriptors),
         FIXTURE_TEST(test_probe_closes_all),
         FIXTURE_TEST(test_probe_fails_at_each_call),
         FIXTURE_TEST(test_probe_at_the_limit),
         FIXTURE_TEST(test_stdio_is_filled),
         FIXTURE_TEST(test_stdio_cannot_be_filled),
+        FIXTURE_TEST(test_close_marked),
     };
     return RUN_TESTS("descriptors", tests);
 }

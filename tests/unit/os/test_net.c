@@ -31,6 +31,8 @@ enum call {
     CALL_FLOCK,
     CALL_CONNECT,
     CALL_UNLINK,
+    CALL_FSTAT,
+    CALL_LSTAT,
     CALL_ACCEPT,
     CALL_RECV,
     CALL_RECVMSG,
@@ -119,6 +121,8 @@ WRAP_GATED(CALL_CONNECT, connect, (int fd, const struct sockaddr *addr, socklen_
 WRAP_GATED(CALL_FCHMOD, fchmod, (int fd, mode_t mode), (fd, mode))
 WRAP_GATED(CALL_FLOCK, flock, (int fd, int operation), (fd, operation))
 WRAP_GATED(CALL_UNLINK, unlink, (const char *path), (path))
+WRAP_GATED(CALL_FSTAT, fstat, (int fd, struct stat *file), (fd, file))
+WRAP_GATED(CALL_LSTAT, lstat, (const char *path, struct stat *file), (path, file))
 WRAP_GATED(CALL_NONE, close, (int fd), (fd))
 WRAP(CALL_ACCEPT, int, accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
      (fd, addr, len, flags))
@@ -302,6 +306,13 @@ static void expect_cloexec_and_nonblock(int fd)
     assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
 }
 
+/* A connection stays open for the next program. */
+static void expect_open_over_exec(int fd)
+{
+    assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0);
+    assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+}
+
 static void test_listen(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
@@ -314,6 +325,7 @@ static void test_listen(void **state)
     assert_int_not_equal(socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN), 0);
     assert_int_not_equal(socket_option(fd, SOL_SOCKET, SO_REUSEADDR), 0);
     assert_int_not_equal(socket_option(fd, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_not_equal(socket_option(fd, SOL_SOCKET, SO_OOBINLINE), 0);
     if (family == AF_INET6)
         assert_int_not_equal(socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY), 0);
     net_close(fd);
@@ -379,7 +391,8 @@ static void test_listen_failures(void **state)
         {CALL_BIND, EADDRINUSE, 0},
         {CALL_LISTEN, EADDRINUSE, 0},
         {CALL_LISTEN, EOPNOTSUPP, 0},
-        {CALL_SETSOCKOPT, EOPNOTSUPP, 2}, /* IPv6 sets one more option */
+        {CALL_SETSOCKOPT, EOPNOTSUPP, 2},
+        {CALL_SETSOCKOPT, EPERM, 3}, /* IPv6 sets one more option */
     };
     union net_addr addr;
     net_close(listen_on(family, &addr)); /* skips the test if the family is missing */
@@ -406,8 +419,9 @@ static void test_accept(void **state)
     struct link link;
     union net_addr client;
     link_open(&link, family);
-    expect_cloexec_and_nonblock(link.server);
+    expect_open_over_exec(link.server);
     assert_int_not_equal(socket_option(link.server, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_not_equal(socket_option(link.server, SOL_SOCKET, SO_OOBINLINE), 0);
     assert_int_equal(net_local(link.client, &client), 0);
     assert_int_equal(link.peer.sa.sa_family, family);
     assert_memory_equal(&link.peer, &client, addr_len(&client));
@@ -716,6 +730,34 @@ static void test_ready(void **state)
     (void)close(fds[0]);
 }
 
+/* Many at once, one of which is not open. */
+static void test_look(void **state)
+{
+    struct rlimit limit;
+    int fds[2];
+    (void)state;
+    make_socketpair(fds);
+    int closed = net_dup_above(fds[0], 0);
+    net_close(closed);
+    assert_int_equal(send(fds[1], "x", 1, 0), 1);
+    struct pollfd list[] = {{.fd = fds[0], .events = POLLIN},
+                            {.fd = fds[1], .events = POLLIN},
+                            {.fd = fds[1], .events = POLLOUT},
+                            {.fd = closed, .events = POLLIN}};
+    assert_int_equal(net_look(list, 4), 0);
+    assert_int_equal(list[0].revents, POLLIN);
+    assert_int_equal(list[1].revents, 0);
+    assert_int_equal(list[2].revents, POLLOUT);
+    assert_int_equal(list[3].revents, POLLNVAL);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit few = {.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    assert_int_equal(net_look(list, 4), -EINVAL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 /* The later direction counts, less a tick of the kernel's clock. */
 static void test_moved_ms(void **state)
 {
@@ -733,6 +775,22 @@ static void test_moved_ms(void **state)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(net_moved_ms(fd), 0);
     (void)close(fd);
+}
+
+/* What has not been sent is gone, and the peer is told by a reset. */
+static void test_discard(void **state)
+{
+    struct link link;
+    char byte;
+    link_open(&link, *(const sa_family_t *)*state);
+    net_discard(link.server);
+    assert_int_equal(net_send(link.server, "x", 1), 1);
+    net_close(link.server);
+    link.server = -1;
+    wait_for(link.client, POLLERR);
+    ssize_t n = net_recv(link.client, &byte, 1);
+    assert_int_equal(n == 1 ? net_recv(link.client, &byte, 1) : n, -ECONNRESET);
+    link_close(&link);
 }
 
 static void test_dup_above(void **state)
@@ -987,18 +1045,78 @@ static void test_a_stale_file_that_cannot_be_replaced(void **state)
         enum call call;
         int error;
         int skip;
-        int result;
-    } faults[] = {{CALL_SOCKET, EMFILE, 1, -EADDRINUSE},
-                  {CALL_UNLINK, EACCES, 0, -EACCES},
-                  {CALL_BIND, EADDRINUSE, 1, -EADDRINUSE}};
+    } faults[] = {{CALL_SOCKET, EMFILE, 1}, {CALL_SOCKET, ENFILE, 1}, {CALL_SOCKET, ENOBUFS, 1},
+                  {CALL_SOCKET, ENOMEM, 1}, {CALL_UNLINK, EACCES, 0}, {CALL_BIND, EADDRINUSE, 1}};
     union net_addr addr = in_dir("s");
     for (size_t i = 0; i < COUNT(faults); i++) {
         if (access(addr.un.sun_path, F_OK) < 0)
             make_stale(&addr, SOCK_STREAM);
         fault_set(faults[i].call, faults[i].error, faults[i].skip, 1);
-        assert_int_equal(net_listen(&addr, 1, 0600, 0), faults[i].result);
+        assert_int_equal(net_listen(&addr, 1, 0600, 0), -faults[i].error);
         assert_true(fault.count > faults[i].skip);
         assert_int_equal(count_fds(), fds_before);
+    }
+}
+
+/* The daemon that listened there has stopped, and has removed its file just now. */
+static void test_a_file_that_goes_meanwhile(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    fault_set(CALL_BIND, EADDRINUSE, 0, 1);
+    int fd = net_listen(&addr, 16, 0600, 0);
+    assert_return_code(fd, -fd);
+    net_close(connect_unix(&addr));
+    net_close(fd);
+    remove_file(&addr);
+    make_stale(&addr, SOCK_STREAM);
+    fault_set(CALL_UNLINK, ENOENT, 0, 1);
+    assert_int_equal(net_listen(&addr, 16, 0600, 0), -EADDRINUSE); /* the second bind(2) tells */
+    remove_file(&addr);
+}
+
+static const char *leaver_path;
+
+/* What a daemon does that ends. */
+static void leaver_leave(void)
+{
+    (void)unlinkat(AT_FDCWD, leaver_path, 0);
+}
+
+/* The same at any moment: the path is free, so that it can be listened on. */
+static void test_a_file_that_goes_at_any_moment(void **state)
+{
+    (void)state;
+    union net_addr addr = in_dir("s");
+    leaver_path = addr.un.sun_path;
+    gate.reached = leaver_leave;
+    for (gate.at = 1;; gate.at++) {
+        make_stale(&addr, SOCK_STREAM);
+        gate.passed = 0;
+        int fd = net_listen(&addr, 16, 0600, 0);
+        assert_return_code(fd, -fd);
+        bool done = gate.passed < gate.at;
+        net_close(fd);
+        if (access(addr.un.sun_path, F_OK) == 0)
+            remove_file(&addr);
+        if (done)
+            break;
+    }
+    gate.at = 0;
+}
+
+/* An error that stays must not be taken for a rival that comes and goes. */
+static void test_a_lock_that_cannot_be_looked_at(void **state)
+{
+    (void)state;
+    static const enum call calls[] = {CALL_FSTAT, CALL_LSTAT};
+    union net_addr addr = in_dir("s");
+    union net_addr lock = in_dir("s.uvechod-lock");
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        fault_set(calls[i], EACCES, 0, 1);
+        assert_int_equal(net_listen(&addr, 16, 0600, 0), -EACCES);
+        assert_int_equal(count_fds(), fds_before);
+        remove_file(&lock);
     }
 }
 
@@ -1234,7 +1352,7 @@ static void test_accept_unix(void **state)
     memset(&peer, 0xa5, sizeof peer);
     int server = net_accept(fd, &peer);
     assert_return_code(server, -server);
-    expect_cloexec_and_nonblock(server);
+    expect_open_over_exec(server);
     expect_peer(&peer, child);
     memset(&same, 0xa5, sizeof same);
     assert_int_equal(net_remote(server, &same), 0);
@@ -1293,7 +1411,31 @@ static void test_remote_failures(void **state)
     net_close(fds[1]);
 }
 
-/* Sockets of another program, which has not set TCP_NODELAY. */
+static void test_survive_exec(void **state)
+{
+    (void)state;
+    int fd = net_dup_above(STDIN_FILENO, 0);
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    net_survive_exec(fd);
+    assert_int_equal(fcntl(fd, F_GETFD), 0);
+    net_close(fd);
+}
+
+static void test_piped(void **state)
+{
+    int out;
+    int in;
+    (void)state;
+    assert_int_equal(net_pipe(&out, &in, 65536), 0);
+    assert_int_equal(net_piped(out), 0);
+    assert_int_equal(write(in, "hello", 5), 5);
+    assert_int_equal(net_piped(out), 5);
+    net_close(out);
+    net_close(in);
+    assert_int_equal(net_piped(out), -EBADF);
+}
+
+/* Sockets of another program, which has set neither option. */
 static void test_inspect_tcp(void **state)
 {
     sa_family_t family = *(const sa_family_t *)*state;
@@ -1308,10 +1450,24 @@ static void test_inspect_tcp(void **state)
     int client = connect_to(&addr);
     assert_int_equal(net_inspect(client), NET_CONNECTED);
     assert_int_not_equal(socket_option(client, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_not_equal(socket_option(client, SOL_SOCKET, SO_OOBINLINE), 0);
     assert_int_equal(net_inspect(listener), NET_LISTENING);
     assert_int_not_equal(socket_option(listener, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_not_equal(socket_option(listener, SOL_SOCKET, SO_OOBINLINE), 0);
     net_close(client);
     net_close(listener);
+}
+
+/* A program passes a connection that its client has reset meanwhile. It is still a connection. */
+static void test_inspect_what_was_reset(void **state)
+{
+    struct link link;
+    union net_peer peer;
+    link_open(&link, *(const sa_family_t *)*state);
+    link_reset(&link);
+    assert_int_equal(net_inspect(link.server), NET_CONNECTED);
+    assert_int_equal(net_remote(link.server, &peer), -ENOTCONN);
+    link_close(&link);
 }
 
 static void test_inspect_unix(void **state)
@@ -1433,6 +1589,8 @@ static sa_family_t v6 = AF_INET6;
 static const struct CMUnitTest tests[] = {
     V4_TEST(test_listen),
     V6_TEST(test_listen),
+    FIXTURE_TEST(test_survive_exec),
+    FIXTURE_TEST(test_piped),
     FIXTURE_TEST(test_listen_on_both_wildcards),
     V4_TEST(test_listen_in_use),
     V6_TEST(test_listen_in_use),
@@ -1463,6 +1621,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_send_raises_no_signal),
     FIXTURE_TEST(test_shutdown_failures),
     FIXTURE_TEST(test_ready),
+    FIXTURE_TEST(test_look),
     FIXTURE_TEST(test_moved_ms),
     FIXTURE_TEST(test_dup_above),
     DIR_TEST(test_listen_unix),
@@ -1475,6 +1634,9 @@ static const struct CMUnitTest tests[] = {
     DIR_TEST(test_listen_in_a_missing_directory),
     DIR_TEST(test_listen_unix_failures),
     DIR_TEST(test_a_stale_file_that_cannot_be_replaced),
+    DIR_TEST(test_a_file_that_goes_meanwhile),
+    DIR_TEST(test_a_file_that_goes_at_any_moment),
+    DIR_TEST(test_a_lock_that_cannot_be_looked_at),
     DIR_TEST(test_a_locked_path_is_in_use),
     DIR_TEST(test_a_lock_that_is_a_link),
     DIR_TEST(test_a_link_in_place_of_the_file_is_not_followed),
@@ -1485,8 +1647,12 @@ static const struct CMUnitTest tests[] = {
     V6_TEST(test_remote),
     DIR_TEST(test_remote_with_a_path),
     FIXTURE_TEST(test_remote_failures),
+    V4_TEST(test_discard),
+    V6_TEST(test_discard),
     V4_TEST(test_inspect_tcp),
     V6_TEST(test_inspect_tcp),
+    V4_TEST(test_inspect_what_was_reset),
+    V6_TEST(test_inspect_what_was_reset),
     DIR_TEST(test_inspect_unix),
     FIXTURE_TEST(test_inspect_what_cannot_be_served),
     FIXTURE_TEST(test_inspect_no_socket),

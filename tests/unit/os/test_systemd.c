@@ -1,14 +1,18 @@
 /*
  * systemd.c: the passed sockets, and the messages to the manager, with the real libsystemd and
- * environment. If systemd_notify() waited for a reader, the watchdog would end the test. Passed
- * sockets have the descriptors from 3 on, so main() keeps these numbers free.
+ * environment. sd_notify_barrier() is wrapped to wait less. If systemd_notify() waited for a
+ * reader, the watchdog would end the test. Passed sockets have the descriptors from 3 on, so main()
+ * keeps these numbers free.
  */
 #include "os/systemd.h"
 
+#include "os/descriptors.h"
 #include "unit/support.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 enum { PASSED_FD = 3, PASSED_MAX = 4 };
 
@@ -18,8 +22,40 @@ static struct {
     char **names;
     int fds; /* open before the test */
     char dir[32];
-    char path[128]; /* of the manager's socket */
+    char path[128];  /* of the manager's socket */
+    bool impatient;  /* the barrier waits for a microsecond */
+    int allocations; /* the one that fails; 0: none */
 } fix;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+char *__real_strndup(const char *text, size_t len);
+char *__wrap_strndup(const char *text, size_t len);
+
+static bool memory_is_out(void)
+{
+    return fix.allocations > 0 && --fix.allocations == 0;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return memory_is_out() ? NULL : __real_calloc(count, size);
+}
+
+char *__wrap_strndup(const char *text, size_t len)
+{
+    return memory_is_out() ? NULL : __real_strndup(text, len);
+}
+
+/* As child.c, without what the C library does in fork(2). */
+static pid_t clone_process(void)
+{
+#ifdef __s390__ /* where the stack comes first */
+    return (pid_t)syscall(SYS_clone, 0UL, (unsigned long)SIGCHLD, 0UL, 0UL, 0UL);
+#else
+    return (pid_t)syscall(SYS_clone, (unsigned long)SIGCHLD, 0UL, 0UL, 0UL, 0UL);
+#endif
+}
 
 static int fixture_open(void **state)
 {
@@ -175,6 +211,46 @@ static void test_missing_sockets(void **state)
     set("LISTEN_FDNAMES", "one:two:three");
     assert_int_equal(get_sockets(), -EINVAL);
     close_sockets(2);
+}
+
+/* Each allocation fails in turn. Nothing is left behind. */
+static void test_sockets_without_memory(void **state)
+{
+    (void)state;
+    need_systemd();
+    pass_sockets(2);
+    for (fix.allocations = 1; fix.allocations <= 3; fix.allocations++) {
+        int allocations = fix.allocations;
+        assert_int_equal(get_sockets(), -ENOMEM);
+        assert_null(fix.names);
+        fix.allocations = allocations;
+    }
+    fix.allocations = 0;
+    close_sockets(2);
+}
+
+/* The variables name a child that was made by clone(2), after the parent has looked at its own. */
+static void test_sockets_of_a_child(void **state)
+{
+    int status;
+    (void)state;
+    need_systemd();
+    pass_sockets(1);
+    assert_int_equal(get_sockets(), 1);
+    systemd_free_names(fix.names);
+    set("WATCHDOG_USEC", "5");
+    pid_t pid = clone_process();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        set_number("LISTEN_PID", getpid());
+        set_number("WATCHDOG_PID", getpid());
+        bool right = systemd_sockets(&fix.first, NULL) == 1 && systemd_open(&fix.systemd) == 0 &&
+                     fix.systemd.watchdog_us == 5 && systemd_watchdog_us() == 5;
+        _exit(right ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close_sockets(1);
 }
 
 /* Makes a receiver at the address, which becomes the manager. Returns the receiver. */
@@ -360,11 +436,101 @@ static void test_a_message_that_is_too_long_is_not_sent(void **state)
     assert_int_equal(unlink(fix.path), 0);
 }
 
+/* Reads a message and the one descriptor that has come with it, or -1. */
+static int receive_with(int receiver, const char *expected)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
+    char text[1024];
+    int fd = -1;
+    struct iovec iov = {.iov_base = text, .iov_len = sizeof text - 1};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(receiver, &msg, MSG_CMSG_CLOEXEC);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_string_equal(text, expected);
+    const struct cmsghdr *part = CMSG_FIRSTHDR(&msg);
+    if (part != NULL) {
+        assert_int_equal(part->cmsg_len, CMSG_LEN(sizeof fd));
+        memcpy(&fd, CMSG_DATA(part), sizeof fd);
+    }
+    return fd;
+}
+
+/* The barrier waits for an answer of the manager, which is another process. */
+static void test_descriptors_are_stored(void **state)
+{
+    int ends[2];
+    int status;
+    (void)state;
+    need_systemd();
+    int receiver = open_receiver(fix.path);
+    make_socketpair(ends);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int rc = systemd_store("a-name", &ends[1], 1);
+        systemd_unstore("a-name");
+        child_exit(rc == 0 ? 0 : 1);
+    }
+    (void)close(ends[1]);
+    assert_int_equal(receive_with(receiver, "FDSTOREREMOVE=1\nFDNAME=a-name"), -1);
+    int stored = receive_with(receiver, "FDSTORE=1\nFDPOLL=0\nFDNAME=a-name");
+    assert_int_equal(send(stored, "x", 1, 0), 1); /* it is the end that was stored */
+    assert_true(net_ready(ends[0], POLLIN));
+    int barrier = receive_with(receiver, "BARRIER=1");
+    expect_no_message(receiver); /* the child waits */
+    (void)close(barrier);
+    expect_message(receiver, "FDSTOREREMOVE=1\nFDNAME=a-name");
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    (void)close(stored);
+    (void)close(ends[0]);
+    systemd_close(&fix.systemd);
+    (void)close(receiver);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
+static void test_nobody_stores_descriptors(void **state)
+{
+    const int fd = 0;
+    (void)state;
+    assert_int_equal(systemd_store("a-name", &fd, 1), -EOPNOTSUPP);
+    systemd_unstore("a-name");
+    set("NOTIFY_SOCKET", fix.path); /* does not exist */
+    assert_int_equal(systemd_store("a-name", &fd, 1), systemd_supported() ? -ENOENT : -EOPNOTSUPP);
+}
+
+#if UVECHOD_SYSTEMD
+int __wrap_sd_notify_barrier(int unset, uint64_t timeout_us);
+int __real_sd_notify_barrier(int unset, uint64_t timeout_us);
+
+int __wrap_sd_notify_barrier(int unset, uint64_t timeout_us)
+{
+    return __real_sd_notify_barrier(unset, fix.impatient ? 1 : timeout_us);
+}
+#endif
+
+/* A manager that does not answer: the limit, which is one of seconds, is over at once here. */
+static void test_a_manager_that_does_not_answer(void **state)
+{
+    const int fd = 0;
+    (void)state;
+    need_systemd();
+    fix.impatient = true;
+    int receiver = open_receiver(fix.path);
+    assert_int_equal(systemd_store("a-name", &fd, 1), -ETIMEDOUT);
+    systemd_close(&fix.systemd);
+    (void)close(receiver);
+    assert_int_equal(unlink(fix.path), 0);
+}
+
 static void check_watchdog(uint64_t watchdog_us)
 {
     fix.systemd.watchdog_us = 99;
     assert_int_equal(systemd_open(&fix.systemd), 0);
     assert_int_equal(fix.systemd.watchdog_us, watchdog_us);
+    assert_int_equal(systemd_watchdog_us(), watchdog_us);
     systemd_close(&fix.systemd);
 }
 
@@ -403,8 +569,10 @@ static void test_a_malformed_watchdog(void **state)
         fix.systemd.watchdog_us = 99;
         assert_true(systemd_open(&fix.systemd) < 0);
         assert_int_equal(fix.systemd.watchdog_us, 0);
+        assert_int_equal(systemd_watchdog_us(), 0);
     }
     set("WATCHDOG_USEC", "99999999999999999999");
+    assert_int_equal(systemd_watchdog_us(), 0);
     int receiver = make_receiver(fix.path);
     set("NOTIFY_SOCKET", fix.path);
     assert_true(systemd_open(&fix.systemd) < 0);
@@ -431,6 +599,8 @@ int main(void)
         FIXTURE_TEST(test_sockets_of_another_process),
         FIXTURE_TEST(test_malformed_sockets),
         FIXTURE_TEST(test_missing_sockets),
+        FIXTURE_TEST(test_sockets_without_memory),
+        FIXTURE_TEST(test_sockets_of_a_child),
         FIXTURE_TEST(test_notify_a_path),
         FIXTURE_TEST(test_notify_an_abstract_address),
         FIXTURE_TEST(test_without_a_manager),
@@ -441,10 +611,18 @@ int main(void)
         FIXTURE_TEST(test_a_manager_that_comes_back),
         FIXTURE_TEST(test_a_manager_that_does_not_read),
         FIXTURE_TEST(test_a_message_that_is_too_long_is_not_sent),
+        FIXTURE_TEST(test_descriptors_are_stored),
+        FIXTURE_TEST(test_nobody_stores_descriptors),
+        FIXTURE_TEST(test_a_manager_that_does_not_answer),
         FIXTURE_TEST(test_watchdog),
         FIXTURE_TEST(test_the_watchdog_of_another_process),
         FIXTURE_TEST(test_a_malformed_watchdog),
     };
     close_sockets(PASSED_MAX); /* closes descriptors that were inherited there */
+    /*
+     * The limit holds for the descriptors that all processes of a user have on their way through
+     * Unix sockets (unix(7), ETOOMANYREFS), so that unit.pouch, which has 2000 there, counts here.
+     */
+    (void)descriptors_raise();
     return RUN_TESTS("systemd", tests);
 }

@@ -167,7 +167,7 @@ static void test_chunk(void **state)
     assert_int_equal(parse_echo("--chunk=1")->chunk, 1);
     assert_int_equal(parse_echo("--chunk=65536")->chunk, 65536);
     assert_int_equal(parse_echo("--chunk 999")->chunk, 999);
-    assert_int_equal(parse_echo("--ch=2")->chunk, 2);
+    assert_int_equal(parse_echo("--chu=2")->chunk, 2);
     assert_int_equal(parse_echo("--chunk=64k")->chunk, 65536);
     assert_int_equal(parse_echo("--chunk=1k")->chunk, 1024);
     parse_bad("--chunk=65k", "--chunk: '65k'", "from 1 to 65536 bytes");
@@ -208,7 +208,23 @@ static void test_max_connections(void **state)
     (void)state;
     assert_int_equal(parse_good("--max-connections=1")->max_connections, 1);
     assert_int_equal(parse_good("--max-connections 2147483647")->max_connections, INT_MAX);
-    assert_int_equal(parse_good("--max=5")->max_connections, 5);
+    assert_int_equal(parse_good("--max-c=5")->max_connections, 5);
+}
+
+static void test_limits_against_abuse(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("")->max_per_source, 0);
+    assert_int_equal(parse_good("")->max_rate, 0);
+    assert_int_equal(parse_good("")->send_ms, 0);
+    assert_int_equal(parse_good("--max-per-source=1")->max_per_source, 1);
+    assert_int_equal(parse_good("--max-per-source 2147483647")->max_per_source, INT_MAX);
+    assert_int_equal(parse_good("--max-rate=100")->max_rate, 100);
+    assert_int_equal(parse_good("--max-rate=100")->max_connections, 0);
+    assert_int_equal(parse_good("--max-rate=100 --max-rate=0")->max_rate, 0);
+    assert_int_equal(parse_good("--send-timeout=30s")->send_ms, 30000);
+    assert_int_equal(parse_good("--send-timeout=30s")->idle_ms, 0);
+    assert_int_equal(parse_good("--send=4294966")->send_ms, 4294966000U);
 }
 
 static void test_timeouts(void **state)
@@ -230,7 +246,7 @@ static void test_keepalive(void **state)
     (void)state;
     assert_int_equal(parse_good("--keepalive=0")->endpoints.keepalive_s, 0);
     assert_int_equal(parse_good("--keepalive 90")->endpoints.keepalive_s, 90);
-    assert_int_equal(parse_good("--keep=2m")->endpoints.keepalive_s, 120);
+    assert_int_equal(parse_good("--keepa=2m")->endpoints.keepalive_s, 120);
     assert_int_equal(parse_good("--keepalive=9h")->endpoints.keepalive_s, 32400);
     assert_int_equal(parse_good("--keepalive=32767s")->endpoints.keepalive_s, 32767);
     assert_int_equal(parse_good("--keepalive=1")->idle_ms, 0);
@@ -252,6 +268,30 @@ static void test_log_levels(void **state)
         (void)parse_good(rows[i].line);
         assert_int_equal(run.options.log_level, rows[i].level);
     }
+}
+
+/* The daemon puts it in front of all others, which are checked as ever. */
+static void test_check_handover(void **state)
+{
+    (void)state;
+    (void)parse_good("--port=1");
+    assert_false(run.options.check_handover);
+    (void)parse_good("--check-handover --port=1");
+    assert_true(run.options.check_handover);
+    assert_int_equal(run.options.server.endpoints.port, 1);
+    parse_bad("--check-handover --port=x", "--port", "'x'");
+    parse_bad("--check-handover=yes", "--check-handover: takes no value", NULL);
+}
+
+/* Whole, although --keepalive begins so, too. */
+static void test_keep(void **state)
+{
+    (void)state;
+    (void)parse_good("--port=1");
+    assert_false(run.options.keep);
+    assert_int_equal(parse_good("--keep --port=1")->endpoints.keepalive_s, 60);
+    assert_true(run.options.keep);
+    parse_bad("--keep=2m", "--keep: takes no value", NULL);
 }
 
 static void test_prefix(void **state)
@@ -428,7 +468,10 @@ static void test_bad_numbers(void **state)
         {"chunk", "1 to 65536", "0", "65537"},
         {"backlog", "1 to 2147483647", "0", "2147483648"},
         {"max-connections", "1 to 2147483647", "0", "2147483648"},
+        {"max-per-source", "0 to 2147483647", "-1", "2147483648"},
+        {"max-rate", "0 to 2147483647", "-1", "2147483648"},
         {"idle-timeout", "0 to 4294966", "-1", "4294967"},
+        {"send-timeout", "0 to 4294966", "-1", "4294967"},
         {"drain-timeout", "0 to 4294966", "-1", "4294967"},
         {"keepalive", "0 to 32767", "-1", "32768"},
         {"workers", "0 to 64", "-1", "65"},
@@ -503,7 +546,10 @@ static void test_missing_values(void **state)
         {"--chunk", "BYTES"},
         {"--backlog", "N"},
         {"--max-connections", "N"},
+        {"--max-per-source", "N"},
+        {"--max-rate", "N"},
         {"--idle-timeout", "SECONDS"},
+        {"--send-timeout", "SECONDS"},
         {"--drain-timeout", "SECONDS"},
         {"--keepalive", "SECONDS"},
         {"--workers", "N"},
@@ -534,9 +580,10 @@ static void test_unknown_options(void **state)
     parse_bad("-qx", "'-x'", "unknown");
     parse_bad("-?", "'-?'", "unknown");
     parse_bad("-:", "'-:'", "unknown");
-    parse_bad("--p=1", "--p=1", "ambiguous"); /* port or prefix */
-    parse_bad("--ver", "--ver", "ambiguous"); /* verbose or version */
-    parse_bad("--b=1", "--b=1", "ambiguous"); /* bind or backlog */
+    parse_bad("--p=1", "--p=1", "ambiguous");     /* port or prefix */
+    parse_bad("--ver", "--ver", "ambiguous");     /* verbose or version */
+    parse_bad("--b=1", "--b=1", "ambiguous");     /* bind or backlog */
+    parse_bad("--max=1", "--max=1", "ambiguous"); /* of connections, per source, or rate */
 }
 
 /* For options of other daemons, the message says what to do here. */
@@ -593,10 +640,15 @@ static void test_help_lists_every_option(void **state)
         "--rfc862",
         "--backlog=N",
         "--max-connections=N",
+        "--max-per-source=N",
+        "--max-rate=N",
         "--idle-timeout=SECONDS",
+        "--send-timeout=SECONDS",
         "--drain-timeout=SECONDS",
         "--keepalive=SECONDS",
         "--workers=N",
+        "--keep",
+        "--check-handover",
         "-q, --quiet",
         "-v, --verbose",
         "-h, --help",
@@ -705,10 +757,13 @@ int main(void)
         OPTIONS_TEST(test_times_have_units),
         OPTIONS_TEST(test_backlog),
         OPTIONS_TEST(test_max_connections),
+        OPTIONS_TEST(test_limits_against_abuse),
         OPTIONS_TEST(test_timeouts),
         OPTIONS_TEST(test_keepalive),
         OPTIONS_TEST(test_log_levels),
+        OPTIONS_TEST(test_keep),
         OPTIONS_TEST(test_prefix),
+        OPTIONS_TEST(test_check_handover),
         OPTIONS_TEST(test_rfc862),
         OPTIONS_TEST(test_prefix_length),
         OPTIONS_TEST(test_bind),

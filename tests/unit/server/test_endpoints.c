@@ -6,6 +6,7 @@
  */
 #include "server/endpoints.h"
 
+#include "unit/ledgers.h"
 #include "unit/support.h"
 
 #include <errno.h>
@@ -117,7 +118,6 @@ static int fixture_open(void **state)
 {
     (void)state;
     memset(&fix, 0, sizeof fix);
-    memset(&fix.endpoints, 0xa5, sizeof fix.endpoints);
     fix.free_port = FREE_PORT;
     return 0;
 }
@@ -710,6 +710,297 @@ static void test_adopt_without_memory(void **state)
     expect_passed_closed(3);
 }
 
+/* ---- from one process to the next ---- */
+
+static void open_ledger(struct ledger *ledger)
+{
+    static const struct handler handler = {.frame_size = 0};
+    static const struct service list[] = {{.handler = &handler}};
+    const struct services services = {.list = list, .count = 1};
+    ledger_of(ledger, &services);
+}
+
+static bool survives_exec(int fd)
+{
+    return (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0;
+}
+
+/* Opens the Unix socket and notes it. Returns what a successor finds. */
+static struct takeover_listener note_listener(void)
+{
+    struct ledger ledger;
+    struct takeover_listener found;
+    union net_addr addr = unix_addr(fix.path);
+    open_ledger(&ledger);
+    assert_int_equal(open_config(&addr, 1, 25000), 0);
+    struct endpoint *endpoint = &fix.endpoints.list[0];
+    assert_false(survives_exec(endpoint->fd));
+    assert_int_equal(endpoints_note(&fix.endpoints, &ledger), 0);
+    assert_true(survives_exec(endpoint->fd));
+    found = (struct takeover_listener){.fd = endpoint->fd, .bound = endpoint->bound};
+    assert_int_equal(ledger_read(&ledger, (uint32_t)endpoint->fd, &found.noted), 0);
+    assert_int_equal(found.noted.kind, LEDGER_LISTENER);
+    assert_false(found.noted.served);
+    ledger_close(&ledger);
+    return found;
+}
+
+/* The predecessor has ended, without closing anything. A successor has its sockets. */
+static void inherit(const struct takeover_listener *found)
+{
+    free(fix.endpoints.list);
+    assert_int_equal(endpoints_inherit(&fix.endpoints, found, 1), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    assert_int_equal(fix.endpoints.list[0].fd, found->fd);
+    assert_ptr_equal(fix.endpoints.list[0].kind, &endpoint_listening);
+    assert_memory_equal(&fix.endpoints.list[0].bound, &found->bound, sizeof found->bound.un);
+}
+
+static void test_a_successor_removes_the_file_of_its_predecessor(void **state)
+{
+    (void)state;
+    struct takeover_listener found = note_listener();
+    const struct endpoint before = fix.endpoints.list[0];
+    inherit(&found);
+    assert_int_equal(fix.endpoints.list[0].inode, before.inode);
+    assert_int_equal(fix.endpoints.list[0].made.tv_nsec, before.made.tv_nsec);
+    endpoints_close(&fix.endpoints);
+    assert_false(file_exists());
+}
+
+/* Another file stands there now; or one with the same inode, but of another time; or none. */
+static void test_a_successor_leaves_another_file_alone(void **state)
+{
+    char other[64];
+    (void)state;
+    struct takeover_listener found = note_listener();
+    (void)snprintf(other, sizeof other, "%s/other", fix.dir);
+    int rival = make_listener(other);
+    assert_int_equal(rename(other, fix.path), 0);
+    inherit(&found);
+    assert_int_equal(fix.endpoints.list[0].inode, 0);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    assert_int_equal(unlink(fix.path), 0);
+    __real_net_close(rival);
+
+    found = note_listener();
+    found.noted.len++;
+    inherit(&found);
+    endpoints_close(&fix.endpoints);
+    assert_true(file_exists());
+    assert_int_equal(unlink(fix.path), 0);
+
+    found = note_listener();
+    assert_int_equal(unlink(fix.path), 0);
+    inherit(&found);
+    assert_int_equal(fix.endpoints.list[0].inode, 0);
+    endpoints_close(&fix.endpoints);
+}
+
+/* A connection that was passed lives on, and is noted when it is served. */
+static void test_a_passed_connection_is_no_listener(void **state)
+{
+    struct ledger ledger;
+    struct ledger_state entry;
+    int pair[2];
+    size_t bad;
+    (void)state;
+    open_ledger(&ledger);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    pass((const int[]){pair[0]}, 1);
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 1, NULL, &bad), 0);
+    assert_int_equal(endpoints_note(&fix.endpoints, &ledger), 0);
+    assert_true(survives_exec(PASSED_FD));
+    assert_int_equal(ledger_read(&ledger, PASSED_FD, &entry), 0);
+    assert_int_equal(entry.kind, LEDGER_NOTHING);
+    endpoints_close(&fix.endpoints);
+    ledger_close(&ledger);
+    (void)close(pair[1]);
+    expect_passed_closed(1);
+}
+
+static void test_a_listener_that_cannot_be_noted(void **state)
+{
+    const struct ledger_layout layout = {.entries = 1};
+    struct ledger ledger;
+    union net_addr addr = addr_of("127.0.0.1");
+    (void)state;
+    assert_int_equal(ledger_open(&ledger, &layout), 0);
+    assert_int_equal(open_config(&addr, 1, 0), 0);
+    assert_int_equal(endpoints_note(&fix.endpoints, &ledger), -EMFILE);
+    endpoints_close(&fix.endpoints);
+    ledger_close(&ledger);
+}
+
+static void test_inherit_without_memory(void **state)
+{
+    struct takeover_listener found[2] = {{.fd = -1}};
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        found[i].fd = make_listener(NULL);
+    fix.calloc_fails = true;
+    assert_int_equal(endpoints_inherit(&fix.endpoints, found, 2), -ENOMEM);
+    assert_int_equal(fix.endpoints.count, 0);
+    assert_false(fd_is_open(found[0].fd) || fd_is_open(found[1].fd));
+}
+
+/* All sockets of the predecessor were connections. */
+static void test_inherit_no_listener(void **state)
+{
+    (void)state;
+    assert_int_equal(endpoints_inherit(&fix.endpoints, NULL, 0), 0);
+    assert_int_equal(fix.endpoints.count, 0);
+    assert_false(endpoints_stay(&fix.endpoints));
+}
+
+/* ---- after a restart, with the sockets of a predecessor ---- */
+
+enum { OLD = 3 };
+
+/* A predecessor's sockets on these addresses and one port, which the ledger notes. */
+static void leave_sockets(struct ledger *ledger, const union net_addr *addrs, size_t count)
+{
+    struct takeover_listener found[OLD];
+    open_ledger(ledger);
+    assert_int_equal(open_config(addrs, count, 0), 0);
+    assert_int_equal(endpoints_note(&fix.endpoints, ledger), 0);
+    for (size_t i = 0; i < count; i++) {
+        struct endpoint *endpoint = &fix.endpoints.list[i];
+        found[i] = (struct takeover_listener){.fd = endpoint->fd, .bound = endpoint->bound};
+        assert_int_equal(ledger_read(ledger, (uint32_t)endpoint->fd, &found[i].noted), 0);
+    }
+    free(fix.endpoints.list);
+    assert_int_equal(endpoints_inherit(&fix.endpoints, found, count), 0);
+    fix.endpoints.noted = ledger;
+}
+
+static bool is_noted(const struct ledger *ledger, int fd)
+{
+    struct ledger_state entry;
+    assert_int_equal(ledger_read(ledger, (uint32_t)fd, &entry), 0);
+    return entry.kind == LEDGER_LISTENER && entry.end == LEDGER_OPEN;
+}
+
+/* One address stays, one goes and one comes; the port is the same although any would do. */
+static void test_addresses_after_a_restart(void **state)
+{
+    struct ledger ledger;
+    const union net_addr old[] = {addr_of("127.0.0.1"), addr_of("127.0.0.2")};
+    const union net_addr now[] = {addr_of("127.0.0.3"), addr_of("127.0.0.2")};
+    (void)state;
+    leave_sockets(&ledger, old, 2);
+    const struct endpoint gone = fix.endpoints.list[0];
+    const struct endpoint kept = fix.endpoints.list[1];
+    assert_int_equal(open_config(now, 2, 0), 0);
+    const struct endpoint *list = fix.endpoints.list;
+    assert_int_equal(fix.endpoints.count, 2);
+    assert_int_equal(list[0].fd, kept.fd);
+    assert_true(is_noted(&ledger, kept.fd));
+    assert_false(is_noted(&ledger, gone.fd));
+    assert_int_equal(net_port(&list[1].bound), net_port(&kept.bound));
+    assert_int_equal(list[1].bound.in.sin_addr.s_addr, now[0].in.sin_addr.s_addr);
+    assert_int_equal(net_inspect(list[1].fd), NET_LISTENING);
+    endpoints_close(&fix.endpoints);
+    ledger_close(&ledger);
+}
+
+/* The old sockets are closed before the new one is made: their addresses overlap. */
+static void test_a_wildcard_after_a_restart(void **state)
+{
+    struct ledger ledger;
+    const union net_addr old[] = {addr_of("127.0.0.1"), addr_of("127.0.0.2")};
+    const union net_addr now = addr_of("0.0.0.0");
+    (void)state;
+    leave_sockets(&ledger, old, 2);
+    uint16_t port = net_port(&fix.endpoints.list[0].bound);
+    assert_int_equal(open_config(&now, 1, port), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    assert_int_equal(net_port(&fix.endpoints.list[0].bound), port);
+    endpoints_close(&fix.endpoints);
+    ledger_close(&ledger);
+}
+
+static void test_another_port_after_a_restart(void **state)
+{
+    struct ledger ledger;
+    const union net_addr addr = addr_of("127.0.0.1");
+    (void)state;
+    int other = make_listener(NULL);
+    union net_addr bound;
+    assert_int_equal(net_local(other, &bound), 0);
+    __real_net_close(other);
+    leave_sockets(&ledger, &addr, 1);
+    assert_int_equal(open_config(&addr, 1, net_port(&bound)), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    assert_int_equal(net_port(&fix.endpoints.list[0].bound), net_port(&bound));
+    endpoints_close(&fix.endpoints);
+    ledger_close(&ledger);
+}
+
+/* The file of a Unix socket stays with its socket, and goes with one that nobody asks for. */
+static void test_a_file_after_a_restart(void **state)
+{
+    struct ledger ledger;
+    const union net_addr addrs[] = {unix_addr(fix.path), addr_of("127.0.0.1")};
+    (void)state;
+    leave_sockets(&ledger, addrs, 2);
+    const struct endpoint before = fix.endpoints.list[0];
+    assert_int_equal(open_config(addrs, 2, 0), 0);
+    assert_int_equal(fix.endpoints.list[0].fd, before.fd);
+    assert_int_equal(fix.endpoints.list[0].inode, before.inode);
+    assert_true(file_exists());
+    assert_int_equal(open_config(&addrs[1], 1, 0), 0);
+    assert_false(file_exists());
+    assert_false(fd_is_open(before.fd));
+    endpoints_close(&fix.endpoints);
+    ledger_close(&ledger);
+}
+
+/* Those that are passed are the ones that count: what is the same socket stays open with them. */
+static void test_passed_sockets_after_a_restart(void **state)
+{
+    struct ledger ledger;
+    size_t bad;
+    const union net_addr old[] = {addr_of("127.0.0.1"), addr_of("127.0.0.2")};
+    (void)state;
+    leave_sockets(&ledger, old, 2);
+    const int fds[] = {fix.endpoints.list[0].fd, fix.endpoints.list[1].fd};
+    pass((const int[]){dup(fds[0])}, 1);
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 1, NULL, &bad), 0);
+    assert_int_equal(fix.endpoints.count, 1);
+    assert_int_equal(fix.endpoints.list[0].fd, PASSED_FD);
+    for (int i = 0; i < 2; i++) {
+        assert_false(fd_is_open(fds[i]));
+        assert_false(is_noted(&ledger, fds[i]));
+    }
+    assert_int_equal(net_inspect(PASSED_FD), NET_LISTENING);
+    endpoints_close(&fix.endpoints);
+    ledger_close(&ledger);
+}
+
+static void test_no_memory_after_a_restart(void **state)
+{
+    struct ledger ledger;
+    size_t bad;
+    const union net_addr addr = addr_of("127.0.0.1");
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        leave_sockets(&ledger, &addr, 1);
+        int fd = fix.endpoints.list[0].fd;
+        if (i == 1)
+            pass((const int[]){make_listener(NULL)}, 1);
+        fix.calloc_fails = true;
+        assert_int_equal(i == 0 ? open_config(&addr, 1, 0)
+                                : endpoints_adopt(&fix.endpoints, PASSED_FD, 1, NULL, &bad),
+                         -ENOMEM);
+        fix.calloc_fails = false;
+        assert_false(fd_is_open(fd));
+        endpoints_close(&fix.endpoints);
+        ledger_close(&ledger);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -744,6 +1035,18 @@ int main(void)
         TEST_WITH(real, test_adopt_a_bad_socket),
         TEST_WITH(real, test_adopt_closed_descriptors),
         TEST_WITH(real, test_adopt_without_memory),
+        TEST_WITH(real, test_a_successor_removes_the_file_of_its_predecessor),
+        TEST_WITH(real, test_a_successor_leaves_another_file_alone),
+        TEST_WITH(real, test_a_passed_connection_is_no_listener),
+        TEST_WITH(real, test_a_listener_that_cannot_be_noted),
+        TEST_WITH(real, test_inherit_without_memory),
+        TEST_WITH(real, test_inherit_no_listener),
+        TEST_WITH(real, test_addresses_after_a_restart),
+        TEST_WITH(real, test_a_wildcard_after_a_restart),
+        TEST_WITH(real, test_another_port_after_a_restart),
+        TEST_WITH(real, test_a_file_after_a_restart),
+        TEST_WITH(real, test_passed_sockets_after_a_restart),
+        TEST_WITH(real, test_no_memory_after_a_restart),
     };
     return RUN_TESTS("endpoints", tests);
 }

@@ -29,13 +29,15 @@ enum { CLOCK_SPEED = 20, HOUR_MS = 3600000, LINE_MAX_BYTES = 1024, PASSED_FD = 3
 
 /* The failures to cause: each is a negative errno, or 0. Must be set before the server starts. */
 static struct {
-    int loop_init, reserve, raise, probe, signal_start, sched_run;
+    int loop_init, reserve, raise, probe, signal_init, signal_start, sched_run;
     long descriptors;      /* what descriptors_raise() returns; 0: the real value */
     long watches;          /* what watches_max() returns; 0: the real value */
     int listener_start;    /* of the listener_start_at-th call */
     int listener_start_at; /* counts down */
     int accept;            /* of the first call of net_accept() */
+    int remote;            /* of net_remote() */
     atomic_int conn_open;  /* of the first call */
+    int file;              /* of memory_file_make() */
     int calloc_at;         /* the call that fails; counts down */
 } fault;
 
@@ -68,6 +70,8 @@ int __real_timer_wait(struct timer *timer, struct task *task, unsigned ms);
 int __wrap_timer_wait(struct timer *timer, struct task *task, unsigned ms);
 int __real_uv_loop_init(uv_loop_t *loop);
 int __wrap_uv_loop_init(uv_loop_t *loop);
+int __real_uv_signal_init(uv_loop_t *loop, uv_signal_t *handle);
+int __wrap_uv_signal_init(uv_loop_t *loop, uv_signal_t *handle);
 int __real_uv_signal_start(uv_signal_t *handle, uv_signal_cb cb, int signum);
 int __wrap_uv_signal_start(uv_signal_t *handle, uv_signal_cb cb, int signum);
 int __real_sock_reserve(uv_loop_t *loop, int fd, int highest_fd);
@@ -84,12 +88,16 @@ int __wrap_listener_start(struct listener *listener, struct sched *sched, struct
                           struct listener_watcher *watcher, int fd, uint8_t service);
 int __real_net_accept(int fd, union net_peer *peer);
 int __wrap_net_accept(int fd, union net_peer *peer);
+int __real_net_remote(int fd, union net_peer *peer);
+int __wrap_net_remote(int fd, union net_peer *peer);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
 int __real_conn_open(struct conns *conns, const struct accepted *accepted);
 int __wrap_conn_open(struct conns *conns, const struct accepted *accepted);
 int __real_sched_run(struct sched *sched);
 int __wrap_sched_run(struct sched *sched);
+int __real_memory_file_make(const char *name, uint64_t bytes);
+int __wrap_memory_file_make(const char *name, uint64_t bytes);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
@@ -106,6 +114,11 @@ int __wrap_timer_wait(struct timer *timer, struct task *task, unsigned ms)
 int __wrap_uv_loop_init(uv_loop_t *loop)
 {
     return fault.loop_init < 0 ? fault.loop_init : __real_uv_loop_init(loop);
+}
+
+int __wrap_uv_signal_init(uv_loop_t *loop, uv_signal_t *handle)
+{
+    return fault.signal_init < 0 ? fault.signal_init : __real_uv_signal_init(loop, handle);
 }
 
 int __wrap_uv_signal_start(uv_signal_t *handle, uv_signal_cb cb, int signum)
@@ -152,6 +165,11 @@ int __wrap_net_accept(int fd, union net_peer *peer)
     return rc < 0 ? rc : __real_net_accept(fd, peer);
 }
 
+int __wrap_net_remote(int fd, union net_peer *peer)
+{
+    return fault.remote < 0 ? fault.remote : __real_net_remote(fd, peer);
+}
+
 void __wrap_net_close(int fd)
 {
     fix.bad_closes += !fd_is_open(fd);
@@ -176,6 +194,11 @@ int __wrap_sched_run(struct sched *sched)
     return __real_sched_run(sched);
 }
 
+int __wrap_memory_file_make(const char *name, uint64_t bytes)
+{
+    return fault.file < 0 ? fault.file : __real_memory_file_make(name, bytes);
+}
+
 void *__wrap_calloc(size_t count, size_t size)
 {
     if (fault.calloc_at > 0 && --fault.calloc_at == 0)
@@ -193,6 +216,13 @@ static void hold_passed(void)
     if (null >= PASSED_FD + PASSED_MAX)
         (void)close(null);
 }
+
+/* What a predecessor has left: a listener, and a connection that it has served. */
+static struct {
+    struct ledger ledger;
+    int fds[3]; /* of the ledger's file, the listener and the connection */
+    int client;
+} past;
 
 static int fixture_open(void **state)
 {
@@ -293,11 +323,16 @@ static const char *expect_start(const char *start)
 }
 
 /* Starts the server and waits until it listens. */
+static void server_listens(void)
+{
+    fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
+    assert_between(fix.port, 1, 65535);
+}
+
 static void server_up(void)
 {
     server_start();
-    fix.port = (unsigned)strtoul(expect_start("Listening on 127.0.0.1:"), NULL, 10);
-    assert_between(fix.port, 1, 65535);
+    server_listens();
 }
 
 static void send_signal(int signum)
@@ -500,7 +535,7 @@ static void test_stats(void **state)
     int fd = client_echoed();
     send_signal(SIGUSR1);
     (void)expect_start("Statistics: 1 connections now, 2 in total; 10 bytes in, 18 out; 0 refused; "
-                       "0 accept pauses; up ");
+                       "0 accept pauses; 0 refused per source; 0 rate pauses; up ");
     client_close(fd);
     server_down();
 }
@@ -747,6 +782,22 @@ static void test_accept_pauses_are_logged(void **state)
     server_down();
 }
 
+/* Connections are served all the same. */
+static void test_a_ledger_without_a_file(void **state)
+{
+    (void)state;
+    fault.file = -ENOSYS;
+    server_start();
+    expect_reason("No file in memory, connections cannot be handed over", ENOSYS);
+    server_listens();
+    int fd = client_open();
+    client_send(fd, "Hello");
+    client_expect(fd, "GOT:Hello");
+    expect_line_of("Connection from ", fd, "");
+    client_close(fd);
+    server_down();
+}
+
 static void test_refused_connections_are_logged(void **state)
 {
     (void)state;
@@ -804,7 +855,9 @@ static void test_starts_that_fail_before_the_loop(void **state)
     check_cannot_listen(-EMFILE, true);
     fault.calloc_at = 1; /* for the endpoints */
     check_cannot_listen(-ENOMEM, false);
-    fault.calloc_at = 2; /* for the workers */
+    fault.calloc_at = 2; /* for the ledger */
+    check_cannot_listen(-ENOMEM, true);
+    fault.calloc_at = 3; /* for the workers */
     check_cannot_listen(-ENOMEM, true);
     fault.descriptors = DESCRIPTORS_RESERVE + 1; /* none for a connection */
     check_cannot_listen(-EMFILE, true);
@@ -835,8 +888,10 @@ static void test_starts_that_fail_within_the_loop(void **state)
     fault.listener_start = -ENOMEM;
     fault.listener_start_at = 2;
     check_cannot_start(-ENOMEM, 1);
-    fault.calloc_at = 4; /* endpoints, workers, the first listener, the second */
+    fault.calloc_at = 5; /* endpoints, ledger, workers, the first listener, the second */
     check_cannot_start(-ENOMEM, 1);
+    fault.signal_init = -EMFILE;
+    check_cannot_start(-EMFILE, 0);
     fault.signal_start = -EINVAL;
     check_cannot_start(-EINVAL, 0);
 }
@@ -998,6 +1053,25 @@ static void test_a_passed_connection_is_served(void **state)
     expect_passed_closed(1);
 }
 
+/* The client has reset it meanwhile. It is refused like any other, and the daemon ends. */
+static void test_a_passed_connection_that_has_broken(void **state)
+{
+    int fds[2];
+    (void)state;
+    need_systemd();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    pass_sockets(&fds[0], 1, "connection");
+    fault.remote = -ENOTCONN;
+    watch_server();
+    server_start();
+    expect_reason("Connection refused", ENOTCONN);
+    server_ends(0);
+    expect_told("READY=1");
+    client_expect_end(fds[1]);
+    (void)close(fds[1]);
+    expect_passed_closed(1);
+}
+
 /* A stop waits for a passed connection as for any other connection. */
 static void test_a_passed_connection_is_drained(void **state)
 {
@@ -1149,16 +1223,24 @@ static void test_the_manager_learns_of_the_stop(void **state)
     server_ends(0);
 }
 
-/* Pings come again and again, every 400 ms by the clock of the test. */
+/* Pings come again and again, every 400 ms by the clock of the test. The keeper sees the same. */
 static void test_the_watchdog_is_pinged(void **state)
 {
+    enum { LONG_AGO = 12345 };
+    static struct kept kept;
     (void)state;
+    fix.config.kept = &kept;
     need_systemd();
     watch_server();
     assert_int_equal(setenv("WATCHDOG_USEC", "800000", 1), 0);
     server_up();
     expect_ready();
+    assert_true(atomic_load(&kept.ready));
+    assert_true(atomic_load(&kept.ledger) > 0);
     for (int i = 0; i < 5; i++)
+        expect_told("WATCHDOG=1");
+    atomic_store(&kept.moved_ms, LONG_AGO);
+    while (atomic_load(&kept.moved_ms) == LONG_AGO) /* some pings may have been sent before */
         expect_told("WATCHDOG=1");
     server_down();
 }
@@ -1202,9 +1284,9 @@ static void test_a_failed_start_ends_a_passed_connection(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     const int passed[] = {fds[0], make_listener(&fix.addrs[0])};
     pass_sockets(passed, 2, "connection:tcp");
-    fault.listener_start = -ENOMEM;
+    fault.listener_start = -ENOSPC;
     fault.listener_start_at = 1;
-    check_cannot_start(-ENOMEM, 0);
+    check_cannot_start(-ENOSPC, 0);
     client_expect_end(fds[1]);
     (void)close(fds[1]);
     expect_passed_closed(2);
@@ -1220,7 +1302,7 @@ static void check_wrong_task(int error, const char *line)
     assert_true(child >= 0);
     if (child == 0) {
         on_thread(NULL);
-        _exit(fix.rc == error ? 0 : 1);
+        child_exit(fix.rc == error ? 0 : 1);
     }
     (void)close(fix.log_fd);
     (void)expect_start("Listening on ");
@@ -1302,6 +1384,179 @@ static void test_a_wrong_task_of_several_workers(void **state)
     check_wrong_task(-EINVAL, "Unknown reason 4711");
 }
 
+/* ---- the connections of a predecessor ---- */
+
+enum { PAST_ENTRIES = 1 << 20, FEW_ENTRIES = 1000, HIGH_FD = 400 };
+
+static int past_listen(void)
+{
+    const struct ledger_state noted = {.kind = LEDGER_LISTENER};
+    int fd = net_listen(&fix.addrs[0], 10, 0600, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(ledger_keep(&past.ledger, fd, &noted), 0);
+    return fd;
+}
+
+/* The connection has a descriptor that is higher than any that the server would need itself. */
+static void past_serve(int listener)
+{
+    union net_addr addr;
+    union net_peer peer;
+    assert_int_equal(net_local(listener, &addr), 0);
+    past.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(past.client, &addr.sa, sizeof addr.in), 0);
+    wait_for(listener, POLLIN);
+    int low = net_accept(listener, &peer);
+    int fd = net_dup_above(low, HIGH_FD);
+    assert_true(fd >= HIGH_FD);
+    (void)close(low);
+    assert_int_equal(ledger_enter(&past.ledger, fd, 0), 0);
+    past.fds[0] = past.ledger.file;
+    past.fds[1] = listener;
+    past.fds[2] = fd;
+}
+
+/* Where it is not known what there is, a successor leaves all descriptors open. */
+static void past_close(void)
+{
+    for (int i = 0; i < 3; i++)
+        if (fd_is_open(past.fds[i]))
+            (void)close(past.fds[i]);
+}
+
+/* A predecessor with so many entries has ended, and left everything open. */
+static void predecessor_ends(uint32_t entries, bool listens)
+{
+    struct ledger_layout layout;
+    services_layout(&fix.config.services, 1, entries, &layout);
+    assert_int_equal(ledger_open(&past.ledger, &layout), 0);
+    int listener = past_listen();
+    past_serve(listener);
+    if (!listens) {
+        ledger_forget(&past.ledger, listener);
+        (void)close(listener);
+    }
+    past.ledger.header->past =
+        (struct ledger_past){.generations = 2, .accepted = 5, .left_ns = uv_hrtime()};
+    fix.config.ledger = past.ledger.file;
+    fix.config.max_connections = 1;
+    past.ledger.file = -1; /* the successor's */
+    ledger_close(&past.ledger);
+}
+
+static void log_end(void)
+{
+    (void)fclose(fix.log);
+    fix.log = NULL;
+}
+
+static void check_successor(uint32_t entries)
+{
+    predecessor_ends(entries, true);
+    server_up();
+    (void)expect_start("Took over 1 connection in ");
+    client_send(past.client, "Hello");
+    client_expect(past.client, "GOT:Hello");
+    expect_line_of("Connection from ", past.client, "");
+    send_signal(SIGUSR1);
+    const char *stats =
+        expect_start("Statistics: 1 connections now, 5 in total; 5 bytes in, 9 out; 0 refused; ");
+    assert_string_equal(strrchr(stats, ';'), "; 3 upgrades");
+    client_close(past.client);
+    client_close(client_echoed());
+    server_down();
+    log_end();
+}
+
+/* With the ledger of the predecessor, or another one where that has no room. */
+static void test_goes_on_with_connections(void **state)
+{
+    (void)state;
+    check_successor(PAST_ENTRIES);
+    check_successor(FEW_ENTRIES);
+}
+
+/* One line says why; no descriptor stays open, and the client sees the end. */
+static void check_no_successor(const char *line, int error)
+{
+    server_start();
+    expect_line(line);
+    server_ends(error);
+    client_expect_end(past.client);
+    (void)close(past.client);
+    log_end();
+    memset(&fault, 0, sizeof fault);
+}
+
+static void test_a_successor_that_cannot_start(void **state)
+{
+    char line[LINE_MAX_BYTES];
+    (void)state;
+    (void)snprintf(line, sizeof line, "Cannot start: %s", strerror(ENOMEM));
+    predecessor_ends(PAST_ENTRIES, false);
+    fault.reserve = -ENOMEM;
+    check_no_successor(line, -ENOMEM);
+    predecessor_ends(PAST_ENTRIES, true);
+    fault.signal_init = -ENOMEM;
+    check_no_successor(line, -ENOMEM);
+    predecessor_ends(PAST_ENTRIES, true);
+    fault.listener_start = -ENOMEM;
+    fault.listener_start_at = 1;
+    check_no_successor(line, -ENOMEM);
+}
+
+/* Each allocation of the start fails. Returns whether the successor has started. */
+static bool successor_lacks_memory(uint32_t entries, int at)
+{
+    predecessor_ends(entries, true);
+    fault.calloc_at = at;
+    server_start();
+    bool starts = strncmp(next_line(), "Listening on ", 13) == 0;
+    if (starts) {
+        if (strncmp(next_line(), "Connection refused: ", 20) == 0)
+            (void)next_line(); /* it was the connection that had no memory */
+        assert_non_null(strstr(fix.line, "Took over 1 connection in "));
+        assert_int_equal(shutdown(past.client, SHUT_WR), 0);
+        client_expect_end(past.client);
+        server_down();
+    } else {
+        assert_int_equal(strncmp(fix.line, "Cannot ", 7), 0);
+        server_ends(-ENOMEM);
+        if (strncmp(fix.line, "Cannot take over: ", 18) == 0)
+            past_close();
+    }
+    (void)close(past.client);
+    log_end();
+    return starts;
+}
+
+static void test_a_successor_without_memory(void **state)
+{
+    const uint32_t entries[] = {PAST_ENTRIES, FEW_ENTRIES};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        int at = 1;
+        while (!successor_lacks_memory(entries[i], at))
+            at++;
+        assert_between(at, 8, 30);
+    }
+}
+
+/* The environment names no descriptor, or a descriptor of something else. */
+static void test_a_ledger_that_is_none(void **state)
+{
+    (void)state;
+    fix.config.ledger = -EINVAL;
+    server_start();
+    expect_reason("Cannot take over", EINVAL);
+    server_ends(-EINVAL);
+    log_end();
+    fix.config.ledger = PASSED_FD; /* of /dev/null */
+    server_start();
+    expect_reason("Cannot take over", EPROTO);
+    server_ends(-EPROTO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1327,6 +1582,7 @@ int main(void)
         FIXTURE_TEST(test_epoll_watches_are_a_limit),
         FIXTURE_TEST(test_the_default_limit),
         FIXTURE_TEST(test_accept_pauses_are_logged),
+        FIXTURE_TEST(test_a_ledger_without_a_file),
         FIXTURE_TEST(test_refused_connections_are_logged),
         FIXTURE_TEST(test_address_in_use),
         FIXTURE_TEST(test_starts_that_fail_before_the_loop),
@@ -1334,6 +1590,7 @@ int main(void)
         FIXTURE_TEST(test_a_unix_socket),
         FIXTURE_TEST(test_passed_sockets_are_served),
         FIXTURE_TEST(test_a_passed_connection_is_served),
+        FIXTURE_TEST(test_a_passed_connection_that_has_broken),
         FIXTURE_TEST(test_a_passed_connection_is_drained),
         FIXTURE_TEST(test_a_passed_socket_that_cannot_be_served),
         FIXTURE_TEST(test_passed_sockets_contradict_an_option),
@@ -1351,6 +1608,10 @@ int main(void)
         FIXTURE_TEST(test_the_watchdog_of_several_workers),
         FIXTURE_TEST(test_a_wrong_task_of_several_workers),
         FIXTURE_TEST(test_a_wrong_task_ends_the_daemon),
+        FIXTURE_TEST(test_goes_on_with_connections),
+        FIXTURE_TEST(test_a_successor_that_cannot_start),
+        FIXTURE_TEST(test_a_successor_without_memory),
+        FIXTURE_TEST(test_a_ledger_that_is_none),
     };
     hold_passed();
     loop_warm_up();

@@ -5,6 +5,7 @@
 #include "server/endpoints.h"
 #include "server/workers.h"
 #include "unit/server/services.h"
+#include "unit/ledgers.h"
 #include "unit/support.h"
 
 #include <arpa/inet.h>
@@ -82,6 +83,7 @@ static const struct endpoint_kind reflector_kind = {.start = reflector_start,
 static struct {
     struct log log;
     struct endpoints endpoints;
+    struct ledger ledger;
     struct workers workers;
     struct listener_watcher watcher;
     int datagrams; /* the client's end */
@@ -124,11 +126,13 @@ static int fixture_open(void **state)
     services[SERVICE_DISCARD].handler = &discard_handler;
     log_init(&fix.log, STDERR_FILENO, LOG_LEVEL_ERROR);
     open_endpoints();
+    ledger_of(&fix.ledger, &(struct services){.list = services, .count = SERVICES});
     const struct worker_config config = {.services = {.list = services, .count = SERVICES},
+                                         .ledger = &fix.ledger,
                                          .log = &fix.log,
                                          .fd = fix.datagrams,
                                          .highest_fd = 100};
-    assert_int_equal(workers_open(&fix.workers, 1, 10, &config), 0);
+    assert_int_equal(workers_open(&fix.workers, 1, 10, 0, &config), 0);
     fix.watcher.on_event = on_event;
     const struct endpoint_context context = {.sched = workers_sched(&fix.workers),
                                              .acceptor = &fix.workers.acceptor,
@@ -143,6 +147,7 @@ static int fixture_close(void **state)
     endpoints_stop(&fix.endpoints);
     assert_null(workers_run(&fix.workers));
     workers_close(&fix.workers);
+    ledger_close(&fix.ledger);
     endpoints_close(&fix.endpoints);
     (void)close(fix.datagrams);
     log_close(&fix.log);

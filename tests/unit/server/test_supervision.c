@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
+#include <time.h>
 
 enum { WATCHDOG_US = 3000000 };
 
@@ -22,6 +24,7 @@ static struct {
     struct stats stats; /* that the daemon reports */
     bool stuck;         /* is_alive() returns the opposite */
     int asked;          /* calls of is_alive() */
+    int noted;          /* calls of note() */
     struct supervision supervision;
     struct supervised supervised;
     int spawned;
@@ -163,6 +166,34 @@ static void test_without_a_manager(void **state)
     supervision_wake(&fix.supervision);
     supervision_drain(&fix.supervision);
     recorder_expect(&fix.recorder, NULL, NULL);
+}
+
+static void note(struct supervised *supervised)
+{
+    assert_ptr_equal(supervised, &fix.supervised);
+    fix.noted++;
+}
+
+/* With each report, and when the daemon is ready; also when nobody is told. */
+static void test_what_is_counted_is_noted(void **state)
+{
+    const struct systemd systemd = {.notify_fd = -1, .watchdog_us = WATCHDOG_US};
+    (void)state;
+    fix.supervised.note = note;
+    supervision_start(&fix.supervision, &fix.sched, &fix.supervised, &systemd);
+    assert_int_equal(fix.spawned, 1);
+    report_sleeps();
+    assert_int_equal(fix.noted, 0);
+    supervision_ready(&fix.supervision);
+    assert_int_equal(fix.noted, 1);
+    fix.stats.open = 1;
+    report_sleeps();
+    report_sleeps();
+    assert_int_equal(fix.noted, 3);
+    fix.stats.open = 0;
+    report_sleeps();
+    report_parks();
+    assert_int_equal(fix.noted, 5);
 }
 
 static void test_without_a_watchdog(void **state)
@@ -364,6 +395,112 @@ static void test_more_time_than_between_two_reports(void **state)
     assert_true(strtol(text + 1, NULL, 10) >= 2L * SUPERVISION_STATUS_MS * 1000);
 }
 
+/* The start of an upgrade, with the time as sd_notify(3) wants it: between these two. */
+static void expect_reloading(uint64_t from_us, uint64_t to_us)
+{
+    static const char told[] = "RELOADING=1\nMONOTONIC_USEC=";
+    char buf[1024];
+    char *end;
+    const char *text = receive_message(fix.manager, buf);
+    assert_memory_equal(text, told, strlen(told));
+    uint64_t us = strtoull(text + strlen(told), &end, 10);
+    assert_string_equal(end, "");
+    assert_between(us, from_us, to_us);
+}
+
+static uint64_t monotonic_us(void)
+{
+    struct timespec now;
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void reload(void)
+{
+    uint64_t from_us = monotonic_us();
+    supervision_reload(&fix.supervision);
+    expect_reloading(from_us, monotonic_us());
+    expect_no_message(fix.manager);
+}
+
+/* A second request during the first one is nothing new. */
+static void test_reload_is_told_once(void **state)
+{
+    (void)state;
+    start(0);
+    reload();
+    supervision_reload(&fix.supervision);
+    expect_no_message(fix.manager);
+}
+
+/* The manager waits no longer, and may be told of another upgrade. */
+static void test_a_refused_upgrade(void **state)
+{
+    (void)state;
+    start_with_connection();
+    for (int i = 0; i < 3; i++) {
+        reload();
+        supervision_stay(&fix.supervision);
+        expect_message(fix.manager, "READY=1");
+        expect_told("STATUS=1 connection; 0 bytes in, 0 bytes out; the last upgrade failed, see "
+                    "the log");
+    }
+    fix.stats.bytes_in = 5;
+    fix.stats.upgrades = 2;
+    report_sleeps();
+    expect_told(
+        "STATUS=1 connection; 5 bytes in, 0 bytes out; 2 upgrades; the last upgrade failed, "
+        "see the log");
+    recorder_expect(&fix.recorder, NULL, NULL); /* the report task sleeps */
+}
+
+/* Otherwise the unit would reload until the manager's patience ends. */
+static void test_ready_is_repeated_after_a_refused_upgrade(void **state)
+{
+    (void)state;
+    start(0);
+    report_parks();
+    reload();
+    int sent = fill_queue();
+    supervision_stay(&fix.supervision);
+    recorder_expect(&fix.recorder, &fix.supervision.status, NULL);
+    for (int i = 0; i < sent; i++)
+        expect_message(fix.manager, "X=1");
+    expect_no_message(fix.manager);
+    report_parks();
+    expect_told("READY=1");
+}
+
+/* A daemon that stops is neither reloading nor ready again. */
+static void test_no_reload_during_a_drain(void **state)
+{
+    (void)state;
+    start_with_connection();
+    reload();
+    supervision_drain(&fix.supervision);
+    expect_message(fix.manager, "STOPPING=1");
+    expect_message(fix.manager, EXTEND);
+    expect_told("STATUS=Stopping: waiting for 1 connection; 0 bytes in, 0 bytes out");
+    supervision_stay(&fix.supervision);
+    supervision_reload(&fix.supervision);
+    supervision_stay(&fix.supervision);
+    expect_no_message(fix.manager);
+}
+
+static void test_upgrades_are_counted(void **state)
+{
+    (void)state;
+    start(0);
+    fix.stats.upgrades = 1;
+    supervision_ready(&fix.supervision);
+    expect_message(fix.manager, "READY=1");
+    expect_told("STATUS=0 connections; 0 bytes in, 0 bytes out; 1 upgrade");
+    fix.stats.upgrades = 2000000;
+    fix.stats.open = 2;
+    report_sleeps();
+    expect_told("STATUS=2 connections; 0 bytes in, 0 bytes out; 2000000 upgrades");
+}
+
 /* Tasks that sleep here do not keep the loop running: otherwise uv_run() would not return. */
 static void test_does_not_keep_the_loop_running(void **state)
 {
@@ -380,6 +517,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_without_a_manager),
+        FIXTURE_TEST(test_what_is_counted_is_noted),
         FIXTURE_TEST(test_without_a_watchdog),
         FIXTURE_TEST(test_pings),
         FIXTURE_TEST(test_pings_of_a_patient_watchdog),
@@ -395,6 +533,11 @@ int main(void)
         FIXTURE_TEST(test_more_time_than_between_two_reports),
         FIXTURE_TEST(test_does_not_keep_the_loop_running),
         FIXTURE_TEST(test_ready_is_repeated),
+        FIXTURE_TEST(test_reload_is_told_once),
+        FIXTURE_TEST(test_a_refused_upgrade),
+        FIXTURE_TEST(test_ready_is_repeated_after_a_refused_upgrade),
+        FIXTURE_TEST(test_no_reload_during_a_drain),
+        FIXTURE_TEST(test_upgrades_are_counted),
     };
     return RUN_TESTS("supervision", tests);
 }

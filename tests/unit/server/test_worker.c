@@ -6,6 +6,7 @@
 #include "server/worker.h"
 
 #include "unit/server/services.h"
+#include "unit/ledgers.h"
 #include "unit/support.h"
 
 #include "os/descriptors.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 
 static struct {
+    struct ledger ledger;
     struct worker worker;
     struct log log;
     int log_pipe[2];
@@ -21,6 +23,7 @@ static struct {
     struct worker_parent parent;
     int rooms; /* calls of on_room */
     int fds;   /* open before the test */
+    struct services services;
     struct {
         int probe, loop, reserve, mutex, async; /* errnos */
         bool put, conn;                         /* mailbox_put(), conn_open() fail */
@@ -89,8 +92,11 @@ static void on_room(struct worker_parent *parent, const struct worker *worker)
 
 static int try_open(bool threaded)
 {
-    const struct worker_config config = {
-        .services = echo_services(), .log = &fix.log, .fd = fix.log_pipe[0], .highest_fd = 100};
+    const struct worker_config config = {.services = fix.services,
+                                         .ledger = &fix.ledger,
+                                         .log = &fix.log,
+                                         .fd = fix.log_pipe[0],
+                                         .highest_fd = 100};
     fix.parent.on_room = on_room;
     return worker_open(&fix.worker, &config, &fix.parent, threaded);
 }
@@ -102,6 +108,8 @@ static int bare_open(void **state)
     memset(&fix, 0, sizeof fix);
     assert_int_equal(pipe2(fix.log_pipe, O_CLOEXEC | O_NONBLOCK), 0);
     log_init(&fix.log, fix.log_pipe[1], LOG_LEVEL_INFO);
+    fix.services = echo_services();
+    ledger_of(&fix.ledger, &fix.services);
     fix.fds = count_fds();
     return 0;
 }
@@ -112,6 +120,7 @@ static int bare_close(void **state)
     for (int i = 0; i < fix.count; i++)
         (void)close(fix.peer[i]);
     assert_int_equal(count_fds(), fix.fds);
+    ledger_close(&fix.ledger);
     log_close(&fix.log);
     (void)close(fix.log_pipe[0]);
     (void)close(fix.log_pipe[1]);
@@ -223,6 +232,23 @@ static void test_pulse(void **state)
     assert_true(worker_alive(&fix.worker));
 }
 
+/* If very many sockets are ready, libuv looks twice for the bell before the reader runs. */
+static void test_the_bell_rings_twice(void **state)
+{
+    (void)state;
+    loop_turn(&fix.worker.loop); /* the reader's first step */
+    int fd = take(0);
+    while (!fix.worker.reading)
+        loop_turn(&fix.worker.loop);
+    fix.worker.bell.async_cb(&fix.worker.bell);
+    assert_int_equal(send(fd, "hello", 5, 0), 5);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    worker_order(&fix.worker, WORKER_DRAIN, 0);
+    worker_run(&fix.worker);
+    assert_int_equal(fix.worker.error, 0);
+    assert_int_equal(counter_get(&fix.worker.conns.bytes_in), 5);
+}
+
 /* The loop returns at once and leaves its connections open. */
 static void test_quits(void **state)
 {
@@ -262,6 +288,22 @@ static void test_no_memory_for_a_handover(void **state)
     assert_int_equal(counter_get(&fix.worker.refused), 0); /* the caller counts this refusal */
 }
 
+/* The place that the connection has among the sources is free again. */
+static void test_a_source_after_a_failed_handover(void **state)
+{
+    const union net_peer peer = {.in.sin_family = AF_INET};
+    struct sources sources;
+    (void)state;
+    assert_int_equal(sources_open(&sources, 1, 1), 0);
+    assert_true(sources_enter(&sources, &peer));
+    fix.worker.conns.sources = &sources;
+    fix.fault.put = true;
+    (void)take(-ENOMEM);
+    fix.worker.conns.sources = NULL;
+    assert_true(sources_enter(&sources, &peer));
+    sources_close(&sources);
+}
+
 static void test_without_a_thread(void **state)
 {
     (void)state;
@@ -294,6 +336,25 @@ static void test_failures(void **state)
     }
 }
 
+static void *open_nothing(const void *config, struct ledger *ledger)
+{
+    (void)config, (void)ledger;
+    return NULL;
+}
+
+/* A service has no memory for its state. */
+static void test_a_service_that_cannot_open(void **state)
+{
+    static const struct handler handler = {.frame_size = sizeof(struct conn), .open = open_nothing};
+    static const struct service service = {.handler = &handler};
+    (void)state;
+    fix.services = (struct services){.list = &service, .count = 1};
+    for (int threaded = 0; threaded < 2; threaded++) {
+        assert_int_equal(try_open(threaded), -ENOMEM);
+        assert_int_equal(count_fds(), fix.fds);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,11 +362,14 @@ int main(void)
         FIXTURE_TEST(test_aborts),
         FIXTURE_TEST(test_shuts),
         FIXTURE_TEST(test_pulse),
+        FIXTURE_TEST(test_the_bell_rings_twice),
         FIXTURE_TEST(test_quits),
         FIXTURE_TEST(test_no_memory_for_a_connection),
         FIXTURE_TEST(test_no_memory_for_a_handover),
+        FIXTURE_TEST(test_a_source_after_a_failed_handover),
         TEST_WITH(bare, test_without_a_thread),
         TEST_WITH(bare, test_failures),
+        TEST_WITH(bare, test_a_service_that_cannot_open),
     };
     loop_warm_up();
     return RUN_TESTS("worker", tests);

@@ -1,7 +1,7 @@
 /*
  * test_chunks.c - the layout of buffers, the scatter list and the length of the answer, against a
- * naive reference that cuts the input into chunks one by one; and the pool. memory_map() and
- * memory_unmap() are wrapped, to count the buffers and to fail. No loop, no sockets.
+ * naive reference that cuts the input into chunks one by one; and the pool. ledger_lend() and
+ * ledger_take_back() are wrapped, to count the buffers and to fail. No loop, no sockets.
  */
 #include "service/chunks.h"
 
@@ -10,33 +10,41 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+/* No layout needs more for a buffer. */
+enum { BUFFER_BYTES = CHUNKS_BUFFER_BYTES + CHUNKS_SLOTS_MAX * CHUNKS_PREFIX_MAX };
+
 static struct {
     bool fail;
-    int live;     /* buffers that are mapped */
-    int mapped;   /* buffers that have been mapped since the test began */
-    size_t bytes; /* of the buffers that are mapped */
+    int live; /* buffers that are lent */
+    int lent; /* buffers that have been lent since the test began */
 } memory;
 
-void *__real_memory_map(size_t bytes);
-void *__wrap_memory_map(size_t bytes);
-void __real_memory_unmap(void *buffer, size_t bytes);
-void __wrap_memory_unmap(void *buffer, size_t bytes);
+/* The ledger whose buffers the pool lends; nothing looks into it. */
+static struct ledger ledger;
 
-void *__wrap_memory_map(size_t bytes)
+struct ledger_buffer __wrap_ledger_lend(struct ledger *lender);
+void __wrap_ledger_take_back(struct ledger *lender, struct ledger_buffer buffer);
+
+/* Fresh memory: a prefix that is not written would be seen. */
+struct ledger_buffer __wrap_ledger_lend(struct ledger *lender)
 {
+    struct ledger_buffer buffer = {.number = (uint32_t)memory.lent + 1000};
+    assert_ptr_equal(lender, &ledger);
     if (memory.fail)
-        return NULL;
+        return buffer;
     memory.live++;
-    memory.mapped++;
-    memory.bytes += bytes;
-    return __real_memory_map(bytes);
+    memory.lent++;
+    buffer.bytes = malloc(BUFFER_BYTES);
+    assert_non_null(buffer.bytes);
+    memset(buffer.bytes, 0xa5, BUFFER_BYTES);
+    return buffer;
 }
 
-void __wrap_memory_unmap(void *buffer, size_t bytes)
+void __wrap_ledger_take_back(struct ledger *lender, struct ledger_buffer buffer)
 {
+    assert_ptr_equal(lender, &ledger);
     memory.live--;
-    memory.bytes -= bytes;
-    __real_memory_unmap(buffer, bytes);
+    free(buffer.bytes);
 }
 
 static int setup(void **state)
@@ -46,12 +54,11 @@ static int setup(void **state)
     return 0;
 }
 
-/* All that was mapped is unmapped, to the byte. */
+/* All that was lent is given back. */
 static int teardown(void **state)
 {
     (void)state;
     assert_int_equal(memory.live, 0);
-    assert_int_equal(memory.bytes, 0);
     return 0;
 }
 
@@ -103,7 +110,8 @@ static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size
     size_t room = in_len + (in_len / chunk + 1) * chunks->prefix_len;
     char *in = malloc(in_len);
     char *expected = malloc(room);
-    char *buffer = chunks_get(chunks);
+    struct ledger_buffer lent = chunks_get(chunks);
+    char *buffer = lent.bytes;
     assert_non_null(buffer);
     random_bytes(in, in_len, seed);
     size_t len = naive_answer(prefix_bytes(), chunks->prefix_len, chunk, in, in_len, expected);
@@ -112,7 +120,7 @@ static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size
     assert_int_equal(chunks_answer(chunks, in_len), len);
     assert_memory_equal(buffer, expected, len);
 
-    chunks_put(chunks, buffer);
+    chunks_put(chunks, lent);
     free(expected);
     free(in);
 }
@@ -120,7 +128,8 @@ static void check_read(struct chunks *chunks, size_t chunk, unsigned slots, size
 /* Every slot is where the layout says: a whole prefix, and then as many bytes as a chunk has. */
 static void check_layout(struct chunks *chunks, size_t prefix_len, size_t chunk)
 {
-    char *buffer = chunks_get(chunks);
+    struct ledger_buffer lent = chunks_get(chunks);
+    char *buffer = lent.bytes;
     assert_non_null(buffer);
     const struct iovec *iov = chunks_scatter(chunks, buffer, chunks->slots);
     for (size_t i = 0; i < chunks->slots; i++) {
@@ -129,7 +138,7 @@ static void check_layout(struct chunks *chunks, size_t prefix_len, size_t chunk)
         assert_ptr_equal(iov[i].iov_base, slot + prefix_len);
         assert_int_equal(iov[i].iov_len, chunk);
     }
-    chunks_put(chunks, buffer);
+    chunks_put(chunks, lent);
 }
 
 static void check_boundaries(struct chunks *chunks, size_t chunk, unsigned *seed)
@@ -152,7 +161,7 @@ static void test_layout(void **state)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++) {
             struct chunks chunks;
-            chunks_init(&chunks, prefix_bytes(), prefixes[p], sizes[s]);
+            chunks_init(&chunks, &ledger, prefix_bytes(), prefixes[p], sizes[s]);
             assert_int_equal(chunks.slots, slots[s]);
             check_layout(&chunks, prefixes[p], sizes[s]);
             check_boundaries(&chunks, sizes[s], &seed);
@@ -168,7 +177,7 @@ static void test_layout_without_prefix(void **state)
     (void)state;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         struct chunks chunks;
-        chunks_init(&chunks, NULL, 0, sizes[s]);
+        chunks_init(&chunks, &ledger, NULL, 0, sizes[s]);
         assert_int_equal(chunks.slots, 1);
         check_layout(&chunks, 0, CHUNKS_BUFFER_BYTES);
         check_boundaries(&chunks, sizes[s], &seed);
@@ -180,13 +189,14 @@ static void test_few_slots_can_be_described(void **state)
 {
     struct chunks chunks;
     (void)state;
-    chunks_init(&chunks, "GOT:", 4, 10);
-    char *buffer = chunks_get(&chunks);
+    chunks_init(&chunks, &ledger, "GOT:", 4, 10);
+    struct ledger_buffer lent = chunks_get(&chunks);
+    char *buffer = lent.bytes;
     chunks.iov[3].iov_len = 4711;
     const struct iovec *iov = chunks_scatter(&chunks, buffer, 3);
     assert_ptr_equal(iov[2].iov_base, buffer + 2 * 14 + 4);
     assert_int_equal(iov[3].iov_len, 4711);
-    chunks_put(&chunks, buffer);
+    chunks_put(&chunks, lent);
     chunks_free(&chunks);
 }
 
@@ -199,7 +209,7 @@ static void test_random_reads_match_the_reference(void **state)
         struct chunks chunks;
         size_t prefix_len = (size_t)rand_r(&seed) % (CHUNKS_PREFIX_MAX + 1);
         size_t chunk = 1 + (size_t)rand_r(&seed) % (i % 2 == 0 ? 50 : CHUNKS_CHUNK_MAX);
-        chunks_init(&chunks, prefix_bytes(), prefix_len, chunk);
+        chunks_init(&chunks, &ledger, prefix_bytes(), prefix_len, chunk);
         for (int read = 0; read < 5; read++) {
             unsigned slots = 1 + (unsigned)rand_r(&seed) % chunks.slots;
             size_t in_len = 1 + (size_t)rand_r(&seed) % (slots * chunks.chunk);
@@ -214,41 +224,50 @@ static void test_the_prefix_is_copied(void **state)
     char prefix[] = "GOT:";
     struct chunks chunks;
     (void)state;
-    chunks_init(&chunks, prefix, 4, 1000);
+    chunks_init(&chunks, &ledger, prefix, 4, 1000);
     memset(prefix, '?', sizeof prefix);
-    char *buffer = chunks_get(&chunks);
-    assert_memory_equal(buffer, "GOT:", 4);
+    struct ledger_buffer buffer = chunks_get(&chunks);
+    assert_memory_equal(buffer.bytes, "GOT:", 4);
     chunks_put(&chunks, buffer);
     chunks_free(&chunks);
+}
+
+/* The pool lends this buffer next, by its number and its bytes. */
+static void check_lends(struct chunks *chunks, const struct ledger_buffer *expected)
+{
+    struct ledger_buffer buffer = chunks_get(chunks);
+    assert_int_equal(buffer.number, expected->number);
+    assert_ptr_equal(buffer.bytes, expected->bytes);
 }
 
 static void test_the_pool_gives_the_last_buffer_first(void **state)
 {
     struct chunks chunks;
     (void)state;
-    chunks_init(&chunks, "GOT:", 4, 1000);
-    char *first = chunks_get(&chunks);
-    char *second = chunks_get(&chunks);
-    assert_ptr_not_equal(first, second);
+    chunks_init(&chunks, &ledger, "GOT:", 4, 1000);
+    struct ledger_buffer first = chunks_get(&chunks);
+    struct ledger_buffer second = chunks_get(&chunks);
+    assert_int_equal(first.number, 1000);
+    assert_int_equal(second.number, 1001);
     chunks_put(&chunks, first);
     chunks_put(&chunks, second);
     assert_int_equal(chunks.spares, 2);
-    assert_ptr_equal(chunks_get(&chunks), second);
-    assert_ptr_equal(chunks_get(&chunks), first);
+    check_lends(&chunks, &second);
+    check_lends(&chunks, &first);
     assert_int_equal(chunks.spares, 0);
-    assert_int_equal(memory.mapped, 2);
+    assert_int_equal(memory.lent, 2);
     chunks_put(&chunks, first);
     chunks_put(&chunks, second);
     chunks_free(&chunks);
 }
 
-/* Of many buffers that come back, the pool keeps a few and unmaps the rest at once. */
+/* Of many buffers that come back, the pool keeps a few and gives the rest back at once. */
 static void test_the_pool_is_bounded(void **state)
 {
-    char *buffers[2 * CHUNKS_SPARES_MAX];
+    struct ledger_buffer buffers[2 * CHUNKS_SPARES_MAX];
     struct chunks chunks;
     (void)state;
-    chunks_init(&chunks, "GOT:", 4, 1000);
+    chunks_init(&chunks, &ledger, "GOT:", 4, 1000);
     for (int i = 0; i < 2 * CHUNKS_SPARES_MAX; i++)
         buffers[i] = chunks_get(&chunks);
     for (int i = 0; i < 2 * CHUNKS_SPARES_MAX; i++) {
@@ -264,12 +283,12 @@ static void test_no_memory(void **state)
 {
     struct chunks chunks;
     (void)state;
-    chunks_init(&chunks, "GOT:", 4, 1000);
-    char *buffer = chunks_get(&chunks);
+    chunks_init(&chunks, &ledger, "GOT:", 4, 1000);
+    struct ledger_buffer buffer = chunks_get(&chunks);
     memory.fail = true;
-    assert_null(chunks_get(&chunks));
+    assert_null(chunks_get(&chunks).bytes);
     chunks_put(&chunks, buffer);
-    assert_ptr_equal(chunks_get(&chunks), buffer); /* a spare buffer needs no memory */
+    check_lends(&chunks, &buffer); /* a spare buffer needs no memory */
     memory.fail = false;
     chunks_put(&chunks, buffer);
     chunks_free(&chunks);
@@ -279,7 +298,7 @@ static void test_freeing_twice_is_harmless(void **state)
 {
     struct chunks chunks;
     (void)state;
-    chunks_init(&chunks, "GOT:", 4, 1000);
+    chunks_init(&chunks, &ledger, "GOT:", 4, 1000);
     chunks_put(&chunks, chunks_get(&chunks));
     chunks_free(&chunks);
     chunks_free(&chunks);

@@ -7,10 +7,13 @@
  */
 #include "service/echo.h"
 
+#include "ledger1.h"
+#include "unit/ledgers.h"
 #include "unit/support.h"
 
 #include "service/chunks.h"
 #include "stream/conn.h"
+#include "stream/remains.h"
 #include "os/net.h"
 #include "task/sched.h"
 
@@ -54,25 +57,50 @@ static struct {
     int closed;   /* ends that were closed */
 } pipeline;
 
-enum { PIPE_IN = 1000000, PIPE_OUT }; /* no descriptor has such a number */
+enum { PIPE_IN = LEDGERS_ENTRIES - 2, PIPE_OUT }; /* no descriptor here has such a number */
+
+/* The process dies in one of its calls: when the kernel has not begun it, or has finished it. */
+static struct {
+    jmp_buf here;
+    int calls; /* that pass before; -1: it lives on */
+    bool done; /* the kernel has finished the last one */
+} death;
 
 static bool memory_fails;
-static unsigned buffers; /* how many have been allocated */
+static bool malloc_fails;
+static bool inherit_fails; /* no buffer, and no pipe, of another process can be had */
+static unsigned buffers;   /* how many have been allocated */
 
 static struct {
     uv_loop_t loop;
     struct sched sched;
     struct echo_config config;
     struct echo_state *echo;
+    struct ledger ledger;
     struct conns conns;
-    struct conn *conn;   /* NULL once it is closed */
-    int error;           /* the reason for which it was closed */
-    unsigned pipes_left; /* when it had been closed */
-    int peer;            /* the other end of a real socket, used by the poll handle only */
+    struct conn *conn;    /* NULL once it is closed */
+    int error;            /* the reason for which it was closed */
+    unsigned pipes_left;  /* when it had been closed */
+    int peer;             /* the other end of a real socket, used by the poll handle only */
+    struct pipe *pipe;    /* the one that was lent last */
+    struct ledger *noted; /* of the process that lives */
 } fix;
 
-void *__real_memory_map(size_t bytes);
-void *__wrap_memory_map(size_t bytes);
+/* What another process has, which goes on with the connection. */
+static struct {
+    uv_loop_t loop;
+    struct sched sched;
+    struct echo_config config;
+    struct ledger ledgers[2]; /* the predecessor's, and one of its own */
+    struct ledger *ledger;    /* the one that is used */
+    struct conns conns;
+    bool ready; /* the connection, as the successor is told */
+} next;
+
+void *__real_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes);
+struct ledger_buffer __real_ledger_lend(struct ledger *ledger);
+struct ledger_buffer __wrap_ledger_lend(struct ledger *ledger);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
 ssize_t __wrap_net_recv(int fd, void *buf, size_t len);
@@ -83,12 +111,47 @@ void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first
 int __wrap_net_pipe(int *out, int *in, int bytes);
 ssize_t __wrap_net_splice(int from, int to, size_t len);
 
-void *__wrap_memory_map(size_t bytes)
+struct ledger_buffer __real_ledger_inherit(const struct ledger *ledger, uint32_t number);
+struct ledger_buffer __wrap_ledger_inherit(const struct ledger *ledger, uint32_t number);
+struct pipe *__real_pipes_inherit(struct pipes *pipes, int out, int in);
+struct pipe *__wrap_pipes_inherit(struct pipes *pipes, int out, int in);
+struct pipe *__real_pipes_get(struct pipes *pipes);
+struct pipe *__wrap_pipes_get(struct pipes *pipes);
+
+struct pipe *__wrap_pipes_get(struct pipes *pipes)
+{
+    fix.pipe = __real_pipes_get(pipes);
+    return fix.pipe;
+}
+
+struct ledger_buffer __wrap_ledger_inherit(const struct ledger *ledger, uint32_t number)
+{
+    return inherit_fails ? (struct ledger_buffer){.bytes = NULL}
+                         : __real_ledger_inherit(ledger, number);
+}
+
+struct pipe *__wrap_pipes_inherit(struct pipes *pipes, int out, int in)
+{
+    return inherit_fails ? NULL : __real_pipes_inherit(pipes, out, in);
+}
+
+static void may_die(bool done)
+{
+    if (death.done == done && death.calls >= 0 && death.calls-- == 0)
+        longjmp(death.here, 1);
+}
+
+void *__wrap_malloc(size_t bytes)
+{
+    return malloc_fails ? NULL : __real_malloc(bytes);
+}
+
+struct ledger_buffer __wrap_ledger_lend(struct ledger *ledger)
 {
     if (memory_fails)
-        return NULL;
+        return (struct ledger_buffer){.bytes = NULL};
     buffers++;
-    return __real_memory_map(bytes);
+    return __real_ledger_lend(ledger);
 }
 
 void __wrap_net_close(int fd)
@@ -127,7 +190,7 @@ static void wire_expect(const char *bytes, size_t len)
     }
 }
 
-ssize_t __wrap_net_recvv(int fd, struct iovec *iov, unsigned short count)
+static ssize_t wire_receive(int fd, struct iovec *iov, unsigned short count)
 {
     assert_int_equal(fd, fix.conn->sock.fd);
     assert_true(wire.calls < CALLS_MAX);
@@ -148,13 +211,21 @@ ssize_t __wrap_net_recvv(int fd, struct iovec *iov, unsigned short count)
     return (ssize_t)(wire.in_at - start);
 }
 
+ssize_t __wrap_net_recvv(int fd, struct iovec *iov, unsigned short count)
+{
+    may_die(false);
+    ssize_t n = wire_receive(fd, iov, count);
+    may_die(true);
+    return n;
+}
+
 ssize_t __wrap_net_recv(int fd, void *buf, size_t len)
 {
     struct iovec iov = {.iov_base = buf, .iov_len = len};
     return __wrap_net_recvv(fd, &iov, 1);
 }
 
-ssize_t __wrap_net_send(int fd, const void *buf, size_t len)
+static ssize_t wire_send(int fd, const void *buf, size_t len)
 {
     assert_int_equal(fd, fix.conn->sock.fd);
     assert_true(len > 0);
@@ -170,6 +241,14 @@ ssize_t __wrap_net_send(int fd, const void *buf, size_t len)
     memcpy(wire.out + wire.out_len, buf, len);
     wire.out_len += len;
     return (ssize_t)len;
+}
+
+ssize_t __wrap_net_send(int fd, const void *buf, size_t len)
+{
+    may_die(false);
+    ssize_t n = wire_send(fd, buf, len);
+    may_die(true);
+    return n;
 }
 
 int __wrap_net_pipe(int *out, int *in, int bytes)
@@ -189,29 +268,36 @@ static ssize_t pipe_fill(size_t len)
     if (pipeline.blind != 0)
         return pipeline.blind == 1 ? -EAGAIN : 0;
     assert_int_equal(pipeline.at, pipeline.len); /* the pipe is empty */
-    ssize_t n = __wrap_net_recv(fix.conn->sock.fd, pipeline.data, len);
+    struct iovec iov = {.iov_base = pipeline.data, .iov_len = len};
+    ssize_t n = wire_receive(fix.conn->sock.fd, &iov, 1);
     pipeline.at = 0;
     pipeline.len = n > 0 ? (size_t)n : 0;
     pipeline.filled += n > 0;
     return n;
 }
 
-ssize_t __wrap_net_splice(int from, int to, size_t len)
+static ssize_t pipe_drain(int from, int to, size_t len)
 {
-    if (to == PIPE_IN) {
-        assert_int_equal(from, fix.conn->sock.fd);
-        return pipe_fill(len);
-    }
     assert_int_equal(from, PIPE_OUT);
     assert_int_equal(len, pipeline.len - pipeline.at);
-    ssize_t n = __wrap_net_send(to, pipeline.data + pipeline.at, len);
+    ssize_t n = wire_send(to, pipeline.data + pipeline.at, len);
     pipeline.at += n > 0 ? (size_t)n : 0;
+    return n;
+}
+
+ssize_t __wrap_net_splice(int from, int to, size_t len)
+{
+    may_die(false);
+    if (to == PIPE_IN)
+        assert_int_equal(from, fix.conn->sock.fd);
+    ssize_t n = to == PIPE_IN ? pipe_fill(len) : pipe_drain(from, to, len);
+    may_die(true);
     return n;
 }
 
 static void on_event(struct conn *conn, enum conn_event event, int error)
 {
-    if (event == CONN_OPENED)
+    if (event == CONN_OPENED || event == CONN_ADOPTED)
         fix.conn = conn;
     if (event != CONN_CLOSED)
         return;
@@ -235,11 +321,14 @@ static void open_conn(const char *prefix, size_t prefix_len, size_t chunk)
     wire.in_end = -EAGAIN;
     wire.recv_max = wire.send_max = NO_LIMIT;
     fix.error = 1;
+    death.calls = -1;
     fix.config = (struct echo_config){.prefix = prefix, .prefix_len = prefix_len, .chunk = chunk};
     memset(&pipeline, 0, sizeof pipeline);
     assert_int_equal(uv_loop_init(&fix.loop), 0);
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
-    assert_int_equal(conns_open(&fix.conns, &fix.sched, &services, on_event), 0);
+    ledger_of(&fix.ledger, &services);
+    fix.noted = &fix.ledger;
+    assert_int_equal(conns_open(&fix.conns, &fix.sched, &services, &fix.ledger, on_event), 0);
     fix.echo = fix.conns.states[0];
     buffers = 0;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
@@ -265,8 +354,13 @@ static void peer_sends_random(size_t len, unsigned *seed)
 static struct yield step(void)
 {
     struct task *task = &fix.conn->task;
+    const uint32_t fd = (uint32_t)fix.conn->sock.fd;
+    struct ledger_state state;
     wire.refused = false;
-    return task->resume(task);
+    struct yield why = task->resume(task);
+    assert_int_equal(ledger_read(fix.noted, fd, &state), 0); /* never damaged */
+    assert_int_equal(state.served, fix.conn != NULL);
+    return why;
 }
 
 /* Runs steps until the kernel refuses a call or the task is done. Returns the last yield. */
@@ -321,6 +415,7 @@ static void close_conn(enum yield_reason last, int error)
     assert_int_equal(pipeline.at, pipeline.len);
     fix.pipes_left = fix.echo->pipes.made;
     conns_close(&fix.conns);
+    ledger_close(&fix.ledger);
     assert_int_equal(pipeline.closed % 2, 0);
 }
 
@@ -492,6 +587,17 @@ static void test_no_memory(void **state)
     memory_fails = false;
     close_conn(last, -ENOMEM);
     assert_int_equal(wire.calls, 0);
+}
+
+/* The service cannot open. */
+static void test_no_memory_to_start(void **state)
+{
+    const struct echo_config config = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000};
+    (void)state;
+    malloc_fails = true;
+    void *echo = echo_handler.open(&config, NULL);
+    malloc_fails = false;
+    assert_null(echo);
 }
 
 /* Somebody else ends the connection in the middle of an answer: the pool gets the buffer back. */
@@ -713,7 +819,18 @@ static void test_sockets_that_cannot_be_spliced(void **state)
     }
 }
 
-/* As it is at the place of an urgent byte, which splice never passes. */
+/* Of another error the connection ends. */
+static void test_splice_fails(void **state)
+{
+    unsigned seed = 12;
+    (void)state;
+    make_bulk(3 * CHUNKS_BUFFER_BYTES, &seed);
+    pipeline.refusal = -ECONNRESET;
+    close_conn(step().reason, -ECONNRESET);
+    pipeline.refusal = 0;
+}
+
+/* As it is in front of an urgent byte, which splice never takes. */
 static void test_splice_finds_nothing(void **state)
 {
     unsigned seed = 17;
@@ -816,6 +933,300 @@ static void test_random_pieces(void **state)
         check_random_pieces(seed);
 }
 
+/* ---- another process goes on ---- */
+
+/* Brings the entry in order, as takeover.h says. Returns how many bytes are left to be sent. */
+static uint32_t settle_entry(uint32_t fd)
+{
+    struct ledger *ledger = &next.ledgers[0];
+    struct ledger_entry *entry = &ledger->entries[fd];
+    struct ledger_state state;
+    struct remains remains;
+    assert_int_equal(ledger_read(ledger, fd, &state), 0);
+    struct remains_counts counts = {
+        .known = true, .in = (uint32_t)wire.in_at, .out = (uint32_t)wire.out_len};
+    if (state.kind == LEDGER_PIPE)
+        counts.piped = (uint32_t)(pipeline.len - pipeline.at);
+    assert_int_equal(remains_find(&state, &counts, &remains), 0);
+    if (remains.unanswered == 0)
+        return remains.left;
+    int64_t len = remains.unanswered;
+    if (state.kind == LEDGER_BUFFER)
+        len = echo_handler.answer(&ledger->layout.service[0], remains.unanswered);
+    assert_true(len > 0);
+    ledger_answer(entry, remains.unanswered, (uint32_t)len, counts.out + (uint32_t)len);
+    return (uint32_t)len;
+}
+
+/* As the server does. */
+static void settle_ledger(int fd, const struct services *all)
+{
+    struct ledger_layout layout;
+    struct ledger *predecessor = &next.ledgers[0];
+    services_layout(all, 1, LEDGERS_ENTRIES, &layout);
+    next.ledger = predecessor;
+    if (ledger_fits(predecessor, &layout)) {
+        ledger_settle(predecessor, &layout);
+    } else {
+        next.ledger = &next.ledgers[1];
+        ledger_widen(predecessor, &layout);
+        assert_int_equal(ledger_open(next.ledger, &layout), 0);
+        assert_int_equal(ledger_transfer(predecessor, next.ledger, fd), 0);
+        ledger_close(predecessor);
+    }
+    fix.noted = next.ledger;
+}
+
+/* The process has ended. Another one, with other options, goes on with its connection. */
+static void succeed(const char *prefix, size_t prefix_len, size_t chunk)
+{
+    static const struct service service = {.handler = &echo_handler, .config = &next.config};
+    static const struct services services = {.list = &service, .count = 1};
+    const int fd = fix.conn->sock.fd;
+    next.config = (struct echo_config){.prefix = prefix, .prefix_len = prefix_len, .chunk = chunk};
+    assert_int_equal(uv_loop_init(&next.loop), 0);
+    next.sched = (struct sched){.waker.wake = on_wake, .loop = &next.loop};
+    assert_int_equal(ledger_attach(&next.ledgers[0], net_dup_above(fix.ledger.file, 0)), 0);
+    struct accepted accepted = {.fd = fd, .adopted = true, .ready = next.ready};
+    accepted.left = settle_entry((uint32_t)fd);
+    settle_ledger(fd, &services);
+    assert_int_equal(conns_open(&next.conns, &next.sched, &services, next.ledger, on_event), 0);
+    fix.echo = next.conns.states[0];
+    assert_int_equal(conn_open(&next.conns, &accepted), 0);
+}
+
+/* What the successor has left, and what the dead process could not give back. */
+static void bury(struct conn *dead, struct pipe *pipe)
+{
+    assert_int_equal(uv_run(&next.loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&next.loop), 0);
+    conns_close(&next.conns);
+    for (uint32_t number = 0; number < next.ledger->layout.buffers; number++) /* all are back */
+        assert_int_equal(next.ledger->lent[number / 64] >> number % 64 & 1, 0);
+    ledger_close(next.ledger);
+    uv_close((uv_handle_t *)&dead->sock.poll, NULL);
+    assert_int_equal(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&fix.loop), 0);
+    free(dead);
+    if (pipe != NULL)
+        pipes_put(&((struct echo_state *)fix.conns.states[0])->pipes, pipe);
+    conns_close(&fix.conns);
+    ledger_close(&fix.ledger);
+    (void)close(fix.peer);
+}
+
+/* How a connection is served before and after its process dies. */
+struct lives {
+    const char *prefix[2];
+    size_t chunk[2];
+    size_t recv_max;
+    size_t send_max;
+};
+
+/* Runs until everything is answered. Returns whether the process has lived so long. */
+static bool run_to_death(void)
+{
+    if (setjmp(death.here) != 0)
+        return false;
+    while (wire.out_len < wire.answer_len || wire.in_at < wire.in_len)
+        (void)step();
+    death.calls = -1;
+    return true;
+}
+
+/* The pipe that a process cannot give back when it dies. */
+static struct pipe *pipe_of_the_dead(void)
+{
+    struct ledger_state state;
+    assert_int_equal(ledger_read(&fix.ledger, (uint32_t)fix.conn->sock.fd, &state), 0);
+    return state.kind == LEDGER_PIPE ? fix.pipe : NULL;
+}
+
+static void open_lives(const struct lives *lives, int calls, bool done)
+{
+    unsigned seed = 5;
+    open_conn(lives->prefix[0], strlen(lives->prefix[0]), lives->chunk[0]);
+    peer_sends_random(300000, &seed);
+    wire.recv_max = lives->recv_max;
+    wire.send_max = lives->send_max;
+    death.calls = calls;
+    death.done = done;
+}
+
+/* Dies in the call with this number, and lets another process go on. Returns as run_to_death(). */
+static bool check_death(const struct lives *lives, int calls, bool done)
+{
+    open_lives(lives, calls, done);
+    bool lived = run_to_death();
+    struct conn *dead = fix.conn;
+    struct pipe *pipe = pipe_of_the_dead();
+    next.ready = calls % 2 == 0; /* readiness is a hint: it may be wrong */
+    succeed(lives->prefix[1], strlen(lives->prefix[1]), lives->chunk[1]);
+    wire.recv_max = wire.send_max = NO_LIMIT;
+    peer_sends("more", 4);
+    (void)run_to_death();
+    check_answer();
+    wire.in_end = 0;
+    assert_int_equal(drive(), YIELD_DONE);
+    assert_int_equal(fix.error, 0);
+    bury(dead, pipe);
+    return lived;
+}
+
+static void check_deaths(const struct lives *lives)
+{
+    for (int done = 0; done < 2; done++) {
+        int calls = 0;
+        while (!check_death(lives, calls, done != 0))
+            calls++;
+        assert_true(calls > 8);
+    }
+}
+
+/* Whatever call a process dies in, the peer gets every byte once, as the options of the day say. */
+static void test_another_process_goes_on(void **state)
+{
+    const struct lives copied = {{"GOT:", "GOT:"}, {1000, 1000}, NO_LIMIT, 30000};
+    const struct lives changed = {{"GOT:", "HI:"}, {1000, 2000}, 40000, 30000};
+    const struct lives moved = {{"GOT:", "LONGER-ANSWER:"}, {1000, 77}, 40000, 30000};
+    const struct lives unspliced = {{"", "LONGER-ANSWER:"}, {1, 77}, NO_LIMIT, 20000};
+    const struct lives verbatim = {{"GOT:", ""}, {1000, 1}, 40000, 30000};
+    const struct lives spliced = {{"", ""}, {1, 1}, NO_LIMIT, 20000};
+    const struct lives prefixed = {{"", "GOT:"}, {1, 1000}, NO_LIMIT, 20000};
+    (void)state;
+    check_deaths(&copied);
+    check_deaths(&changed);
+    check_deaths(&moved);
+    check_deaths(&unspliced);
+    check_deaths(&verbatim);
+    check_deaths(&spliced);
+    check_deaths(&prefixed);
+}
+
+/* Nothing is under way. Only a connection that is ready tries to receive before it waits. */
+static void check_begin(bool ready)
+{
+    const struct lives lives = {{"GOT:", "GOT:"}, {1000, 1000}, NO_LIMIT, NO_LIMIT};
+    open_lives(&lives, -1, true);
+    assert_true(run_to_death());
+    struct conn *dead = fix.conn;
+    const size_t received = wire.in_at;
+    next.ready = ready;
+    succeed("GOT:", 4, 1000);
+    peer_sends("more", 4);
+    step_yields(ready ? YIELD_SEND : YIELD_RECV);
+    assert_int_equal(wire.in_at - received, ready ? 4 : 0);
+    (void)run_to_death();
+    check_answer();
+    wire.in_end = 0;
+    assert_int_equal(drive(), YIELD_DONE);
+    bury(dead, NULL);
+}
+
+static void test_begins_with_a_wait(void **state)
+{
+    (void)state;
+    check_begin(false);
+    check_begin(true);
+}
+
+/* Dies while an answer is under way, which the successor cannot have. */
+static void check_no_memory_to_go_on(const struct lives *lives, int calls, bool piped)
+{
+    open_lives(lives, calls, true);
+    assert_false(run_to_death());
+    struct conn *dead = fix.conn;
+    struct pipe *pipe = pipe_of_the_dead();
+    assert_int_equal(pipe != NULL, piped);
+    inherit_fails = true;
+    succeed(lives->prefix[1], strlen(lives->prefix[1]), lives->chunk[1]);
+    inherit_fails = false;
+    assert_int_equal(drive(), YIELD_DONE);
+    assert_int_equal(fix.error, -ENOMEM);
+    assert_int_equal(pipeline.closed, piped ? 2 : 0);
+    bury(dead, pipe);
+}
+
+static void test_no_memory_to_go_on(void **state)
+{
+    const struct lives copied = {{"GOT:", "GOT:"}, {1000, 1000}, NO_LIMIT, 20000};
+    const struct lives spliced = {{"", ""}, {1, 1}, NO_LIMIT, 20000};
+    (void)state;
+    check_no_memory_to_go_on(&copied, 0, false);
+    check_no_memory_to_go_on(&spliced, 6, true);
+}
+
+/* The answer of the predecessor cannot be ended: its buffer goes back, and no other. */
+static void check_end_of_an_old_answer(int error)
+{
+    const struct lives lives = {{"GOT:", "GOT:"}, {1000, 1000}, NO_LIMIT, 20000};
+    open_lives(&lives, 0, true);
+    assert_false(run_to_death());
+    struct conn *dead = fix.conn;
+    succeed("GOT:", 4, 1000);
+    wire.send_max = 2;
+    step_yields(YIELD_SEND);
+    if (error == -ESHUTDOWN)
+        conn_abort(fix.conn, error);
+    else
+        wire.send_error = error;
+    assert_int_equal(step().reason, YIELD_DONE);
+    assert_int_equal(fix.error, error);
+    assert_int_equal(fix.echo->chunks.spares, 0); /* its prefixes may be others */
+    bury(dead, NULL);
+}
+
+static void test_an_old_answer_that_cannot_be_ended(void **state)
+{
+    (void)state;
+    check_end_of_an_old_answer(-ECONNRESET);
+    check_end_of_an_old_answer(-EPIPE);
+    check_end_of_an_old_answer(-ESHUTDOWN);
+}
+
+/* Records that this program has not written. */
+static void check_record(uint32_t chunk, uint32_t prefix_len, uint32_t bytes, int64_t answer)
+{
+    const uint32_t numbers[] = {chunk, prefix_len};
+    struct ledger_service service = {.buffer_bytes = 0};
+    echo_handler.describe(&fix.config, &service);
+    memcpy(service.record, numbers, sizeof numbers);
+    service.record_bytes += bytes;
+    assert_int_equal(echo_handler.answer(&service, 1001), answer);
+}
+
+static void test_another_record(void **state)
+{
+    (void)state;
+    fix.config = (struct echo_config){.prefix = "GOT:", .prefix_len = 4, .chunk = 1000};
+    check_record(1000, 4, 0, 1009);
+    check_record(1, 4, 0, 5005);
+    check_record(1000, 0, 0, 1001);
+    check_record(1000, CHUNKS_PREFIX_MAX, 0, 1001 + 2 * CHUNKS_PREFIX_MAX);
+    check_record(0, 4, 0, -EPROTO);
+    check_record(CHUNKS_CHUNK_MAX + 1, 4, 0, -EPROTO);
+    check_record(1000, CHUNKS_PREFIX_MAX + 1, 0, -EPROTO);
+    check_record(1000, UINT32_MAX, 0, -EPROTO);
+    check_record(1000, 4, 1, -EPROTO);
+}
+
+/* Whoever changes the record must raise LEDGER_VERSION. */
+static void test_version_1_reads_the_record(void **state)
+{
+    struct ledger_service service = {.buffer_bytes = 0};
+    struct ledger1_echo record;
+    (void)state;
+    if (LEDGER_VERSION != 1)
+        skip();
+    fix.config = (struct echo_config){.prefix = "GOT:", .prefix_len = 4, .chunk = 1000};
+    echo_handler.describe(&fix.config, &service);
+    assert_int_equal(service.record_bytes, sizeof record);
+    memcpy(&record, service.record, sizeof record);
+    assert_int_equal(record.chunk, 1000);
+    assert_int_equal(record.prefix_len, 4);
+    assert_memory_equal(record.prefix, "GOT:", 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -830,6 +1241,7 @@ int main(void)
         cmocka_unit_test(test_timeout_while_receiving_again),
         cmocka_unit_test(test_reset_while_sending),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory_to_start),
         cmocka_unit_test(test_aborted_in_the_middle_of_an_answer),
         cmocka_unit_test(test_shut_in_the_middle_of_an_answer),
         cmocka_unit_test(test_chunk_boundaries),
@@ -841,12 +1253,19 @@ int main(void)
         cmocka_unit_test(test_small_messages_are_not_spliced),
         cmocka_unit_test(test_a_pipe_is_emptied_bit_by_bit),
         cmocka_unit_test(test_sockets_that_cannot_be_spliced),
+        cmocka_unit_test(test_splice_fails),
         cmocka_unit_test(test_splice_finds_nothing),
         cmocka_unit_test(test_without_a_pipe),
         cmocka_unit_test(test_a_pipe_with_bytes_left_is_not_lent_again),
         cmocka_unit_test(test_ends_while_splicing),
         cmocka_unit_test(test_shut_while_spliced),
         cmocka_unit_test(test_random_pieces),
+        cmocka_unit_test(test_another_process_goes_on),
+        cmocka_unit_test(test_begins_with_a_wait),
+        cmocka_unit_test(test_no_memory_to_go_on),
+        cmocka_unit_test(test_an_old_answer_that_cannot_be_ended),
+        cmocka_unit_test(test_another_record),
+        cmocka_unit_test(test_version_1_reads_the_record),
     };
     return RUN_TESTS("echo", tests);
 }

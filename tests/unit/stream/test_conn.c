@@ -6,10 +6,12 @@
 #include "stream/conn.h"
 
 #include "task/timer.h"
+#include "unit/ledgers.h"
 #include "unit/support.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { CONNS = 4, NOT_CLOSED = 1 };
 
@@ -28,6 +30,7 @@ struct seen {
     int fd;
     int peer; /* the other end, -1 when the test has closed it */
     int opened;
+    int adopted;
     int spoke;
     int closed;
     int released;
@@ -38,16 +41,24 @@ static struct {
     uv_loop_t loop;
     struct sched sched;
     struct conns conns;
+    struct ledger ledger;
     uint8_t service; /* of the next connection */
     struct seen seen[CONNS];
     int count; /* opened */
     bool calloc_fails;
-    int fins;   /* calls of net_shutdown_send() */
-    int closes; /* calls of net_close() */
-    int trims;  /* calls of memory_trim() */
-    int fds;    /* open before the test */
-    int timers; /* of wanderers that have not closed yet */
-    int early;  /* frames that were freed before their timer had closed */
+    int fins;               /* calls of net_shutdown_send() */
+    int closes;             /* calls of net_close() */
+    int discards;           /* calls of net_discard() */
+    int trims;              /* calls of memory_trim() */
+    int fds;                /* open before the test */
+    int timers;             /* of wanderers that have not closed yet */
+    int states;             /* of services, that are open */
+    int early;              /* frames that were freed before their timer had closed */
+    struct sources sources; /* of the tests that count connections by source */
+    bool resume_fails;      /* for lack of memory */
+    bool ready;             /* as probe_resume() was told */
+    uint32_t left;          /* what the handler was told when a connection went on */
+    int late;               /* descriptors that were closed before their sources had been left */
 } fix;
 
 void __real_free(void *memory);
@@ -59,6 +70,8 @@ int __wrap_net_shutdown_send(int fd);
 void __real_net_close(int fd);
 void __wrap_net_close(int fd);
 void __wrap_memory_trim(void);
+void __real_net_discard(int fd);
+void __wrap_net_discard(int fd);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
@@ -82,7 +95,18 @@ int __wrap_net_shutdown_send(int fd)
 void __wrap_net_close(int fd)
 {
     fix.closes++;
+    if (fix.conns.sources != NULL && fix.sources.roots[SOURCE_IPV4] != 0)
+        fix.late++;
     __real_net_close(fd);
+}
+
+static struct ledger_state read_entry(int fd);
+
+void __wrap_net_discard(int fd)
+{
+    fix.discards++;
+    assert_false(read_entry(fd).served); /* otherwise a successor would serve it, and lose bytes */
+    __real_net_discard(fd);
 }
 
 void __wrap_memory_trim(void)
@@ -127,13 +151,19 @@ static void probe_release(struct conn *conn)
 
 static void on_event(struct conn *conn, enum conn_event event, int error)
 {
-    struct seen *seen = event == CONN_OPENED ? &fix.seen[fix.count++] : seen_of(conn);
+    bool begins = event == CONN_OPENED || event == CONN_ADOPTED;
+    struct seen *seen = begins ? &fix.seen[fix.count++] : seen_of(conn);
     assert_ptr_equal(conn_owner(conn), &fix.conns);
     switch (event) {
     case CONN_OPENED:
         assert_int_equal(error, 0);
         assert_int_equal(probe_of(conn)->zeros, 0);
         seen->opened++;
+        seen->conn = conn;
+        break;
+    case CONN_ADOPTED:
+        assert_int_equal(error, 0);
+        seen->adopted++;
         seen->conn = conn;
         break;
     case CONN_SPOKE:
@@ -149,8 +179,26 @@ static void on_event(struct conn *conn, enum conn_event event, int error)
     }
 }
 
-static const struct handler probe_handler = {
-    .frame_size = sizeof(struct probe), .start = probe_recv, .release = probe_release};
+static task_step *probe_resume(struct conn *conn, uint32_t left, bool ready)
+{
+    assert_int_equal(probe_of(conn)->zeros, 0);
+    assert_ptr_equal(conn_owner(conn), &fix.conns);
+    fix.left = left;
+    fix.ready = ready;
+    return fix.resume_fails ? NULL : probe_recv;
+}
+
+static void probe_describe(const void *config, struct ledger_service *service)
+{
+    (void)config;
+    service->buffer_bytes = 5000;
+}
+
+static const struct handler probe_handler = {.frame_size = sizeof(struct probe),
+                                             .start = probe_recv,
+                                             .release = probe_release,
+                                             .describe = probe_describe,
+                                             .resume = probe_resume};
 
 /* A second protocol: sleeps, parks and receives in turn, so its frame owns a timer as well. */
 struct wanderer {
@@ -238,10 +286,12 @@ static int fixture_open(void **state)
     (void)state;
     memset(&fix, 0, sizeof fix);
     assert_int_equal(uv_loop_init(&fix.loop), 0);
+    ledger_of(&fix.ledger, &(struct services){services, SERVICES});
     fix.fds = count_fds();
     sched_init(&fix.sched, &fix.loop);
     memset(&fix.conns, 0xa5, sizeof fix.conns); /* that conns_open() is to set up */
-    return conns_open(&fix.conns, &fix.sched, &(struct services){services, SERVICES}, on_event);
+    return conns_open(&fix.conns, &fix.sched, &(struct services){services, SERVICES}, &fix.ledger,
+                      on_event);
 }
 
 static uint64_t open_count(void)
@@ -347,6 +397,7 @@ static int fixture_close(void **state)
     assert_int_equal(count_fds(), fix.fds);
     sched_close(&fix.sched);
     loop_close(&fix.loop);
+    ledger_close(&fix.ledger);
     return 0;
 }
 
@@ -427,6 +478,114 @@ static void test_activity_order(void **state)
     check_order(&fix.conns.active, (int[]){2, 3, 1, 0}, 4);
     peer_closes(3);
     check_order(&fix.conns.active, (int[]){2, 1, 0}, 3);
+}
+
+/* From the shortest silent to the longest. The order stays, and who moves a byte comes last. */
+static void test_looks_keep_the_order(void **state)
+{
+    (void)state;
+    open_waiting(4);
+    conns_look_begin(&fix.conns);
+    check_order(&fix.conns.due, (int[]){0, 1, 2, 3}, 4);
+    check_order(&fix.conns.active, NULL, 0);
+    assert_ptr_equal(conns_look_next(&fix.conns), fix.seen[3].conn);
+    conn_received(silent(1), 1);
+    check_order(&fix.conns.due, (int[]){0, 2}, 2);
+    check_order(&fix.conns.active, (int[]){3, 1}, 2);
+    assert_ptr_equal(conns_look_next(&fix.conns), fix.seen[2].conn);
+    conns_look_begin(&fix.conns); /* goes on with the round */
+    check_order(&fix.conns.active, (int[]){2, 3, 1}, 3);
+    assert_ptr_equal(conns_silent(&fix.conns), &fix.conns.due);
+    assert_ptr_equal(conns_look_next(&fix.conns), fix.seen[0].conn);
+    assert_null(conns_look_next(&fix.conns));
+    check_order(&fix.conns.active, (int[]){0, 2, 3, 1}, 4);
+    assert_ptr_equal(conns_silent(&fix.conns), &fix.conns.active);
+}
+
+static void test_looks_at_nobody(void **state)
+{
+    (void)state;
+    conns_look_begin(&fix.conns);
+    assert_null(conns_look_next(&fix.conns));
+    check_order(&fix.conns.active, NULL, 0);
+    open_waiting(1);
+    check_order(&fix.conns.active, (int[]){0}, 1);
+}
+
+static void test_ends_within_a_round_of_looks(void **state)
+{
+    (void)state;
+    open_waiting(3);
+    conns_look_begin(&fix.conns);
+    (void)conns_look_next(&fix.conns);
+    peer_closes(1);
+    conns_shut_all(&fix.conns, -ESHUTDOWN);
+    check_order(&fix.conns.lingering, (int[]){0, 2}, 2);
+    (void)open_one();
+    conns_look_begin(&fix.conns);
+    conns_abort_all(&fix.conns, -ESHUTDOWN);
+    loop_turn(&fix.loop);
+    assert_int_equal(open_count(), 0);
+}
+
+/* ---- sources ---- */
+
+/* From now on one connection of each source is allowed. Enters the next connection's. */
+static void enter_source(void)
+{
+    const union net_peer peer = {.in.sin_family = AF_INET};
+    assert_int_equal(sources_open(&fix.sources, CONNS, 1), 0);
+    assert_true(sources_enter(&fix.sources, &peer));
+    fix.conns.sources = &fix.sources;
+}
+
+/* Its source has been left, and that before the descriptor was closed. */
+static void check_source_left(void)
+{
+    assert_int_equal(fix.closes, 1);
+    assert_int_equal(fix.late, 0);
+    assert_int_equal(fix.sources.roots[SOURCE_IPV4], 0);
+    fix.conns.sources = NULL;
+    sources_close(&fix.sources);
+}
+
+/* A client that sees the end may come again at once. */
+static void test_a_source_is_left_before_the_end_shows(void **state)
+{
+    (void)state;
+    enter_source();
+    open_waiting(1);
+    assert_int_not_equal(fix.sources.roots[SOURCE_IPV4], 0);
+    peer_closes(0);
+    check_closed(0, 0);
+    check_source_left();
+}
+
+/* A connection that lingers still takes up its descriptor. */
+static void test_a_lingering_one_counts_for_its_source(void **state)
+{
+    (void)state;
+    enter_source();
+    open_waiting(1);
+    conn_shut(fix.seen[0].conn, -ETIME);
+    loop_turn(&fix.loop);
+    assert_int_not_equal(fix.sources.roots[SOURCE_IPV4], 0);
+    peer_closes(0);
+    check_source_left();
+}
+
+static void test_a_source_is_left_without_memory(void **state)
+{
+    int fds[2];
+    (void)state;
+    enter_source();
+    make_socketpair(fds);
+    fix.calloc_fails = true;
+    const struct accepted accepted = {.fd = fds[0], .peer.in.sin_family = AF_INET};
+    assert_int_equal(conn_open(&fix.conns, &accepted), -ENOMEM);
+    assert_false(fd_is_open(fds[0]));
+    (void)close(fds[1]);
+    check_source_left();
 }
 
 static void test_activity_is_dated(void **state)
@@ -541,6 +700,19 @@ static void test_shut_then_reset(void **state)
     loop_turn(&fix.loop);
     peer_closes(0); /* with unread input: a reset */
     check_closed(0, -ETIME);
+}
+
+/* What the peer has not taken is discarded when no successor can go on with the connection. */
+static void test_reset(void **state)
+{
+    (void)state;
+    open_waiting(1);
+    conn_reset(fix.seen[0].conn, -ECOMM);
+    check_open(0);
+    assert_int_equal(fix.discards, 0);
+    loop_turn(&fix.loop);
+    check_closed(0, -ECOMM);
+    assert_int_equal(fix.discards, 1);
 }
 
 static void test_abort(void **state)
@@ -771,6 +943,249 @@ static void test_open_without_memory(void **state)
     (void)close(fds[1]);
 }
 
+static struct ledger_state read_entry(int fd)
+{
+    struct ledger_state state;
+    assert_int_equal(ledger_read(&fix.ledger, (uint32_t)fd, &state), 0);
+    return state;
+}
+
+/* The entry says what becomes of the connection; a successor must know it at every moment. */
+static void test_the_entry_of_a_connection(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    int fd = conn->sock.fd;
+    assert_true(read_entry(fd).served);
+    assert_int_equal(read_entry(fd).service, conn->service);
+    assert_false(read_entry(fd).spoke);
+    conn_received(conn, 5);
+    assert_true(read_entry(fd).spoke);
+    conn_shut(conn, -ETIME);
+    assert_int_equal(read_entry(fd).end, LEDGER_IDLE);
+    conn_abort(conn, 0);
+    loop_turn(&fix.loop);
+    assert_int_equal(open_count(), 0);
+    assert_false(read_entry(fd).served);
+    assert_int_equal(read_entry(fd).end, LEDGER_LEFT);
+}
+
+static void test_the_entry_of_a_drained_connection(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn_shut(conn, -ESHUTDOWN);
+    assert_int_equal(read_entry(conn->sock.fd).end, LEDGER_DRAINED);
+}
+
+static void test_a_descriptor_without_an_entry(void **state)
+{
+    int fds[2];
+    (void)state;
+    make_socketpair(fds);
+    int high = net_dup_above(fds[0], LEDGERS_ENTRIES);
+    if (high >= 0)
+        check_open_fails(high, -EMFILE);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+static void *open_state(const void *config, struct ledger *ledger)
+{
+    assert_ptr_equal(ledger, &fix.ledger);
+    if (config == NULL)
+        return NULL;
+    fix.states++;
+    return &fix.states;
+}
+
+static void close_state(void *state)
+{
+    assert_ptr_equal(state, &fix.states);
+    fix.states--;
+}
+
+/* If a service cannot open, those that have opened are closed again. */
+static void test_a_service_that_cannot_open(void **state)
+{
+    static const struct handler handler = {
+        .frame_size = sizeof(struct conn), .open = open_state, .close = close_state};
+    static const struct service some[] = {{.handler = &handler, .config = &handler},
+                                          {.handler = &probe_handler},
+                                          {.handler = &handler, .config = NULL}};
+    struct conns conns;
+    (void)state;
+    assert_int_equal(
+        conns_open(&conns, &fix.sched, &(struct services){some, 2}, &fix.ledger, on_event), 0);
+    assert_int_equal(fix.states, 1);
+    conns_close(&conns);
+    assert_int_equal(fix.states, 0);
+    assert_int_equal(
+        conns_open(&conns, &fix.sched, &(struct services){some, 3}, &fix.ledger, on_event),
+        -ENOMEM);
+    assert_int_equal(fix.states, 0);
+}
+
+/* ---- connections of a predecessor ---- */
+
+/* What the predecessor has left: a descriptor, and an entry with these bits in its place. */
+static struct accepted make_served(uint32_t place)
+{
+    struct seen *seen = &fix.seen[fix.count];
+    int fds[2];
+    make_socketpair(fds);
+    *seen = (struct seen){.fd = fds[0], .peer = fds[1], .error = NOT_CLOSED};
+    assert_int_equal(ledger_enter(&fix.ledger, fds[0], PROBE), 0);
+    ledger_answer(&fix.ledger.entries[fds[0]], 7, 0, 9);
+    ledger_store(&fix.ledger.entries[fds[0]].place, LEDGER_SERVED | place);
+    return (struct accepted){.fd = fds[0],
+                             .service = PROBE,
+                             .adopted = true,
+                             .left = 5,
+                             .silent_ms = 1234,
+                             .peer.in = {.sin_family = AF_INET}};
+}
+
+static struct ledger_state entry_now(int fd)
+{
+    struct ledger_state state;
+    assert_int_equal(ledger_read(&fix.ledger, (uint32_t)fd, &state), 0);
+    return state;
+}
+
+static void test_adopts(void **state)
+{
+    (void)state;
+    struct accepted accepted = make_served(0);
+    assert_int_equal(conn_open(&fix.conns, &accepted), 0);
+    assert_int_equal(fix.left, 5);
+    assert_int_equal(fix.seen[0].adopted, 1);
+    assert_int_equal(conn_silent_ms(fix.seen[0].conn), 1234);
+    struct ledger_state entry = entry_now(accepted.fd);
+    assert_int_equal(entry.received, 7); /* the entry is as it was */
+    assert_int_equal(entry.goal, 9);
+    peer_sends(0, "x");
+    assert_int_equal(fix.seen[0].spoke, 1);
+    peer_closes(0);
+    assert_int_equal(fix.seen[0].closed, 1);
+    assert_int_equal(fix.seen[0].error, 0);
+    assert_int_equal(open_count(), 0);
+}
+
+/* The set is in the order of silence: the longest silent comes last, and goes to its beginning. */
+static void test_adopts_in_the_order_of_silence(void **state)
+{
+    const uint32_t silent_ms[] = {0, 1000, 2000};
+    struct accepted accepted;
+    (void)state;
+    (void)open_one(); /* a new one comes first, because it has moved a byte just now */
+    for (int i = 0; i < 3; i++) {
+        accepted = make_served(0);
+        accepted.silent_ms = silent_ms[i];
+        accepted.ready = i == 0;
+        assert_int_equal(conn_open(&fix.conns, &accepted), 0);
+        assert_int_equal(fix.ready, i == 0);
+        if (i == 1)
+            conns_look_begin(&fix.conns); /* a round of looks takes all of them meanwhile */
+    }
+    struct list *link = conns_silent(&fix.conns);
+    const int order[] = {3, 2, 0, 1};
+    for (int i = 0; i < 4; i++) {
+        link = link->next;
+        assert_ptr_equal(container_of(link, struct conn, link), fix.seen[order[i]].conn);
+    }
+    assert_ptr_equal(link->next, conns_silent(&fix.conns));
+    for (int i = 0; i < 4; i++)
+        peer_closes(i);
+}
+
+/* What has been logged is not logged again. */
+static void test_adopts_one_that_has_spoken(void **state)
+{
+    (void)state;
+    struct accepted accepted = make_served(LEDGER_SPOKE);
+    assert_int_equal(conn_open(&fix.conns, &accepted), 0);
+    peer_sends(0, "x");
+    assert_int_equal(fix.seen[0].spoke, 0);
+    peer_closes(0);
+    assert_int_equal(fix.seen[0].closed, 1);
+}
+
+/* Our FIN was about to be sent, or had been sent: the connection lingers. */
+static void check_adopts_one_that_ends(enum ledger_end end, int error)
+{
+    int id = fix.count;
+    struct accepted accepted = make_served((uint32_t)end << LEDGER_END_SHIFT);
+    assert_int_equal(conn_open(&fix.conns, &accepted), 0);
+    loop_turn(&fix.loop);
+    check_fin(id);
+    assert_true(fix.seen[id].conn->lingering);
+    assert_int_equal(entry_now(accepted.fd).end, end);
+    peer_sends(id, "unheard");
+    assert_int_equal(probe_of(fix.seen[id].conn)->steps, 0);
+    peer_closes(id);
+    assert_int_equal(fix.seen[id].closed, 1);
+    assert_int_equal(fix.seen[id].error, error);
+}
+
+static void test_adopts_one_that_ends(void **state)
+{
+    (void)state;
+    check_adopts_one_that_ends(LEDGER_IDLE, -ETIME);
+    check_adopts_one_that_ends(LEDGER_DRAINED, -ESHUTDOWN);
+}
+
+static bool is_lent(uint32_t number)
+{
+    return (fix.ledger.lent[number / 64] >> number % 64 & 1) != 0;
+}
+
+/* The buffer of the answer is free again, and the entry is not in force. */
+static void check_abandoned(const struct accepted *accepted, uint32_t buffer)
+{
+    assert_int_equal(entry_now(accepted->fd).end, LEDGER_LEFT);
+    assert_false(fd_is_open(accepted->fd));
+    assert_false(is_lent(buffer));
+    assert_int_equal(open_count(), 0);
+}
+
+static struct accepted make_served_with_buffer(uint32_t *number)
+{
+    struct ledger_buffer buffer = ledger_lend(&fix.ledger);
+    assert_non_null(buffer.bytes);
+    *number = buffer.number;
+    assert_int_equal(munmap(buffer.bytes, fix.ledger.layout.buffer_bytes), 0);
+    assert_true(is_lent(buffer.number));
+    return make_served((uint32_t)LEDGER_BUFFER << LEDGER_KIND_SHIFT | buffer.number);
+}
+
+static void test_adopts_without_memory(void **state)
+{
+    uint32_t buffer;
+    (void)state;
+    struct accepted accepted = make_served_with_buffer(&buffer);
+    fix.calloc_fails = true;
+    assert_int_equal(conn_open(&fix.conns, &accepted), -ENOMEM);
+    fix.calloc_fails = false;
+    check_abandoned(&accepted, buffer);
+    (void)close(fix.seen[0].peer);
+}
+
+static void test_goes_on_without_memory(void **state)
+{
+    uint32_t buffer;
+    (void)state;
+    struct accepted accepted = make_served_with_buffer(&buffer);
+    fix.resume_fails = true;
+    assert_int_equal(conn_open(&fix.conns, &accepted), 0);
+    loop_turn(&fix.loop);
+    check_abandoned(&accepted, buffer);
+    assert_int_equal(fix.seen[0].error, -ENOMEM);
+    assert_int_equal(fix.seen[0].released, 1);
+    (void)close(fix.seen[0].peer);
+    fix.seen[0].peer = -1;
+}
+
 static void test_open_what_cannot_be_polled(void **state)
 {
     (void)state;
@@ -812,6 +1227,12 @@ int main(void)
         FIXTURE_TEST(test_spoke_is_told_once),
         FIXTURE_TEST(test_sending_is_not_speaking),
         FIXTURE_TEST(test_activity_order),
+        FIXTURE_TEST(test_looks_keep_the_order),
+        FIXTURE_TEST(test_looks_at_nobody),
+        FIXTURE_TEST(test_ends_within_a_round_of_looks),
+        FIXTURE_TEST(test_a_source_is_left_before_the_end_shows),
+        FIXTURE_TEST(test_a_lingering_one_counts_for_its_source),
+        FIXTURE_TEST(test_a_source_is_left_without_memory),
         FIXTURE_TEST(test_activity_is_dated),
         FIXTURE_TEST(test_shut),
         FIXTURE_TEST(test_shut_with_unread_input),
@@ -819,6 +1240,7 @@ int main(void)
         FIXTURE_TEST(test_shut_a_sending_task),
         FIXTURE_TEST(test_shut_twice),
         FIXTURE_TEST(test_shut_then_reset),
+        FIXTURE_TEST(test_reset),
         FIXTURE_TEST(test_abort),
         FIXTURE_TEST(test_abort_a_queued_task),
         FIXTURE_TEST(test_abort_a_sending_task),
@@ -832,6 +1254,16 @@ int main(void)
         FIXTURE_TEST(test_shut_all),
         FIXTURE_TEST(test_abort_all),
         FIXTURE_TEST(test_open_without_memory),
+        FIXTURE_TEST(test_the_entry_of_a_connection),
+        FIXTURE_TEST(test_the_entry_of_a_drained_connection),
+        FIXTURE_TEST(test_a_descriptor_without_an_entry),
+        FIXTURE_TEST(test_a_service_that_cannot_open),
+        FIXTURE_TEST(test_adopts),
+        FIXTURE_TEST(test_adopts_in_the_order_of_silence),
+        FIXTURE_TEST(test_adopts_one_that_has_spoken),
+        FIXTURE_TEST(test_adopts_one_that_ends),
+        FIXTURE_TEST(test_adopts_without_memory),
+        FIXTURE_TEST(test_goes_on_without_memory),
         FIXTURE_TEST(test_open_what_cannot_be_polled),
         FIXTURE_TEST(test_memory_goes_back_after_many),
         FIXTURE_TEST(test_memory_stays_while_more_are_left),

@@ -28,18 +28,22 @@ static struct {
     int skipped; /* so often accept returns skip_error first */
     int skip_error;
     int accepts;                               /* calls */
+    int accepted_on;                           /* the socket of the last that gave a connection */
+    struct listener other;                     /* on the same acceptor */
     int take_error;                            /* what taking one returns */
     int took, refused, paused, resumed, ended; /* events */
     int event_error;                           /* of the last event */
+    int unwatched_woken;                       /* calls of sched_wake_unwatched() */
 } fix;
 
 int __wrap_net_accept(int fd, union net_peer *peer);
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
 void __wrap_sched_wake(struct sched *sched, struct task *task);
+void __wrap_sched_wake_unwatched(struct sched *sched);
 
 int __wrap_net_accept(int fd, union net_peer *peer)
 {
-    assert_int_equal(fd, fix.listener.sock.fd);
+    assert_true(fd == fix.listener.sock.fd || fd == fix.other.sock.fd);
     fix.accepts++;
     if (fix.skipped > 0) {
         fix.skipped--;
@@ -48,6 +52,7 @@ int __wrap_net_accept(int fd, union net_peer *peer)
     if (fix.backlog == 0)
         return fix.error;
     fix.backlog--;
+    fix.accepted_on = fd;
     *peer = (union net_peer){.in = {.sin_family = AF_INET, .sin_port = htons(25000)}};
     return FD_OF_CONN;
 }
@@ -81,6 +86,12 @@ void __wrap_sched_wake(struct sched *sched, struct task *task)
 {
     assert_ptr_equal(sched, &fix.sched);
     fix.recorder.waker.wake(&fix.recorder.waker, task);
+}
+
+void __wrap_sched_wake_unwatched(struct sched *sched)
+{
+    assert_ptr_equal(sched, &fix.sched);
+    fix.unwatched_woken++;
 }
 
 static void on_event(struct listener_watcher *watcher, enum listener_event event, int error)
@@ -442,6 +453,86 @@ static void test_room_leaves_others_alone(void **state)
     assert_ptr_equal(fix.listener.sock.recv_wait, &fix.listener.task);
 }
 
+/* A second listener, after its first step. */
+static void other_open(void)
+{
+    int fds[2];
+    make_socketpair(fds);
+    (void)close(fds[1]);
+    assert_int_equal(start_on(&fix.other, fds[0]), 0);
+    assert_int_equal(fix.other.task.resume(&fix.other.task).reason, YIELD_RECV);
+}
+
+static void other_close(void)
+{
+    listener_stop(&fix.other);
+    assert_int_equal(fix.other.task.resume(&fix.other.task).reason, YIELD_DONE);
+    assert_int_equal(fix.ended, 1);
+    fix.ended = 0; /* only the first listener's end is counted */
+    fix.recorder.count = 0;
+}
+
+/* Runs the listeners that are woken, one after the other; each must wait for this reason. */
+static void run_woken(enum yield_reason reason)
+{
+    while (fix.recorder.count > 0) {
+        struct task *task = fix.recorder.woken[0];
+        fix.recorder.count--;
+        memmove(fix.recorder.woken, fix.recorder.woken + 1,
+                fix.recorder.count * sizeof *fix.recorder.woken);
+        assert_int_equal(task->resume(task).reason, reason);
+    }
+}
+
+/* Both have more connections than there is ever room for. */
+static void test_listeners_take_turns(void **state)
+{
+    (void)state;
+    other_open();
+    fix.backlog = 100;
+    fix.limit = 0;
+    step_parks();
+    assert_int_equal(fix.other.task.resume(&fix.other.task).reason, YIELD_PARK);
+    for (int i = 0; i < 6; i++) {
+        fix.limit++;
+        acceptor_room(&fix.acceptor);
+        run_woken(YIELD_PARK);
+        assert_int_equal(fix.open, fix.limit);
+        assert_int_equal(fix.accepted_on, i % 2 == 0 ? fix.listener.sock.fd : fix.other.sock.fd);
+    }
+    other_close();
+}
+
+/* The first finds no connection, and must not keep the room from the second. */
+static void test_room_that_is_left(void **state)
+{
+    (void)state;
+    other_open();
+    fix.limit = 0;
+    step_parks();
+    assert_int_equal(fix.other.task.resume(&fix.other.task).reason, YIELD_PARK);
+    fix.limit = 1;
+    acceptor_room(&fix.acceptor);
+    run_woken(YIELD_RECV);
+    assert_false(fix.listener.parked);
+    assert_false(fix.other.parked);
+    other_close();
+}
+
+/* The first ends, and must not take the room with it. */
+static void test_room_of_a_listener_that_ends(void **state)
+{
+    (void)state;
+    other_open();
+    fix.limit = 0;
+    assert_int_equal(fix.other.task.resume(&fix.other.task).reason, YIELD_PARK);
+    step_parks();
+    fix.limit = 1;
+    acceptor_room(&fix.acceptor);
+    other_close();
+    assert_false(fix.listener.parked);
+}
+
 /* The connection is dropped with an event, and the listener goes on with the next one. */
 static void test_refused_connections(void **state)
 {
@@ -485,6 +576,15 @@ static void test_stop_while_sleeping(void **state)
     check_woken();
     step_ends(); /* although the error remains */
     assert_int_equal(fix.paused, 1);
+}
+
+/* It must accept its last connections before the drain counts them, and ends them. */
+static void test_stop_without_a_watch(void **state)
+{
+    (void)state;
+    assert_int_equal(fix.unwatched_woken, 0);
+    listener_stop(&fix.listener);
+    assert_int_equal(fix.unwatched_woken, 1);
 }
 
 static void test_stop_while_queued(void **state)
@@ -585,10 +685,14 @@ int main(void)
         FIXTURE_TEST(test_parks_at_the_limit),
         FIXTURE_TEST(test_parks_again),
         FIXTURE_TEST(test_room_leaves_others_alone),
+        FIXTURE_TEST(test_listeners_take_turns),
+        FIXTURE_TEST(test_room_that_is_left),
+        FIXTURE_TEST(test_room_of_a_listener_that_ends),
         FIXTURE_TEST(test_refused_connections),
         FIXTURE_TEST(test_stop_while_waiting),
         FIXTURE_TEST(test_stop_while_parked),
         FIXTURE_TEST(test_stop_while_sleeping),
+        FIXTURE_TEST(test_stop_without_a_watch),
         FIXTURE_TEST(test_stop_while_queued),
         FIXTURE_TEST(test_stop_twice),
         FIXTURE_TEST(test_the_backlog_is_accepted_at_stop),

@@ -5,17 +5,19 @@
  */
 #include "stream/reaper.h"
 
+#include "unit/ledgers.h"
 #include "unit/support.h"
 
 #include <errno.h>
 #include <limits.h>
 
-enum { CONNS = 4, IDLE_MS = 1000, NOT_CLOSED = 1 };
+enum { CONNS = 300, IDLE_MS = 1000, SEND_MS = 2000, LOOK_MS = 500, SLICE = 256, NOT_CLOSED = 1 };
 
 static struct {
     uv_loop_t loop;
     struct sched sched;
     struct recorder recorder;
+    struct ledger ledger;
     struct conns conns;
     struct reaper reaper;
     uint64_t now_ms;
@@ -25,18 +27,32 @@ static struct {
     int count;
     size_t unsent;     /* what the kernel holds of each */
     uint32_t moved_ms; /* since it moved the last byte of each */
+    int looks;         /* how often it was asked what it holds */
+    unsigned look_ms;  /* how long each of these calls takes */
+    unsigned late_ms;  /* how far the loop's time is behind */
+    int discards;      /* connections whose unsent bytes are to be thrown away */
 } fix;
 
 size_t __wrap_net_unsent(int fd);
+void __wrap_net_discard(int fd);
 uint32_t __wrap_net_moved_ms(int fd);
 uint64_t __wrap_uv_now(const uv_loop_t *loop);
+void __wrap_uv_update_time(uv_loop_t *loop);
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
 void __wrap_sched_wake(struct sched *sched, struct task *task);
 
 size_t __wrap_net_unsent(int fd)
 {
     assert_true(fd_is_open(fd));
+    fix.looks++;
+    fix.late_ms += fix.look_ms;
     return fix.unsent;
+}
+
+void __wrap_net_discard(int fd)
+{
+    assert_true(fd_is_open(fd));
+    fix.discards++;
 }
 
 uint32_t __wrap_net_moved_ms(int fd)
@@ -49,6 +65,13 @@ uint64_t __wrap_uv_now(const uv_loop_t *loop)
 {
     assert_ptr_equal(loop, &fix.loop);
     return fix.now_ms;
+}
+
+void __wrap_uv_update_time(uv_loop_t *loop)
+{
+    assert_ptr_equal(loop, &fix.loop);
+    fix.now_ms += fix.late_ms;
+    fix.late_ms = 0;
 }
 
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first)
@@ -110,9 +133,10 @@ static int fixture_open(void **state)
     fix.now_ms = 1234567;
     fix.moved_ms = UINT32_MAX;
     fix.sched = (struct sched){.waker.wake = on_wake, .loop = &fix.loop};
-    if (conns_open(&fix.conns, &fix.sched, &silent_services, on_event) < 0)
+    ledger_of(&fix.ledger, &silent_services);
+    if (conns_open(&fix.conns, &fix.sched, &silent_services, &fix.ledger, on_event) < 0)
         return -1;
-    reaper_start(&fix.reaper, &fix.conns, IDLE_MS);
+    reaper_start(&fix.reaper, &fix.conns, IDLE_MS, 0);
     return 0;
 }
 
@@ -127,6 +151,7 @@ static int fixture_close(void **state)
     }
     reaper_close(&fix.reaper);
     loop_close(&fix.loop);
+    ledger_close(&fix.ledger);
     return 0;
 }
 
@@ -385,6 +410,26 @@ static void test_a_peer_that_takes_its_answers(void **state)
     check_ended(conn);
 }
 
+/* The process may be stopped while it looks. What it finds then is as old as the end of the look.
+ */
+static void test_a_look_that_takes_long(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn_sent(conn, 10000);
+    fix.moved_ms = 0;
+    fix.look_ms = IDLE_MS - 1;
+    (void)sweep_after(IDLE_MS);
+    assert_false(conn->lingering);
+    assert_int_equal(conn_silent_ms(conn), 0);
+    assert_int_equal(fix.late_ms, 0);
+    fix.look_ms = 0;
+    (void)sweep_after(IDLE_MS - 1);
+    assert_false(conn->lingering);
+    (void)sweep_after(1);
+    assert_true(conn->lingering);
+}
+
 /* It had taken all when it was looked at: only the kernel knows that this was just before. */
 static void test_a_peer_that_has_just_taken_its_answers(void **state)
 {
@@ -449,6 +494,261 @@ static void test_a_silent_peer_of_a_unix_socket(void **state)
     fix.moved_ms = 0;
     check_spared(conn);
     check_ended(conn);
+}
+
+/* ---- peers that do not take what they are sent ---- */
+
+/* From now on only stuck connections are ended. The next look comes after LOOK_MS. */
+static void watch_sending(void)
+{
+    fix.reaper.idle_ms = 0;
+    fix.reaper.send_ms = SEND_MS;
+    fix.reaper.looked_ms = (uint32_t)fix.now_ms;
+    assert_int_equal(sweep(), LOOK_MS);
+}
+
+/* So many rounds of looks end no connection. */
+static void look_on(int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        assert_int_equal(sweep_after(LOOK_MS - 1), 1);
+        assert_int_equal(sweep_after(1), LOOK_MS);
+        assert_int_equal(fix.discards, 0);
+    }
+}
+
+/* The next round of looks ends the only connection, and throws away what its peer has not taken. */
+static void check_stuck(int id)
+{
+    fix.now_ms += LOOK_MS;
+    sweep_parks();
+    assert_false(fix.conns_opened[id]->lingering);
+    assert_true(ends(id));
+    assert_int_equal(fix.discards, 1);
+    assert_int_equal(fix.errors[id], -ECOMM);
+}
+
+/* The first look finds what is held, and SEND_MS later a look finds it still held. */
+static void test_a_peer_that_takes_nothing(void **state)
+{
+    (void)state;
+    conn_sent(open_one(), 10);
+    fix.unsent = 10;
+    watch_sending();
+    look_on(4);
+    check_stuck(0);
+}
+
+/* What the kernel takes from us is no progress of the peer, nor are the bytes that it sends. */
+static void test_a_peer_that_sends_and_takes_nothing(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    watch_sending();
+    for (int i = 0; i < 4; i++) {
+        conn_received(conn, 7);
+        conn_sent(conn, 11);
+        fix.unsent += 11;
+        look_on(1);
+    }
+    conn_received(conn, 7);
+    check_stuck(0);
+}
+
+/* One byte in each time between looks is enough, although the kernel holds more and more. */
+static void test_a_peer_that_takes_a_little(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    watch_sending();
+    for (int i = 0; i < 12; i++) {
+        conn_sent(conn, 11);
+        fix.unsent += 10;
+        look_on(1);
+    }
+}
+
+/* The time begins anew with the last byte that was taken. */
+static void test_a_peer_that_stops_taking(void **state)
+{
+    (void)state;
+    conn_sent(open_one(), 100);
+    fix.unsent = 100;
+    watch_sending();
+    look_on(4);
+    fix.unsent = 99;
+    look_on(4);
+    fix.unsent = 0;
+    look_on(6);
+    assert_int_equal(fix.conns_opened[0]->stuck, 0);
+}
+
+/* A connection that has sent nothing since all was taken costs no system call. */
+static void test_looks_at_those_that_have_sent(void **state)
+{
+    (void)state;
+    (void)open_one();
+    conn_sent(open_one(), 100);
+    watch_sending();
+    look_on(5);
+    assert_int_equal(fix.looks, 1);
+}
+
+/* Of a Unix socket the kernel counts whole buffers, so bytes that move are progress, too. */
+static void test_a_busy_peer_of_a_unix_socket(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn->peer.sa.sa_family = AF_UNIX;
+    fix.unsent = 100000;
+    conn_sent(conn, 100000);
+    watch_sending();
+    for (int i = 0; i < 12; i++) {
+        conn_sent(conn, 2000);
+        fix.unsent += 4608; /* with what the kernel adds for itself */
+        look_on(1);
+    }
+    look_on(3); /* the last byte moved one round before these */
+    check_stuck(0);
+}
+
+/* Whether it is idle may never be known, such as while epoll has no watch for its socket. */
+static void test_a_peer_of_a_unix_socket_that_is_never_idle(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn->peer.sa.sa_family = AF_UNIX;
+    conn_sent(conn, 10);
+    fix.unsent = 4096;
+    sock_wake(&conn->sock); /* its task does not wait for the socket */
+    watch_sending();
+    fix.reaper.idle_ms = IDLE_MS;
+    look_on(4);
+    assert_false(conn->lingering);
+    check_stuck(0);
+}
+
+/* A look for idleness finds that a byte has moved, and the look for progress after it knows. */
+static void test_a_byte_of_a_unix_socket_between_the_looks(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn->peer.sa.sa_family = AF_UNIX;
+    conn_sent(conn, 10);
+    fix.unsent = 4096;
+    watch_sending();
+    look_on(4);
+    conn_received(conn, 1);
+    fix.reaper.idle_ms = LOOK_MS - 100;
+    assert_int_equal(sweep_after(LOOK_MS - 100), 100);
+    fix.reaper.idle_ms = 0;
+    assert_int_equal(sweep_after(100), LOOK_MS);
+    look_on(3);
+    check_stuck(0);
+}
+
+/* A look for idleness does not find as new what a look for progress has found. */
+static void test_a_peer_of_a_unix_socket_that_stops_taking(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn->peer.sa.sa_family = AF_UNIX;
+    conn_sent(conn, 10);
+    fix.unsent = 8192;
+    watch_sending();
+    look_on(4);
+    fix.unsent = 4096;
+    look_on(3);
+    fix.reaper.idle_ms = 3 * LOOK_MS; /* the look for idleness comes with the fourth */
+    look_on(1);
+    assert_false(conn->lingering);
+    check_stuck(0);
+}
+
+/* A peer may have taken its bytes until just before the end of the look for progress. */
+static void test_a_peer_of_a_unix_socket_is_not_idle_early(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn->peer.sa.sa_family = AF_UNIX;
+    conn_sent(conn, 10);
+    fix.moved_ms = 0; /* the kernel does not know */
+    watch_sending();
+    fix.reaper.idle_ms = IDLE_MS;
+    fix.look_ms = 100;
+    assert_int_equal(sweep_after(LOOK_MS), LOOK_MS);
+    fix.look_ms = 0;
+    (void)sweep_after(IDLE_MS - 1);
+    assert_false(conn->lingering);
+    (void)sweep_after(1);
+    assert_true(conn->lingering);
+}
+
+static void test_a_lingering_one_is_not_looked_at(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    conn_sent(conn, 10);
+    fix.unsent = 10;
+    watch_sending();
+    conn_shut(conn, -ESHUTDOWN);
+    for (unsigned ms = 0; ms < REAPER_LINGER_MS; ms += LOOK_MS)
+        assert_int_equal(sweep_after(ms == 0 ? 0 : LOOK_MS), LOOK_MS);
+    assert_int_equal(fix.looks, 0);
+}
+
+/* The process may be stopped in a round of looks. The time to the next round begins with its end.
+ */
+static void test_a_round_that_takes_long(void **state)
+{
+    (void)state;
+    conn_sent(open_one(), 10);
+    fix.unsent = 10;
+    watch_sending();
+    fix.look_ms = LOOK_MS - 1;
+    assert_int_equal(sweep_after(LOOK_MS), LOOK_MS);
+    fix.look_ms = 0;
+    assert_int_equal(sweep_after(1), LOOK_MS - 1);
+    assert_int_equal(fix.looks, 1);
+}
+
+/* A round of many looks is cut, and other tasks run in between. Nobody is left out or seen twice.
+ */
+static void test_a_long_round_is_cut(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CONNS; i++)
+        conn_sent(open_one(), 10);
+    fix.unsent = 10;
+    watch_sending();
+    for (int round = 1; round <= 4; round++) {
+        assert_int_equal(sweep_after(LOOK_MS), 0);
+        assert_int_equal(fix.looks, (round - 1) * CONNS + SLICE);
+        assert_int_equal(sweep_after(3), LOOK_MS);
+        assert_int_equal(fix.looks, round * CONNS);
+    }
+    assert_int_equal(sweep_after(LOOK_MS), 0);
+    sweep_parks();
+    for (int i = 0; i < CONNS; i++)
+        assert_true(ends(i));
+    assert_int_equal(fix.discards, CONNS);
+}
+
+/* The longest silent is found, whichever of the two lists it is in. */
+static void test_idle_within_a_long_round(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CONNS; i++) {
+        (void)open_one();
+        fix.now_ms += CONNS_PERIOD_MS;
+    }
+    watch_sending();
+    fix.reaper.idle_ms = CONNS * CONNS_PERIOD_MS + LOOK_MS + 10;
+    assert_int_equal(sweep_after(LOOK_MS), 0);
+    assert_false(list_empty(&fix.conns.due));
+    fix.now_ms += 10;
+    (void)sweep();
+    check_lingering(true, false, false);
 }
 
 static void test_without_a_timeout_nobody_is_idle(void **state)
@@ -545,11 +845,26 @@ int main(void)
         FIXTURE_TEST(test_no_room_to_send),
         FIXTURE_TEST(test_a_task_that_does_not_wait_for_the_peer),
         FIXTURE_TEST(test_a_peer_that_takes_its_answers),
+        FIXTURE_TEST(test_a_look_that_takes_long),
         FIXTURE_TEST(test_a_peer_that_has_just_taken_its_answers),
         FIXTURE_TEST(test_a_byte_that_moved_late_in_a_pass),
         FIXTURE_TEST(test_a_silent_peer_is_spared_once),
         FIXTURE_TEST(test_a_slow_peer_of_a_unix_socket),
         FIXTURE_TEST(test_a_silent_peer_of_a_unix_socket),
+        FIXTURE_TEST(test_a_peer_that_takes_nothing),
+        FIXTURE_TEST(test_a_peer_that_sends_and_takes_nothing),
+        FIXTURE_TEST(test_a_peer_that_takes_a_little),
+        FIXTURE_TEST(test_a_peer_that_stops_taking),
+        FIXTURE_TEST(test_looks_at_those_that_have_sent),
+        FIXTURE_TEST(test_a_busy_peer_of_a_unix_socket),
+        FIXTURE_TEST(test_a_peer_of_a_unix_socket_that_is_never_idle),
+        FIXTURE_TEST(test_a_byte_of_a_unix_socket_between_the_looks),
+        FIXTURE_TEST(test_a_peer_of_a_unix_socket_that_stops_taking),
+        FIXTURE_TEST(test_a_peer_of_a_unix_socket_is_not_idle_early),
+        FIXTURE_TEST(test_a_lingering_one_is_not_looked_at),
+        FIXTURE_TEST(test_a_round_that_takes_long),
+        FIXTURE_TEST(test_a_long_round_is_cut),
+        FIXTURE_TEST(test_idle_within_a_long_round),
         FIXTURE_TEST(test_without_a_timeout_nobody_is_idle),
         FIXTURE_TEST(test_a_lingering_one_is_cut),
         FIXTURE_TEST(test_an_idle_one_is_cut_after_lingering),

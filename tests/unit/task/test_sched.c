@@ -410,6 +410,25 @@ static void test_a_watch_is_had_later(void **state)
         loop_turn(&fix.loop);
 }
 
+/* A task that is to end does not wait until it would look again. */
+static void test_wake_without_a_watch(void **state)
+{
+    (void)state;
+    struct frame a;
+    take_watches(ENOSPC);
+    spawn(&a, 'a', step_recv_byte);
+    loop_turn(&fix.loop);
+    assert_ptr_equal(fix.sched.unwatched, &a.task);
+    assert_int_equal(send(fix.peer, "x", 1, 0), 1);
+    sched_wake_unwatched(&fix.sched);
+    assert_null(fix.sched.unwatched);
+    assert_false(uv_is_active((uv_handle_t *)&fix.sched.retry));
+    loop_turn(&fix.loop);
+    assert_int_equal(fix.sched.tasks, 0);
+    sched_wake_unwatched(&fix.sched); /* nobody waits so any more */
+    expect_idle_stopped();
+}
+
 static void test_sleep(void **state)
 {
     (void)state;
@@ -768,6 +787,7 @@ int main(void)
         FIXTURE_TEST(test_no_memory_for_a_watch),
         FIXTURE_TEST(test_no_watch_for_another_reason),
         FIXTURE_TEST(test_a_watch_is_had_later),
+        FIXTURE_TEST(test_wake_without_a_watch),
         FIXTURE_TEST(test_sleep),
         FIXTURE_TEST(test_sleep_ends_early),
         FIXTURE_TEST(test_parked_task_does_not_keep_it_running),
