@@ -1,0 +1,306 @@
+/*
+ * The log of the simulated process, on the other side of base/log.h. Every line is read: it must
+ * tell what the kernel knows.
+ */
+#include "base/log.h"
+
+#include "clients.h"
+#include "invariants.h"
+#include "listening.h"
+#include "lives.h"
+#include "plan.h"
+#include "process.h"
+#include "socket.h"
+#include "world.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct {
+    unsigned listening;
+    unsigned long opened, closed, lacked, finished, refused, paused, resumed, errors;
+    bool starting_failed;
+} logs;
+
+void logs_begin(void)
+{
+    memset(&logs, 0, sizeof logs);
+}
+
+void logs_end_process(void)
+{
+    logs.resumed = logs.paused;
+}
+
+int logs_listening(void)
+{
+    return (int)logs.listening;
+}
+
+unsigned long logs_pauses(void)
+{
+    return logs.paused - logs.resumed;
+}
+
+void log_init(struct log *log, int fd, enum log_level level)
+{
+    *log = (struct log){.fd = fd, .level = level};
+}
+
+bool log_enabled(const struct log *log, enum log_level level)
+{
+    return level <= log->level;
+}
+
+void log_close(struct log *log)
+{
+    log->fd = -1;
+}
+
+/* The connection with the peer in text, up to a blank. */
+static struct socket *logs_socket(const char *peer)
+{
+    char text[NET_ADDR_STRLEN] = "";
+    (void)sscanf(peer, "%127[^ ]", text);
+    struct socket *socket = clients_socket(listening_serial(text));
+    if (socket == NULL)
+        world_fail("the log tells of a connection that there is not: %s", peer);
+    return socket;
+}
+
+static void logs_opened(const char *peer)
+{
+    struct socket *socket = logs_socket(peer);
+    /* Of one that was about to be closed, and has moved no byte, nobody knows that it is old. */
+    bool again = socket->survivor && socket->received == 0 && socket->sent == 0;
+    if (socket->logged && !again)
+        world_fail("the log tells twice that client %u has connected", socket->client);
+    if (plan_get()->level < LOG_LEVEL_DEBUG && socket->received == 0)
+        world_fail("the log tells of client %u, which has sent nothing", socket->client);
+    socket->logged = true;
+    logs.opened++;
+}
+
+/* The reason as the log must tell it; "" for none. */
+static const char *logs_reason(const struct socket *socket)
+{
+    switch (socket->reason) {
+    case REASON_IDLE:
+        return "idle for too long";
+    case REASON_STUCK:
+        return "took no answer for too long";
+    case REASON_DRAIN:
+        return "the daemon stops";
+    default:
+        return socket->error != 0 ? strerror(-socket->error) : "";
+    }
+}
+
+static bool logs_reason_is_right(const struct socket *socket, const char *reason)
+{
+    if (socket->reason == REASON_EITHER)
+        return strcmp(reason, "idle for too long") == 0 || strcmp(reason, "the daemon stops") == 0;
+    return strcmp(reason, logs_reason(socket)) == 0;
+}
+
+static void logs_closed(const char *peer)
+{
+    char reason[200] = "";
+    struct socket *socket = logs_socket(peer);
+    (void)sscanf(peer, "%*s (%199[^)])", reason);
+    if (!socket->closed || socket->ended)
+        world_fail("the log tells that client %u is closed, at the wrong time", socket->client);
+    bool lacked = socket->error == -ENOMEM || socket->error == -ENOBUFS; /* always told */
+    if (!socket->logged && !lacked && !socket->survivor) /* or its process died before it told */
+        world_fail("the log tells the end of client %u, and not its beginning", socket->client);
+    logs.lacked += !socket->logged;
+    if (!logs_reason_is_right(socket, reason))
+        world_fail("client %u ends because of \"%s\", and the log says \"%s\"", socket->client,
+                   logs_reason(socket), reason);
+    socket->ended = true;
+    logs.closed++;
+}
+
+static void logs_paused(const char *reason)
+{
+    if (strcmp(reason, strerror(listenings_last_error())) != 0)
+        world_fail("accepting fails because of \"%s\", and the log says \"%s\"",
+                   strerror(listenings_last_error()), reason);
+    listenings_check_pause();
+    logs.paused++;
+}
+
+/*
+ * Between the daemon's decision and the end of the connection that is refused, another connection
+ * of the source may end, if there are threads: then the kernel does not know why it was refused.
+ */
+static bool logs_refusals_are_right(unsigned long long refused, unsigned long long over)
+{
+    const struct socket_counts *counts = sockets_counts();
+    bool sure = plan_get()->config.workers == 1 || plan_get()->config.max_per_source == 0;
+    return refused + over == counts->refused + counts->over_source &&
+           (!sure || over == counts->over_source);
+}
+
+/* The numbers must be the kernel's. */
+static void logs_statistics(const char *line)
+{
+    unsigned long open = 0;
+    unsigned long long total = 0;
+    unsigned long long in = 0;
+    unsigned long long out = 0;
+    unsigned long long refused = 0;
+    unsigned long long pauses = 0;
+    unsigned long long over = 0;
+    unsigned long long up = 0;
+    const struct socket_counts *counts = sockets_counts();
+    if (sscanf(line,
+               "Statistics: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu "
+               "refused; %llu accept pauses; %llu refused per source; %*u rate pauses; up %llu s",
+               &open, &total, &in, &out, &refused, &pauses, &over, &up) != 8)
+        world_fail("the statistics cannot be read: %s", line);
+    if (lives_lost_counts())
+        return;
+    bool all = total == counts->served || sockets_orphaned(); /* which are counted when served */
+    if (open != sockets_count() || !all || in != counts->bytes_in || out != counts->bytes_out ||
+        !logs_refusals_are_right(refused, over) || pauses != logs.paused)
+        world_fail("%s; right is %u, %llu; %llu, %llu; %llu, %llu; %lu", line, sockets_count(),
+                   (unsigned long long)counts->served, (unsigned long long)counts->bytes_in,
+                   (unsigned long long)counts->bytes_out, (unsigned long long)counts->refused,
+                   (unsigned long long)counts->over_source, logs.paused);
+    uint64_t lived = (world_now() - plan_get()->begun_us) / 1000000;
+    if (up > lived + 1 || up + 1 + world_stalled() / 1000000 < lived)
+        world_fail("the statistics say up %llu s, and %llu s is right", up,
+                   (unsigned long long)lived);
+}
+
+static void logs_listens(const char *addr)
+{
+    (void)addr;
+    if (++logs.listening == 1)
+        world_faults_may_occur(true);
+}
+
+static void logs_refused(const char *reason)
+{
+    (void)reason;
+    logs.refused++;
+}
+
+static void logs_finished(const char *rest)
+{
+    (void)rest;
+    logs.finished++;
+}
+
+static void logs_resumed(const char *rest)
+{
+    (void)rest;
+    logs.resumed++;
+    if (logs.resumed > logs.paused)
+        world_fail("the log tells that accepting goes on, and not that it has paused");
+}
+
+static void logs_cannot(const char *rest)
+{
+    (void)rest;
+    logs.errors++;
+}
+
+static void logs_not_upgrading(const char *rest)
+{
+    (void)rest;
+    signals_answered();
+}
+
+/* How long nobody has served is only known of an upgrade. */
+static void logs_took_over(const char *rest)
+{
+    unsigned long count = 0;
+    unsigned long ms = 0;
+    uint64_t gap_us = lives_gap_us();
+    if (sscanf(rest, "%lu connection%*[s] in %lu ms", &count, &ms) != 2 &&
+        sscanf(rest, "%lu connection in %lu ms", &count, &ms) != 2)
+        world_fail("the line about the takeover cannot be read: %s", rest);
+    /* It may have been stalled between the note of the time and the execution. */
+    uint64_t longest_us = gap_us + world_stalled() + 1000;
+    if (gap_us != UINT64_MAX && (ms > longest_us / 1000 || ms + 1 < gap_us / 1000))
+        world_fail("the log tells of a gap of %lu ms, which was %llu us", ms,
+                   (unsigned long long)gap_us);
+}
+
+/* How a line begins, and what is done with the rest of it. */
+static const struct {
+    const char *begin;
+    void (*read)(const char *rest);
+} logs_lines[] = {
+    {"Connection from ", logs_opened},
+    {"Connection closed: ", logs_closed},
+    {"Task finished", logs_finished},
+    {"Connection refused: ", logs_refused},
+    {"Accepting paused: ", logs_paused},
+    {"Accepting again", logs_resumed},
+    {"Listening on ", logs_listens},
+    {"Took over ", logs_took_over},
+    {"Cannot upgrade: ", logs_not_upgrading},
+    {"Not upgrading: ", logs_not_upgrading},
+    {"Cannot ", logs_cannot},
+};
+
+static void logs_read(const char *line)
+{
+    if (strncmp(line, "Statistics:", 11) == 0) {
+        logs_statistics(line);
+        return;
+    }
+    for (size_t i = 0; i < sizeof logs_lines / sizeof *logs_lines; i++) {
+        size_t len = strlen(logs_lines[i].begin);
+        if (strncmp(line, logs_lines[i].begin, len) == 0) {
+            logs_lines[i].read(line + len);
+            return;
+        }
+    }
+}
+
+void log_write(struct log *log, enum log_level level, const char *format, ...)
+{
+    char line[500];
+    va_list args;
+    if (!log_enabled(log, level))
+        return;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    world_trace("log: %s", line);
+    bool refusal = strncmp(line, "Cannot upgrade: ", 16) == 0;
+    if (level == LOG_LEVEL_ERROR && logs.listening > 0 && !refusal)
+        world_fail("the daemon listens, and logs an error: %s", line);
+    logs_read(line);
+    if (logs.listening > 0)
+        world_spend(); /* write(2) takes its time */
+}
+
+void logs_end(int rc)
+{
+    const struct socket_counts *counts = sockets_counts();
+    if (rc < 0 && logs.errors == 0)
+        world_fail("the daemon has failed with %d, and has not said why", rc);
+    if (lives_ended() > 0)
+        return; /* what a process was about to tell when it ended is not told */
+    unsigned long long over = counts->refused + counts->over_source - logs.refused;
+    if (rc == 0 && !logs_refusals_are_right(logs.refused, over))
+        world_fail("%llu connections were refused, the log tells of %lu",
+                   (unsigned long long)counts->refused, logs.refused);
+    if (logs.opened + logs.lacked != logs.closed)
+        world_fail("the log tells of %lu beginnings and %lu ends", logs.opened, logs.closed);
+    enum log_level level = plan_get()->level;
+    uint64_t told = level == LOG_LEVEL_DEBUG ? counts->served : counts->spoke;
+    if (level >= LOG_LEVEL_INFO && rc == 0 && logs.opened != told)
+        world_fail("the log must tell of %llu connections, and tells of %lu",
+                   (unsigned long long)told, logs.opened);
+    if (level >= LOG_LEVEL_INFO && rc == 0 && logs.finished != logs.closed + listenings_count())
+        world_fail("%lu connections are closed and %u listeners, the log tells of %lu tasks",
+                   logs.closed, listenings_count(), logs.finished);
+}
