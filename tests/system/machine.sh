@@ -44,7 +44,7 @@ clean_up() {
         wait "$machine" || :
     fi
     # What was only for the machine.
-    (cd "$machine_dir" && rm -rf disk package.deb checks.sh machine)
+    (cd "$machine_dir" && rm -rf disk package.deb echoload checks.sh machine)
 }
 
 # machine_boot MEGABYTES SECONDS ARGUMENT...: runs the machine until it ends, with these arguments

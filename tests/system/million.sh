@@ -61,8 +61,8 @@ rm -rf "$machine_dir"
 mkdir -p "$machine_dir"
 # By default the kernel makes its table of sockets for far fewer in so little memory.
 hash=$((2 * connections))
-# Enough for a quarter of the speed of two slow cores.
-seconds=${UVECHOD_MILLION_TIMEOUT:-$((120 + connections / 250))}
+# Enough for a tenth of the speed of two slow cores.
+seconds=${UVECHOD_MILLION_TIMEOUT:-$((600 + connections / 100))}
 say "Holding $connections connections in a machine with $memory MB, for $seconds s at most"
 machine_boot "$memory" "$seconds" "thash_entries=$hash" root=/dev/root rootfstype=hostfs \
     rootflags=/ ro init=/bin/sh -- \

@@ -14,8 +14,8 @@ arm64) triple=aarch64-linux-gnu multiarch=$triple emulator=qemu-aarch64 ;;
 s390x) triple=s390x-linux-gnu multiarch=$triple emulator=qemu-s390x ;;
 *) wrong_usage ;;
 esac
-need compiler make cmake pkg-config
 
+# First, because a mirror may lack some of them.
 dpkg --add-architecture "$1"
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
@@ -23,11 +23,12 @@ DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
     echo "the mirror lacks a compiler or libraries for $1"
     exit 77
 }
+need compiler make cmake pkg-config
 
 cd "$root"
 export PKG_CONFIG_LIBDIR="/usr/lib/$multiarch/pkgconfig"
 UVECHOD_WERROR=ON
-build "$1" -DCMAKE_BUILD_TYPE=Release \
+build "$1:unit_tests" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR="$1" \
     -DCMAKE_C_COMPILER="$triple-gcc" -DCMAKE_CROSSCOMPILING_EMULATOR="/usr/bin/$emulator"
 ctest --test-dir "build/$1" -L unit --output-on-failure --no-tests=error -j "$jobs"
