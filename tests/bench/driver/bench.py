@@ -65,7 +65,7 @@ def parse_args():
 def choose(parser, args):
     everyone = contestants.available(args.build)
     if args.smoke:
-        everyone = [c for c in everyone if c.native or c.name == "asyncio"]
+        everyone = [c for c in everyone if c.native or c.kept or c.name == "asyncio"]
     if not args.contestants:
         return everyone
     by_name = {c.name: c for c in everyone}

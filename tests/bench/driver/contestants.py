@@ -15,15 +15,16 @@ BASELINE = os.path.join(os.path.dirname(HERE), "baseline")
 class Contestant:
     """An echo server on 127.0.0.1. command(port) returns the command that starts the server."""
 
-    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, most=1 << 20, skip=("workers",)):
+    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, kept=False, most=1 << 20, skip=("workers", "handover")):
         self.name = name
         self.command = command
         self.least = Contestant(name, least) if least else self  # without preallocated tables
         self.expect = [] if prefix else ["--rfc862"]  # options for echoload
         self.native = native  # a C program: callgrind can count it, and it starts quickly
         self.close = close  # needs all rounds, because its results are close to the baseline's
+        self.kept = kept  # its child serves
         self.most = most  # connections; few for servers that fork for each
-        self.skip = skip  # suites; by default the one that needs several workers
+        self.skip = skip  # suites; by default those that need several workers, or an upgrade
 
     def takes_part(self, suite, connections):
         return suite not in self.skip and connections <= self.most
@@ -65,10 +66,14 @@ def _built(build):
 
     native = {"native": True, "close": True}
     least = ours("--max-connections=1")
-    yield Contestant("epoll", _program(build, "bench_epoll"), **native, skip=())
-    yield Contestant("uvechod-rfc862", ours("--rfc862"), least=least, **native, skip=())
-    yield Contestant("uvechod", ours(), least=least, prefix=True, **native)
+    yield Contestant("epoll", _program(build, "bench_epoll"), **native, skip=("handover",))
+    yield Contestant("uvechod-rfc862", ours("--rfc862"), least=least, **native, skip=("handover",))
+    yield Contestant("uvechod", ours(), least=least, prefix=True, **native, skip=("workers",))
     but_workers = [suite for suite in SUITES if suite != "workers"]
+    # Not native, because valgrind cannot make processes that share their descriptors.
+    kept = ours("--rfc862", "--keep")
+    but_pingpong = [suite for suite in SUITES if suite != "pingpong"]
+    yield Contestant("uvechod-keep", kept, close=True, kept=True, skip=but_pingpong)
     two = ours("--rfc862", "--workers=2")
     yield Contestant("uvechod-2-workers", two, **native, skip=but_workers)
     threads = _program(build, "bench_epoll", "2")
@@ -98,13 +103,13 @@ def _peers():
 
 def _forkers():
     """Servers with a process per connection: measured only in the cases that they can run."""
-    limits = {"most": 50, "skip": ("fairness", "workers", "idle")}
+    limits = {"most": 50, "skip": ("fairness", "workers", "idle", "handover")}
     if _which("socat"):
         listen = "TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=4096"
         yield Contestant("socat", lambda port: ["socat", listen % port, "PIPE"], **limits)
     if _which("ncat"):
         # ncat reads only after it has written: if both directions are full, it waits for ever.
-        limits_ncat = {"most": 50, "skip": ("pipelined", "bulk", "fairness", "workers", "idle")}
+        limits_ncat = {"most": 50, "skip": ("pipelined", "bulk", "fairness", "workers", "idle", "handover")}
         options = ["ncat", "--listen", "--keep-open", "--max-conns=1000", "--exec=/bin/cat"]
         yield Contestant("ncat", lambda port: [*options, "127.0.0.1", str(port)], **limits_ncat)
     if _which("xinetd") and os.geteuid() == 0:

@@ -11,6 +11,7 @@ PRIMARY = {
     "fairness": "p99_us",
     "workers": "cpu_us_per_message",
     "idle": "bytes_per_connection",
+    "handover": "gap_ms",
 }
 
 
@@ -21,6 +22,11 @@ def cpu_figure(suite):
 def median(rounds, figure):
     values = [figures[figure] for figures in rounds if figure in figures]
     return statistics.median(values) if values else None
+
+
+def most(rounds, figure):
+    values = [figures[figure] for figures in rounds if figure in figures]
+    return max(values) if values else None
 
 
 def ratios(rounds, baseline, figure):

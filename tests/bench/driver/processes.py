@@ -73,7 +73,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def _wait_for(process, port, seconds):
+def wait_for(process, port, seconds):
     """Tries to connect until the server listens, because not every server says when it does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -93,7 +93,7 @@ def server(contestant, wrapper=(), seconds=10, on=SERVER_CPU):
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = spawn(command, on, **quiet)
     try:
-        _wait_for(process, port, seconds)
+        wait_for(process, port, seconds)
         yield process, port
     finally:
         stop(process)
@@ -116,6 +116,12 @@ def load_result(process, seconds):
     if process.returncode != 0:
         raise LoadFailed(err.strip() or f"echoload: exit code {process.returncode}")
     return json.loads(out)
+
+
+def child(pid):
+    """The number of its only child."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+        return int(children.read().split()[0])
 
 
 def resident(pid):

@@ -5,9 +5,10 @@ import re
 import resource
 import tempfile
 
+import handover
 import processes
 
-SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "workers", "idle")
+SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "workers", "idle", "handover")
 
 
 class Case:
@@ -26,6 +27,8 @@ class Case:
         """Fewer rounds if the case takes long, and two for idle, because memory hardly varies."""
         if self.suite == "idle":
             return min(wanted, 2)
+        if self.suite == "handover":
+            wanted = min(wanted, 15)
         takes_long = self.suite == "fairness" or self.connections >= 10000
         return max(min(wanted, 5), wanted // 2) if takes_long else wanted
 
@@ -48,6 +51,8 @@ class Run:
         """Seconds to measure: longer for fairness, which has only 1000 messages per second."""
         if case.suite == "idle":
             return self.hold
+        if case.suite == "handover":
+            return 2 * handover.STEADY
         return 4 * self.seconds if case.suite == "fairness" else self.seconds
 
     def expected(self, case, contestant):
@@ -83,7 +88,8 @@ def _figures(result):
 def _measure(run, contestant, case, on=processes.SERVER_CPU, load_on=processes.LOAD_CPU):
     with processes.server(contestant, on=on) as (server, port):
         options = [*contestant.expect, *run.times(case, contestant), *case.options]
-        load = processes.echoload(run.program, options, port, server.pid, on=load_on)
+        serving = processes.child(server.pid) if contestant.kept else server.pid
+        load = processes.echoload(run.program, options, port, serving, on=load_on)
         return _figures(processes.load_result(load, run.end(case)))
 
 
@@ -175,6 +181,11 @@ def cases(suite, smoke):
         count = _idle_connections(smoke)
         options = ["--mode=idle", f"--connections={count}", "--echo-first", "--echo-last"]
         yield Case(suite, f"{count} held", count, options, _measure_idle)
+    elif suite == "handover":
+        for way in handover.WAYS:
+            for idle, clients in handover.counts(smoke):
+                label = f"{way}, {clients} x 64 B beside {idle} idle"
+                yield Case(suite, label, idle + clients, (way, idle, clients), handover.measure)
 
 
 def _strace(run, contestant, options, count, path):
