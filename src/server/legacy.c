@@ -53,6 +53,24 @@ static int legacy_look(const struct legacy_passed *passed, struct pouch_label *l
 }
 
 /*
+ * Returns the first number from base on at which all that was passed has room in a row: whoever has
+ * started the process may have left descriptors open there. Without room, the base.
+ */
+static int legacy_room(const struct legacy_passed *passed, int base)
+{
+    int first = base;
+    for (int free = 0; free < passed->count;) {
+        int fd = net_dup_above(passed->first, first + free);
+        if (fd < 0)
+            return base;
+        net_close(fd);
+        free = fd == first + free ? free + 1 : 1;
+        first = fd - free + 1;
+    }
+    return first;
+}
+
+/*
  * Returns a number above what will be taken out. If the limit is lower than that now, a number at
  * the limit: the descriptors above are lost in any case.
  */
@@ -62,7 +80,8 @@ static int legacy_base(const struct legacy_passed *passed, const struct pouch_la
     long base = passed->first + passed->count;
     if ((long)label->end > base)
         base = (long)label->end;
-    return (int)(limit >= 0 && base + passed->count > limit ? limit - passed->count : base);
+    bool fits = limit < 0 || base + passed->count <= limit;
+    return legacy_room(passed, (int)(fits ? base : limit - passed->count));
 }
 
 /* The old number is free then, whatever is returned: 0 or a negative errno. */

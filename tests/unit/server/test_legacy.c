@@ -31,8 +31,22 @@ static struct {
     int keep;          /* the pouch, as the manager has it */
     int passed;        /* so many descriptors are passed */
     char names[256];
-    int fds; /* open before the test */
+    int fds;     /* open before the test */
+    int failing; /* the call of net_dup_above() that fails; 0: none */
+    int taking;  /* the call before which another thread takes the number; 0: none */
 } fix;
+
+int __real_net_dup_above(int fd, int lowest);
+int __wrap_net_dup_above(int fd, int lowest);
+
+int __wrap_net_dup_above(int fd, int lowest)
+{
+    if (fix.failing > 0 && --fix.failing == 0)
+        return -EMFILE;
+    if (fix.taking > 0 && --fix.taking == 0)
+        assert_int_equal(__real_net_dup_above(fix.lines, lowest), lowest);
+    return __real_net_dup_above(fd, lowest);
+}
 
 static ino_t inode_of(int fd)
 {
@@ -261,20 +275,65 @@ static void test_a_number_that_is_taken(void **state)
     expect_lines("1 descriptor of the predecessor is lost: Device or resource busy\n");
 }
 
-/* Where what has been passed is to be put meanwhile, there is something: all of it is lost. */
+/* Where what has been passed would be put meanwhile, there is something: it goes to above that. */
+static void test_the_next_place_to_move_to(void **state)
+{
+    (void)state;
+    pack(false);
+    pass(fix.lines, "web");
+    pass(fix.log.fd, "other");
+    pass(fix.keep, "uvechod-pouch");
+    put(high(dup(fix.lines)), END + 1);
+    put(high(dup(fix.lines)), END + 4);
+    legacy_take(&fix.legacy, false);
+    expect_taken(-1);
+    assert_int_equal(inode_of(END + 1),
+                     inode_of(fix.lines)); /* they were none of what was passed */
+    assert_int_equal(inode_of(END + 4), inode_of(fix.lines));
+    (void)close(END + 1);
+    (void)close(END + 4);
+    expect_sockets(2, END + 5);
+}
+
+/* Nobody can tell whether there is room, and there is. */
+static void test_no_descriptor_to_look_with(void **state)
+{
+    (void)state;
+    pack(false);
+    pass(fix.lines, "web");
+    pass(fix.keep, "uvechod-pouch");
+    fix.failing = 1;
+    legacy_take(&fix.legacy, false);
+    expect_taken(-1);
+    expect_sockets(1, END);
+}
+
+/* The second of the two that were passed cannot be moved: all of it is lost, wherever it stands. */
 static void test_no_place_to_move_to(void **state)
 {
     (void)state;
     pack(false);
     pass(fix.lines, "web");
     pass(fix.keep, "uvechod-pouch");
-    put(high(dup(fix.lines)), END + 1);
+    fix.failing = 2 + 2; /* after a look for two numbers */
+    legacy_take(&fix.legacy, false);
+    assert_int_equal(fix.legacy.count, -EMFILE);
+    assert_int_equal(inode_of(END), 0);
+    assert_null(fix.legacy.names);
+    assert_int_equal(count_low(), 0);
+}
+
+/* What is found to be free is taken by another thread, which a library has started. */
+static void test_a_place_that_is_taken_meanwhile(void **state)
+{
+    (void)state;
+    pack(false);
+    pass(fix.keep, "uvechod-pouch");
+    fix.taking = 2; /* after a look for one number */
     legacy_take(&fix.legacy, false);
     assert_int_equal(fix.legacy.count, -EBUSY);
-    assert_int_equal(inode_of(END), 0);
-    assert_int_equal(inode_of(END + 1), inode_of(fix.lines)); /* it was none of what was passed */
-    (void)close(END + 1);
-    assert_null(fix.legacy.names);
+    assert_int_equal(inode_of(END), inode_of(fix.lines));
+    (void)close(END);
     assert_int_equal(count_low(), 0);
 }
 
@@ -333,11 +392,19 @@ static void test_nothing_is_passed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_a_pouch_alone),          FIXTURE_TEST(test_a_pouch_and_sockets),
-        FIXTURE_TEST(test_own_addresses),          FIXTURE_TEST(test_own_addresses_and_sockets),
-        FIXTURE_TEST(test_a_number_that_is_taken), FIXTURE_TEST(test_a_damaged_ledger),
-        FIXTURE_TEST(test_no_place_to_move_to),    FIXTURE_TEST(test_no_pouch_under_its_name),
-        FIXTURE_TEST(test_sockets_alone),          FIXTURE_TEST(test_nothing_is_passed),
+        FIXTURE_TEST(test_a_pouch_alone),
+        FIXTURE_TEST(test_a_pouch_and_sockets),
+        FIXTURE_TEST(test_own_addresses),
+        FIXTURE_TEST(test_own_addresses_and_sockets),
+        FIXTURE_TEST(test_a_number_that_is_taken),
+        FIXTURE_TEST(test_a_damaged_ledger),
+        FIXTURE_TEST(test_no_place_to_move_to),
+        FIXTURE_TEST(test_no_pouch_under_its_name),
+        FIXTURE_TEST(test_sockets_alone),
+        FIXTURE_TEST(test_nothing_is_passed),
+        FIXTURE_TEST(test_the_next_place_to_move_to),
+        FIXTURE_TEST(test_no_descriptor_to_look_with),
+        FIXTURE_TEST(test_a_place_that_is_taken_meanwhile),
     };
     if (!systemd_supported()) {
         print_message("this build has no libsystemd\n");
