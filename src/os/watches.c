@@ -32,3 +32,15 @@ int watches_add(int epoll, int fd)
     struct epoll_event event = {.data.fd = fd};
     return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
+
+int watches_remove(int epoll, int fd)
+{
+    return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
+}
+
+/* Not by /proc, which may be missing. Of any other descriptor epoll_wait(2) says EINVAL. */
+bool watches_is_epoll(int fd)
+{
+    struct epoll_event event;
+    return epoll_wait(fd, &event, 1, 0) >= 0;
+}

@@ -99,11 +99,11 @@ static bool succession_is_over(const struct succession *succession)
 static void succession_end(struct succession *succession)
 {
     uint64_t gap_ns = uv_hrtime() - succession->past.left_ns;
+    takeover_free(&succession->takeover); /* first: after the line, nothing is left of it */
     log_write(succession->log, LOG_LEVEL_INFO,
               P_("Took over %lu connection in %lu ms", "Took over %lu connections in %lu ms",
                  succession->handed),
               succession->handed, (unsigned long)(gap_ns / 1000000));
-    takeover_free(&succession->takeover);
     timer_close(&succession->timer, NULL); /* if the task sleeps, it is not needed any more */
 }
 

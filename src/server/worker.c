@@ -80,6 +80,8 @@ static int worker_open_loop(struct worker *worker, const struct worker_config *c
     rc = sock_reserve(&worker->loop, config->fd, config->highest_fd);
     if (rc < 0)
         (void)uv_loop_close(&worker->loop);
+    else
+        net_survive_exec(uv_backend_fd(&worker->loop)); /* a successor closes it (takeover.h) */
     return rc;
 }
 

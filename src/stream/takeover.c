@@ -2,6 +2,7 @@
 
 #include "os/counts.h"
 #include "os/descriptors.h"
+#include "os/watches.h"
 #include "stream/remains.h"
 
 #include <errno.h>
@@ -298,6 +299,33 @@ static int takeover_close_pipes(struct takeover *takeover)
     return 0;
 }
 
+/* ---- the loops of the predecessor ---- */
+
+static void takeover_unwatch(const struct takeover *takeover, int fd)
+{
+    for (size_t i = 0; i < takeover->loops_count; i++)
+        (void)watches_remove(takeover->loops[i], fd);
+}
+
+/* Comes last, because the numbers of all else are known then: a pipe may have been closed. */
+static void takeover_find_loops(struct takeover *takeover)
+{
+    struct ledger_state state;
+    for (int fd = TAKEOVER_FIRST; fd < takeover->end; fd++)
+        if ((takeover_read(takeover, fd, &state) < 0 || !state.served) && watches_is_epoll(fd))
+            takeover->loops[takeover->loops_count++] = fd;
+    for (size_t i = 0; i < takeover->listening; i++)
+        takeover_unwatch(takeover, takeover->listeners[i].fd);
+}
+
+static void takeover_close_loops(struct takeover *takeover)
+{
+    while (takeover->loops_count > 0)
+        net_close(takeover->loops[--takeover->loops_count]);
+    free(takeover->loops);
+    takeover->loops = NULL;
+}
+
 /* ---- the order in which they are handed over ---- */
 
 /*
@@ -329,9 +357,11 @@ static void takeover_look(struct takeover *takeover)
     takeover->count += ready;
 }
 
+/* Whoever is known to be ready waits already, and a look at thousands takes milliseconds. */
 static void takeover_look_again(struct takeover *takeover)
 {
-    if (takeover->count == 0 || takeover->count > takeover->look_at)
+    if (takeover->count == 0 || takeover->count > takeover->look_at ||
+        takeover->list[takeover->count - 1].ready)
         return;
     takeover_look(takeover);
     takeover->look_at = takeover->count - takeover->count / 8;
@@ -396,6 +426,7 @@ bool takeover_next(struct takeover *takeover, struct accepted *accepted)
         accepted->silent_ms =
             accepted->ready ? 0 : accepted->silent_ms + takeover_passed_ms(takeover);
         int rc = accepted->adopted ? net_remote(accepted->fd, &accepted->peer) : 0;
+        takeover_unwatch(takeover, accepted->fd);
         if (rc == 0)
             return true;
         takeover_lose(takeover, accepted->fd, rc);
@@ -413,8 +444,9 @@ static int takeover_allocate(struct takeover *takeover)
     takeover->list = calloc(end, sizeof *takeover->list);
     takeover->ready = calloc(end, sizeof *takeover->ready);
     takeover->polled = calloc(end, sizeof *takeover->polled);
+    takeover->loops = calloc(end, sizeof *takeover->loops);
     bool all = takeover->listeners != NULL && takeover->list != NULL && takeover->ready != NULL &&
-               takeover->polled != NULL;
+               takeover->polled != NULL && takeover->loops != NULL;
     return all ? 0 : -ENOMEM;
 }
 
@@ -437,7 +469,10 @@ int takeover_find(struct takeover *takeover, struct ledger *ledger, const struct
     takeover_look(takeover); /* before anything is opened that may get their numbers */
     takeover->look_at = takeover->count;
     takeover->found_ms = uv_hrtime() / 1000000;
-    return takeover_close_pipes(takeover);
+    rc = takeover_close_pipes(takeover);
+    if (rc == 0)
+        takeover_find_loops(takeover);
+    return rc;
 }
 
 void takeover_move(struct takeover *takeover, struct ledger *to)
@@ -457,6 +492,7 @@ void takeover_move(struct takeover *takeover, struct ledger *to)
 
 void takeover_free(struct takeover *takeover)
 {
+    takeover_close_loops(takeover);
     free(takeover->listeners);
     free(takeover->list);
     free(takeover->ready);

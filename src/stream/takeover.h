@@ -10,6 +10,9 @@
  * - a connection that was accepted, and that no entry knows yet. It has moved no byte, and begins
  *   like any other;
  * - a connection that the predecessor had done with and not closed yet. It is closed;
+ * - the epoll descriptor of a loop, which has outlived its process: to close one costs a
+ *   microsecond for each connection that it watches, and execve(2) would spend this time while
+ *   nobody is served. So its watches are ended one by one, each before the connection gets another;
  * - something else, which the process has inherited. It is left alone.
  *
  * Of an orphan, which no entry serves, the address must be that of a listener: so nothing that was
@@ -67,9 +70,11 @@ struct takeover {
     size_t count;
     struct accepted *ready; /* room for as many, */
     struct pollfd *polled;  /* and for what the kernel says of each */
-    size_t look_at;         /* with so many left, the next look is due */
-    size_t undated;         /* how many at the beginning of the list have no date yet */
-    uint64_t found_ms;      /* to which the dates refer, on the clock of uv_hrtime() */
+    int *loops;             /* epoll descriptors of the predecessor, or of several */
+    size_t loops_count;
+    size_t look_at;    /* with so many left, the next look is due */
+    size_t undated;    /* how many at the beginning of the list have no date yet */
+    uint64_t found_ms; /* to which the dates refer, on the clock of uv_hrtime() */
     /* A connection could not be gone on with, and is about to be closed. error is why. */
     void (*on_cut)(struct takeover *takeover, const union net_peer *peer, int error);
     bool dates;
@@ -90,10 +95,11 @@ int takeover_find(struct takeover *takeover, struct ledger *ledger, const struct
 
 /*
  * Takes the next connection from the list and stores it, with its peer. First come those that can
- * go on at once, as far as a look at all shows: there is another look when an eighth of them has
- * been taken since the last one, so that all looks together cost as much as eight at everything.
- * Then come the others, with dates the longest silent last, as conn_open() wants them. Those whose
- * peer has gone are cut and left out. Two system calls at most.
+ * go on at once, as far as a look at all shows: there is another look when these and an eighth of
+ * all have been taken since the last one, so that all looks together cost as much as eight at
+ * everything. Then come the others, with dates the longest silent last, as conn_open() wants them.
+ * Those whose peer has gone are cut and left out. Two system calls at most, and one for each loop
+ * of the predecessor.
  *
  * Returns false if the list is empty, or if this call has been spent on asking for dates: clients
  * should be served before the next call then.
@@ -107,7 +113,8 @@ bool takeover_next(struct takeover *takeover, struct accepted *accepted);
  */
 void takeover_move(struct takeover *takeover, struct ledger *to);
 
-/* Frees the lists, which are empty then. Whatever was in them is as it was. */
+/* Frees the lists, which are empty then, and closes the loops. Whatever was in them is as it was.
+ */
 void takeover_free(struct takeover *takeover);
 
 #endif

@@ -139,6 +139,19 @@ int watches_add(int epoll, int fd)
     return rc;
 }
 
+/* No epoll descriptor outlives its process here. */
+bool watches_is_epoll(int fd)
+{
+    (void)fd;
+    return false;
+}
+
+int watches_remove(int epoll, int fd)
+{
+    world_fail("the watch of descriptor %d by %d is to be ended", fd, epoll);
+    return -ENOENT;
+}
+
 long watches_max(void)
 {
     return plan_get()->watches;
@@ -418,6 +431,8 @@ void net_survive_exec(int fd)
 {
     kernel_enter();
     enum file_kind kind = files_kind(fd);
+    if (kind == FILE_LOOP)
+        return; /* here it ends with the process, as all that libuv opens */
     if (kind != FILE_PIPE_IN && kind != FILE_PIPE_OUT && kind != FILE_LISTENING &&
         kind != FILE_SOCKET && kind != FILE_MEMORY)
         world_fail("descriptor %d outlives the program", fd);

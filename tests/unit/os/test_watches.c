@@ -41,11 +41,46 @@ static void test_add(void **state)
     (void)close(epoll);
 }
 
+static void test_remove(void **state)
+{
+    int fds[2];
+    (void)state;
+    make_socketpair(fds);
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    assert_int_equal(watches_remove(epoll, fds[0]), -ENOENT);
+    assert_int_equal(watches_add(epoll, fds[0]), 0);
+    assert_int_equal(watches_remove(epoll, fds[0]), 0);
+    assert_int_equal(watches_add(epoll, fds[0]), 0);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    (void)close(epoll);
+}
+
+/* An epoll descriptor that has something to report, one that has not, and others. */
+static void test_is_epoll(void **state)
+{
+    int fds[2];
+    (void)state;
+    make_socketpair(fds);
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    assert_true(watches_is_epoll(epoll));
+    assert_int_equal(watches_add(epoll, fds[0]), 0);
+    (void)close(fds[1]);
+    assert_true(watches_is_epoll(epoll));
+    assert_false(watches_is_epoll(fds[0]));
+    assert_false(watches_is_epoll(fds[1]));
+    assert_false(watches_is_epoll(-1));
+    (void)close(fds[0]);
+    (void)close(epoll);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_max),
         cmocka_unit_test(test_add),
+        cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_is_epoll),
     };
     return RUN_TESTS("watches", tests);
 }

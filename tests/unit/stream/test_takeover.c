@@ -8,12 +8,14 @@
 #include "os/counts.h"
 #include "os/descriptors.h"
 #include "os/memory.h"
+#include "os/watches.h"
 #include "unit/ledgers.h"
 #include "unit/support.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 
 enum { PREFIX = 4, CUTS = 8, HEIR_FD = 200, LIVE = 0, MORTAL, SERVICES };
 
@@ -811,6 +813,54 @@ static void test_a_listener_that_is_passed_again(void **state)
     finish();
 }
 
+/* ---- the loops of the predecessor ---- */
+
+static int make_loop(int fd)
+{
+    int loop = epoll_create1(0);
+    assert_true(loop >= 0);
+    assert_int_equal(watches_add(loop, fix.listener), 0);
+    assert_int_equal(watches_add(loop, fd), 0);
+    return loop;
+}
+
+/* Adds the watch again, which shows that there was none. */
+static void expect_unwatched(int loop, int fd)
+{
+    assert_int_equal(watches_add(loop, fd), 0);
+    assert_int_equal(watches_remove(loop, fd), 0);
+}
+
+/*
+ * The watch of a connection ends when its turn comes, in whichever loop it is, that of a listener
+ * at once: so a user has no more watches than before. Then the loops are closed.
+ */
+static void test_loops_that_are_left(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int first = serve_one(LIVE);
+    int first_client = fix.client;
+    int second = serve_one(LIVE);
+    int first_loop = make_loop(first);
+    int second_loop = make_loop(second);
+    find(2, 0);
+    assert_int_equal(fix.takeover.loops_count, 2);
+    expect_unwatched(first_loop, fix.listener);
+    expect_unwatched(second_loop, fix.listener);
+    assert_int_equal(watches_add(first_loop, first), -EEXIST);
+    expect_next(second, false, 0);
+    expect_unwatched(second_loop, second);
+    expect_next(first, false, 0);
+    expect_unwatched(first_loop, first);
+    assert_true(fd_is_open(first_loop) && fd_is_open(second_loop));
+    takeover_free(&fix.takeover);
+    assert_false(fd_is_open(first_loop) || fd_is_open(second_loop));
+    (void)close(first_client);
+    (void)close(first);
+    finish_with(second);
+}
+
 /* ---- the order ---- */
 
 enum { MANY = 24 };
@@ -885,6 +935,24 @@ static void test_one_that_speaks_meanwhile(void **state)
     assert_int_equal(fix.takeover.count, 0);
     assert_in_range(fix.looked, MANY, 8 * MANY);
     finish_many(MANY);
+}
+
+/* Nothing is asked while there is somebody that is known to wait. */
+static void test_no_look_before_those_that_wait(void **state)
+{
+    (void)state;
+    serve_many(4);
+    client_speaks(1);
+    client_speaks(2);
+    find(4, 0);
+    fix.looked = 0;
+    expect_next(many.fds[2], true, 0);
+    expect_next(many.fds[1], true, 0);
+    assert_int_equal(fix.looked, 0);
+    expect_next(many.fds[3], false, 0);
+    assert_int_equal(fix.looked, 2);
+    expect_next(many.fds[0], false, 0);
+    finish_many(4);
 }
 
 /* All are handed over, in the order in which they are. */
@@ -1001,13 +1069,13 @@ static void test_without_memory(void **state)
     int file = -1;
     (void)state;
     listen_tcp();
-    for (int i = 1; i <= 5; i++) {
+    for (int i = 1; i <= 6; i++) {
         file = net_dup_above(fix.ledger.file, HEIR_FD);
         assert_int_equal(ledger_attach(&fix.heir, file), 0);
         fix.takeover = (struct takeover){.on_cut = on_cut};
         fix.mortal = i;
         assert_int_equal(takeover_find(&fix.takeover, &fix.heir, &services, false), -ENOMEM);
-        if (i < 5) {
+        if (i < 6) {
             takeover_free(&fix.takeover);
             ledger_close(&fix.heir);
         }
@@ -1209,6 +1277,8 @@ int main(void)
         cmocka_unit_test_setup(test_a_listener_that_is_passed_again, setup),
         TEST(test_those_that_can_go_on_come_first),
         TEST(test_one_that_speaks_meanwhile),
+        TEST(test_no_look_before_those_that_wait),
+        TEST(test_loops_that_are_left),
         TEST(test_without_looks),
         TEST(test_the_order_of_silence),
         TEST(test_many_dates),
