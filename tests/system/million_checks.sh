@@ -20,7 +20,7 @@ idle=10
 # shellcheck source=tests/system/guest.sh
 . "$(dirname -- "$0")/guest.sh"
 
-plan 4
+plan 5
 
 # quotient A B [DIGITS]: prints A / B.
 quotient() { awk -v a="$1" -v b="$2" -v d="${3:-0}" 'BEGIN { printf "%.*f", d, b ? a / b : 0 }'; }
@@ -59,6 +59,9 @@ all_connected() { grep -q holding echoload.log; }
 stats_of_daemon() { stats_line "$daemon" uvechod.log; }
 counted() { stats_of_daemon | sed -n 's/.*Statistics: \([0-9]*\) connections now.*/\1/p'; }
 all_accepted() { [ "$(counted)" = "$connections" ]; }
+one_speaks() { [ "$(counted)" = $((connections + 1)) ]; }
+upgraded() { stats_of_daemon | grep -q '; 1 upgrades$'; }
+moved() { stats_of_daemon | sed -n "s/.*; \\([0-9]*\\) bytes in, \\([0-9]*\\) out;.*/\\$1/p"; }
 
 ip link set lo up
 set_sysctl fs/nr_open $((descriptors > 1048576 ? descriptors : 1048576))
@@ -99,7 +102,7 @@ resident_before=$(resident "$daemon")
 kill "$daemon"
 wait "$daemon"
 
-start_daemon "$connections"
+start_daemon $((connections + 1)) # one for a client that speaks
 kernel_before=$(kernel)
 slab_before=$(slab)
 
@@ -141,6 +144,27 @@ else
     not_ok "$title" "$used"
 fi
 
+title="an upgrade beside a client that speaks ends no connection"
+"$build/tests/bench/echoload" --duration=3600 --timeout=300 127.0.0.1:25000 >speaker.out \
+    2>speaker.log 3>&- &
+speaker=$!
+soon 60 one_speaks
+kill -USR2 "$daemon"
+soon 120 upgraded
+kill -INT "$speaker"
+status=0
+wait "$speaker" || status=$?
+if [ "$status" -eq 0 ] && soon 60 all_accepted && upgraded; then
+    ok "$title"
+    note "its longest wait for an answer: $(sed -n 's/^latency.* max //p' speaker.out)"
+else
+    not_ok "$title" "echoload ended with $status, uvechod has $(counted) connections
+$(cat speaker.log)
+$(stats_of_daemon)"
+fi
+in=$(($(moved 1) + connections * message))
+out=$(($(moved 2) + connections * (message + prefix)))
+
 title="each connection answers at the end, every byte"
 started=$(date +%s.%N)
 exec 3>&-
@@ -148,12 +172,10 @@ status=0
 wait "$load" || status=$?
 load=
 ended=$(date +%s.%N)
-in=$((connections * message))
-out=$((connections * (message + prefix)))
 counts=$(stats_of_daemon)
 echo "$counts"
 case $status:$counts in
-0:*"$connections in total; $in bytes in, $out out;"*) ok "$title" ;;
+0:*"$((connections + 1)) in total; $in bytes in, $out out;"*) ok "$title" ;;
 *)
     not_ok "$title" "echoload ended with $status
 $(cat echoload.log)
