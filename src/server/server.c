@@ -441,6 +441,7 @@ static int server_open_loops(struct server *server)
                                              config->max_per_source > 0 ? &server->sources : NULL,
                                          .idle_ms = config->idle_ms,
                                          .send_ms = config->send_ms,
+                                         .busy_us = config->busy_us,
                                          .log = server->log,
                                          .fd = server_any_fd(server),
                                          .highest_fd = server_highest_fd(server)};

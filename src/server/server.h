@@ -31,6 +31,7 @@ struct server_config {
     unsigned max_rate;                 /* connections accepted in a second; 0: no limit */
     unsigned idle_ms;                  /* without a byte in either direction; 0: for ever */
     unsigned send_ms;                  /* with bytes that the peer does not take; 0: for ever */
+    unsigned busy_us;                  /* without sleep after an event (spinner.h); 0: none */
     unsigned drain_ms;                 /* how long a stop waits for open connections */
     const struct program *program;     /* what an upgrade executes */
     int ledger;        /* the predecessor's, a descriptor; 0: there is none; or a negative errno */

@@ -144,6 +144,9 @@ int worker_open(struct worker *worker, const struct worker_config *config,
         return rc;
     }
     reaper_start(&worker->reaper, &worker->conns, config->idle_ms, config->send_ms);
+    worker->spins = config->busy_us > 0;
+    if (worker->spins)
+        spinner_start(&worker->spinner, &worker->conns, config->busy_us);
     worker->reading = true;
     if (threaded)
         sched_spawn(&worker->sched, &worker->reader, worker_read);
@@ -229,6 +232,8 @@ bool worker_alive(const struct worker *worker)
 
 void worker_close(struct worker *worker)
 {
+    if (worker->spins)
+        spinner_close(&worker->spinner);
     reaper_close(&worker->reaper);
     sched_close(&worker->sched);
     worker_close_loop(worker);

@@ -16,6 +16,7 @@
 #include "stream/conn.h"
 #include "base/log.h"
 #include "server/mailbox.h"
+#include "server/spinner.h"
 #include "stream/reaper.h"
 #include "task/sched.h"
 
@@ -29,6 +30,7 @@ struct worker_config {
     struct sources *sources; /* of all connections; NULL: they are not counted by source */
     unsigned idle_ms;        /* without a byte in either direction; 0: for ever */
     unsigned send_ms;        /* with bytes that the peer does not take; 0: for ever */
+    unsigned busy_us;        /* how long a loop does not sleep after an event; 0: it may at once */
     struct log *log;
     int fd;         /* any open one, whose duplicates show what libuv may have */
     int highest_fd; /* up to which descriptors are to be watched: sock_reserve() */
@@ -59,7 +61,9 @@ struct worker {
     struct reaper reaper;
     struct log *log;
     struct worker_parent *parent;
-    int error; /* what sched_run() has returned */
+    int error;  /* what sched_run() has returned */
+    bool spins; /* only then is the spinner used */
+    struct spinner spinner;
 
     bool threaded; /* has a thread; only then is what follows used, except handed */
     bool reading;  /* the task that reads the mail is queued, not parked */

@@ -60,6 +60,12 @@ void sched_wake(struct sched *sched, struct task *task);
  */
 void sched_wake_unwatched(struct sched *sched);
 
+/* Whether tasks are queued. After a poll: whether it has found something for a task. */
+static inline bool sched_is_busy(const struct sched *sched)
+{
+    return sched->head != NULL;
+}
+
 /*
  * Runs tasks until none is left that could ever run, that is, until uv_run() returns. Returns 0.
  * For a mistake in a task it returns at once, with the reason that the task gave in sched->reason,

@@ -10,6 +10,7 @@
 #include "lives.h"
 #include "os/descriptors.h"
 #include "os/net.h"
+#include "os/processor.h"
 #include "os/program.h"
 #include "os/signals.h"
 #include "plan.h"
@@ -199,6 +200,18 @@ int program_execute(const struct program *program, const char *name, int number)
         return -errors[world_faults() % (sizeof errors / sizeof *errors)];
     life_execute(number);
     return 0;
+}
+
+/* ---- the processor: asked only with --busy-poll, without which every daemon here runs ---- */
+
+void processor_give_way(void)
+{
+    world_fail("the processor is given away");
+}
+
+long processor_losses(void)
+{
+    world_fail("a thread asks for its losses of the processor");
 }
 
 /* ---- descriptors ---- */

@@ -24,6 +24,7 @@ static struct {
     int rooms; /* calls of on_room */
     int fds;   /* open before the test */
     struct services services;
+    unsigned busy_us;
     struct {
         int probe, loop, reserve, mutex, async; /* errnos */
         bool put, conn;                         /* mailbox_put(), conn_open() fail */
@@ -94,6 +95,7 @@ static int try_open(bool threaded)
 {
     const struct worker_config config = {.services = fix.services,
                                          .ledger = &fix.ledger,
+                                         .busy_us = fix.busy_us,
                                          .log = &fix.log,
                                          .fd = fix.log_pipe[0],
                                          .highest_fd = 100};
@@ -322,6 +324,36 @@ static void test_without_a_thread(void **state)
     worker_close(&fix.worker);
 }
 
+static void on_handle(uv_handle_t *handle, void *count)
+{
+    *(int *)count += handle->type == UV_CHECK;
+}
+
+static int count_checks(void)
+{
+    int count = 0;
+    uv_walk(&fix.worker.loop, on_handle, &count);
+    return count;
+}
+
+/* A loop that polls instead of sleeping ends as ever, and without the option has no handle of it.
+ */
+static void test_a_spinner(void **state)
+{
+    (void)state;
+    for (fix.busy_us = 0; fix.busy_us < 2000000; fix.busy_us += 1000000) {
+        assert_int_equal(try_open(false), 0);
+        assert_int_equal(count_checks(), fix.busy_us > 0);
+        int fd = take(0);
+        worker_order(&fix.worker, WORKER_SHUT, -ESHUTDOWN);
+        (void)shutdown(fd, SHUT_WR);
+        worker_run(&fix.worker);
+        assert_int_equal(fix.worker.error, 0);
+        expect_end(fd);
+        worker_close(&fix.worker);
+    }
+}
+
 /* A worker that fails to open leaves no descriptor open. */
 static void test_failures(void **state)
 {
@@ -368,6 +400,7 @@ int main(void)
         FIXTURE_TEST(test_no_memory_for_a_handover),
         FIXTURE_TEST(test_a_source_after_a_failed_handover),
         TEST_WITH(bare, test_without_a_thread),
+        TEST_WITH(bare, test_a_spinner),
         TEST_WITH(bare, test_failures),
         TEST_WITH(bare, test_a_service_that_cannot_open),
     };
