@@ -13,7 +13,8 @@
 
 enum {
     OPTIONS_SECONDS_MAX = UINT_MAX / 1000 - 1, /* 49 days: what fits in milliseconds */
-    OPTIONS_KEEPALIVE_MAX = 32767              /* what the kernel takes as TCP_KEEPIDLE */
+    OPTIONS_KEEPALIVE_MAX = 32767,             /* what the kernel takes as TCP_KEEPIDLE */
+    OPTIONS_BUSY_MAX = 1000000                 /* a second: longer is for ever, with a probe each */
 };
 
 static enum cli_outcome options_port(const struct cli *cli, const char *value)
@@ -172,6 +173,9 @@ static const struct cli_option options_table[] = {
         "the connection if no answer comes; 0 for never (60)")},
     {"workers", 0, "N", options_workers, FIELD(server.workers), 0, WORKERS_MAX,
      N_("threads that serve, at most 64; 0 for one per CPU (1)")},
+    {"busy-poll", 0, "MICROSECONDS", cli_number, FIELD(server.busy_us), 0, OPTIONS_BUSY_MAX,
+     N_("after a message, poll for so long instead of sleeping:\n"
+        "the lowest latency, for CPU time; 0 to 1000000 (0)")},
     {"keep", 0, NULL, cli_constant, FIELD(keep), true, 0,
      N_("a crash ends no connection: a second process keeps them\n"
         "for a successor")},

@@ -142,10 +142,10 @@ static void cli_help_option(const struct cli_option *option, FILE *out)
                    option->arg != NULL ? "=" : "", option->arg != NULL ? option->arg : "");
     const char *line = _(option->help);
     for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-        (void)fprintf(out, "  %-27s  %.*s\n", left, (int)(end - line), line);
+        (void)fprintf(out, "  %-28s %.*s\n", left, (int)(end - line), line);
         left[0] = '\0';
     }
-    (void)fprintf(out, "  %-27s  %s\n", left, line);
+    (void)fprintf(out, "  %-28s %s\n", left, line);
 }
 
 enum cli_outcome cli_help(const struct cli *cli, const char *before, const char *after)

@@ -37,6 +37,7 @@ static void check_help(const char *options)
         "--drain-timeout=SECONDS",
         "--keepalive=SECONDS",
         "--workers=N",
+        "--busy-poll=MICROSECONDS",
         "--check-handover",
         "-q, --quiet",
         "-v, --verbose",
@@ -161,6 +162,7 @@ static void missing_values(struct daemon *daemon)
         {"--drain-timeout", "--drain-timeout"},
         {"--keepalive", "--keepalive"},
         {"--workers", "--workers"},
+        {"--busy-poll", "--busy-poll"},
     };
     check_misuses(misuses, sizeof misuses / sizeof *misuses);
 }
@@ -214,6 +216,9 @@ static void bad_numbers(struct daemon *daemon)
         {"--workers=65", "--workers: '65' is not a number from 0 to 64"},
         {"--workers=-1", "--workers: '-1'"},
         {"--workers=all", "--workers: 'all'"},
+        {"--busy-poll=1000001", "--busy-poll: '1000001' is not a number from 0 to 1000000"},
+        {"--busy-poll=-1", "--busy-poll: '-1'"},
+        {"--busy-poll=50us", "--busy-poll: '50us'"},
     };
     check_misuses(misuses, sizeof misuses / sizeof *misuses);
 }

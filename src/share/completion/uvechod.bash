@@ -18,6 +18,7 @@ _uvechod() {
         --drain-timeout=
         --keepalive=
         --workers=
+        --busy-poll=
         --keep
         --check-handover
         -q --quiet
@@ -55,6 +56,7 @@ _uvechod() {
     --drain-timeout) candidates='0 10s 1m 10m' ;;
     --keepalive) candidates='0 60s 10m 1h' ;;
     --workers) candidates='0 1 2 4' ;;
+    --busy-poll) candidates='0 50 200' ;;
     *) # the word before is no option that takes a value
         candidates=${options[*]}
         value=$word head=''
