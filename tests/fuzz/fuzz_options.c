@@ -88,6 +88,7 @@ static const struct row rows[] = {
     {"idle-timeout", ROW_FIELD(server.idle_ms), 0, 4294966, "smh", 10, 1000},
     {"drain-timeout", ROW_FIELD(server.drain_ms), 0, 4294966, "smh", 10, 1000},
     {"keepalive", ROW_FIELD(server.endpoints.keepalive_s), 0, 32767, "smh", 10, 1},
+    {"busy-poll", ROW_FIELD(server.busy_us), 0, 1000000, "", 10, 1},
 };
 
 enum { ROWS = sizeof rows / sizeof *rows };
