@@ -7,7 +7,9 @@
  * With more threads each has an epoll of its own, and they share nothing: what a message costs more
  * then is what it costs on this machine to be served by another thread.
  *
- * usage: epoll PORT [THREADS]
+ * With microseconds, each thread polls for so long before it sleeps.
+ *
+ * usage: epoll PORT [THREADS [MICROSECONDS]]
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -19,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BUFFER = 65536, EVENTS = 1024, FDS = 1 << 20, THREADS = 64 };
@@ -33,6 +36,7 @@ static struct {
 static int listener;
 static int epfds[THREADS];
 static unsigned threads;
+static int64_t busy_ns;
 static _Thread_local int epfd; /* the thread's own */
 static _Thread_local char buffer[BUFFER];
 
@@ -94,12 +98,32 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int next(struct epoll_event *events)
+{
+    if (busy_ns > 0) {
+        int64_t since = now_ns();
+        do {
+            int n = epoll_wait(epfd, events, EVENTS, 0);
+            if (n > 0)
+                return n;
+        } while (now_ns() - since < busy_ns);
+    }
+    return epoll_wait(epfd, events, EVENTS, -1);
+}
+
 static _Noreturn void *serve(void *own)
 {
     epfd = *(int *)own;
     for (;;) {
         struct epoll_event events[EVENTS];
-        int n = epoll_wait(epfd, events, EVENTS, -1);
+        int n = next(events);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
             if (fd == listener)
@@ -120,6 +144,7 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &limit);
     listener = listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 7));
     threads = argc > 2 ? (unsigned)atoi(argv[2]) : 1; /* at most THREADS */
+    busy_ns = argc > 3 ? 1000 * (int64_t)atoi(argv[3]) : 0;
     for (unsigned i = 0; i < threads; i++)
         epfds[i] = epoll_create1(EPOLL_CLOEXEC);
     watch(epfds[0], EPOLL_CTL_ADD, listener, EPOLLIN);

@@ -15,7 +15,7 @@ BASELINE = os.path.join(os.path.dirname(HERE), "baseline")
 class Contestant:
     """An echo server on 127.0.0.1. command(port) returns the command that starts the server."""
 
-    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, kept=False, most=1 << 20, skip=("workers", "handover")):
+    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, kept=False, most=1 << 20, skip=("workers", "handover", "latency")):
         self.name = name
         self.command = command
         self.least = Contestant(name, least) if least else self  # without preallocated tables
@@ -24,7 +24,7 @@ class Contestant:
         self.close = close  # needs all rounds, because its results are close to the baseline's
         self.kept = kept  # its child serves
         self.most = most  # connections; few for servers that fork for each
-        self.skip = skip  # suites; by default those that need several workers, or an upgrade
+        self.skip = skip  # suites; by default those of uvechod's own options
 
     def takes_part(self, suite, connections):
         return suite not in self.skip and connections <= self.most
@@ -68,7 +68,7 @@ def _built(build):
     least = ours("--max-connections=1")
     yield Contestant("epoll", _program(build, "bench_epoll"), **native, skip=("handover",))
     yield Contestant("uvechod-rfc862", ours("--rfc862"), least=least, **native, skip=("handover",))
-    yield Contestant("uvechod", ours(), least=least, prefix=True, **native, skip=("workers",))
+    yield Contestant("uvechod", ours(), least=least, prefix=True, **native, skip=("workers", "latency"))
     but_workers = [suite for suite in SUITES if suite != "workers"]
     # Not native, because valgrind cannot make processes that share their descriptors.
     kept = ours("--rfc862", "--keep")
@@ -78,6 +78,12 @@ def _built(build):
     yield Contestant("uvechod-2-workers", two, **native, skip=but_workers)
     threads = _program(build, "bench_epoll", "2")
     yield Contestant("epoll-2-threads", threads, **native, skip=but_workers)
+    but_latency = [suite for suite in SUITES if suite != "latency"]
+    bare = _program(build, "bench_epoll", "1", "50")
+    yield Contestant("epoll-busy-50", bare, **native, skip=but_latency)
+    for us in (20, 50, 200):
+        busy = ours("--rfc862", f"--busy-poll={us}")
+        yield Contestant(f"uvechod-busy-{us}", busy, **native, skip=but_latency)
     yield Contestant("libuv-guide", _program(build, "bench_uv_streams"), native=True)
     yield Contestant("libuv-best", _program(build, "bench_uv_streams_best"), **native)
     if os.path.exists(os.path.join(build, "tests/bench/bench_libev")):
@@ -103,7 +109,7 @@ def _peers():
 
 def _forkers():
     """Servers with a process per connection: measured only in the cases that they can run."""
-    limits = {"most": 50, "skip": ("fairness", "workers", "idle", "handover")}
+    limits = {"most": 50, "skip": ("fairness", "workers", "idle", "handover", "latency")}
     if _which("socat"):
         listen = "TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=4096"
         yield Contestant("socat", lambda port: ["socat", listen % port, "PIPE"], **limits)

@@ -12,6 +12,7 @@ PRIMARY = {
     "workers": "cpu_us_per_message",
     "idle": "bytes_per_connection",
     "handover": "gap_ms",
+    "latency": "p50_us",
 }
 
 

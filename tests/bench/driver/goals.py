@@ -9,7 +9,7 @@ PEERS = ("libuv-guide", "libuv-best", "libev", "node", "uvloop", "asyncio")
 class Goal:
     """A bound for the ratio of medians, in the worst case of a suite, against the best rival."""
 
-    def __init__(self, title, suite, subject, rivals, figure, bound, most=False, above=0):
+    def __init__(self, title, suite, subject, rivals, figure, bound, most=False, above=0, below=1 << 20):
         self.title = title
         self.suite = suite
         self.subject = subject
@@ -17,13 +17,15 @@ class Goal:
         self.figure = figure
         self.bound = bound
         self.most = most  # the bound is an upper bound
-        self.above = above  # only cases with at least this number of connections
+        self.above = above  # only cases with at least this number of connections,
+        self.below = below  # and at most this
 
     def ratios(self, cases, figure):
         """Yields (ratio, ratio with its spread, case, rival) for each case and rival."""
         for case in cases:
             rounds = case["rounds"]
-            if case["suite"] != self.suite or case["connections"] < self.above:
+            within = self.above <= case["connections"] <= self.below
+            if case["suite"] != self.suite or not within:
                 continue
             for rival in self.rivals:
                 if self.subject in rounds and rival in rounds:
@@ -43,7 +45,7 @@ class Goal:
 
     def _by_cpu(self, cases):
         """For rates, the worst ratio by CPU time, which other load on the machine disturbs less."""
-        if not self.figure.endswith("per_s"):
+        if not self.figure.endswith("per_s") or self.suite == "latency":  # there, CPU is the price
             return ""
         found = [(1 / r[0], *r[2:]) for r in self.ratios(cases, cpu_figure(self.suite))]
         return "{:.2f}, {}, {}".format(*min(found)) if found else ""
@@ -59,6 +61,8 @@ GOALS = (
     Goal("churn, prefix", "churn", "uvechod", ["epoll"], "messages_per_s", 0.95),
     Goal("fairness, p99", "fairness", "uvechod-rfc862", ["epoll"], "p99_us", 1, most=True),
     Goal("fairness, p99, prefix", "fairness", "uvechod", ["epoll"], "p99_us", 1, most=True),
+    Goal("busy polling, 1 connection", "latency", "uvechod-busy-50", ["epoll"], "messages_per_s", 2.2, below=1),
+    Goal("busy polling, more", "latency", "uvechod-busy-50", ["epoll"], "messages_per_s", 0.98, above=2),
     # The CPU time per message must not rise with a second worker. 5 % is the noise between equal
     # servers. If the load generator needs one of two CPUs, the CPU time rises for every server, so
     # the second goal compares with two threads that share nothing.

@@ -49,6 +49,17 @@ _HANDOVER = [
     ("gap_ms", "longest gap, ms: median", "{:,.1f}"),
     ("most", "the longest of all rounds", "{:,.1f}"),
 ]
+_LATENCY = [
+    ("p50_us", "p50 us", "{:,.0f}"),
+    ("ratio", "ratio (min-max)", None),
+    ("p99_us", "p99", "{:,.0f}"),
+    ("p99.9_us", "p99.9", "{:,.0f}"),
+    ("max_us", "max", "{:,.0f}"),
+    ("messages_per_s", "per s", "{:,.0f}"),
+    ("cpu_us_per_message", "CPU s per million", "{:.2f}"),
+    ("server_busy", "server busy", "{:.0%}"),
+    ("load_busy", "load busy", "{:.0%}"),
+]
 COLUMNS = {
     "pingpong": _RATE,
     "pipelined": _RATE,
@@ -58,6 +69,7 @@ COLUMNS = {
     "workers": _RATE,
     "idle": _IDLE,
     "handover": _HANDOVER,
+    "latency": _LATENCY,
 }
 
 

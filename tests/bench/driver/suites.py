@@ -8,7 +8,7 @@ import tempfile
 import handover
 import processes
 
-SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "workers", "idle", "handover")
+SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "workers", "idle", "handover", "latency")
 
 
 class Case:
@@ -181,6 +181,9 @@ def cases(suite, smoke):
         count = _idle_connections(smoke)
         options = ["--mode=idle", f"--connections={count}", "--echo-first", "--echo-last"]
         yield Case(suite, f"{count} held", count, options, _measure_idle)
+    elif suite == "latency":
+        for count in (1, 50) if smoke else (1, 2, 8, 50):
+            yield Case(suite, f"{count} x 64 B", count, [f"--connections={count}"], _measure)
     elif suite == "handover":
         for way in handover.WAYS:
             for idle, clients in handover.counts(smoke):
