@@ -81,6 +81,27 @@ static enum cli_outcome options_bind(const struct cli *cli, const char *name)
     return count > 0 ? CLI_RUN : CLI_MISUSE;
 }
 
+static enum cli_outcome options_proxy_from(const struct cli *cli, const char *value)
+{
+    struct options *options = cli->target;
+    struct proxy_rules *proxies = &options->server.proxies;
+    struct cidr cidr;
+    if (strcmp(value, "unix") == 0) {
+        proxies->local = true;
+        return CLI_RUN;
+    }
+    if (cidr_parse(&cidr, value) < 0)
+        return cli_complain(cli,
+                            _("--%s: '%s' is not an IPv4 or IPv6 address or network, such as "
+                              "192.0.2.0/24, or 'unix'"),
+                            cli->option->name, value);
+    if (proxies->count == OPTIONS_PROXIES_MAX)
+        return cli_complain(cli, _("--%s: '%s' is one network too many, %d are possible"),
+                            cli->option->name, value, OPTIONS_PROXIES_MAX);
+    options->proxies[proxies->count++] = cidr;
+    return CLI_RUN;
+}
+
 static enum cli_outcome options_prefix(const struct cli *cli, const char *prefix)
 {
     struct options *options = cli->target;
@@ -167,6 +188,12 @@ static const struct cli_option options_table[] = {
         "what it is sent for this time; 0 for never (0)")},
     {"drain-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.drain_ms), 0,
      OPTIONS_SECONDS_MAX, N_("how long a stop waits for open connections (10)")},
+    {"proxy-from", 0, "CIDR", options_proxy_from, NO_FIELD, 0, 0,
+     N_("connections from this address or network, or 'unix' for\n"
+        "Unix sockets, begin with a header of the PROXY protocol;\n"
+        "may be given several times (none)")},
+    {"proxy-timeout", 0, "SECONDS", cli_milliseconds, FIELD(server.proxies.timeout_ms), 1,
+     OPTIONS_SECONDS_MAX, N_("how long such a header may take (10)")},
     {"keepalive", 0, "SECONDS", cli_seconds, FIELD(server.endpoints.keepalive_s), 0,
      OPTIONS_KEEPALIVE_MAX,
      N_("probe a TCP client after this time without a packet; end\n"
@@ -248,6 +275,7 @@ static void options_defaults(struct options *options)
                                  .socket_mode = 0666,
                                  .keepalive_s = 60},
                    .workers = 1,
+                   .proxies = {.from = options->proxies, .timeout_ms = 10000},
                    .drain_ms = 10000},
         .echo = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000},
         .log_level = LOG_LEVEL_INFO,

@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { OPTIONS_ADDRS_MAX = 64 };
+enum { OPTIONS_ADDRS_MAX = 64, OPTIONS_PROXIES_MAX = 64 };
 
 struct options {
     struct server_config server; /* but for its services */
@@ -20,6 +20,7 @@ struct options {
     bool keep;           /* a crash is survived (keeper.h) */
     bool check_handover; /* only say whether this program could go on (upgrade.h) */
     struct endpoint_addr addrs[OPTIONS_ADDRS_MAX]; /* server.endpoints.addrs points to them */
+    struct cidr proxies[OPTIONS_PROXIES_MAX];      /* server.proxies.from points to them */
 };
 
 /*

@@ -3,6 +3,7 @@
 #include "base/i18n.h"
 #include "os/signals.h"
 #include "os/systemd.h"
+#include "server/complaints.h"
 #include "server/control.h"
 #include "server/drain.h"
 #include "server/limits.h"
@@ -34,6 +35,7 @@ struct server {
     struct sources sources; /* open only with a limit for each */
     struct workers workers;
     struct refusals refusals; /* started only with sources */
+    struct complaints complaints;
     struct supervision supervision;
     struct drain drain;
     struct control control;
@@ -94,6 +96,8 @@ static void server_stats(struct supervised *supervised, struct stats *stats)
     stats->bytes_out += past->bytes_out;
     stats->refused += past->refused + server->refused;
     stats->over_source += past->over_source;
+    for (unsigned result = 0; result < PROXY_RESULTS; result++)
+        stats->proxied[result] += server->succession.proxied.results[result];
     stats->upgrades = past->generations;
 }
 
@@ -116,6 +120,20 @@ static uint64_t server_rate_pauses(const struct server *server)
     return server->succession.past.rate_pauses + server->workers.pace.pauses;
 }
 
+/* A line of its own, for those who have proxies. */
+static void server_log_proxied(const struct server *server, const struct stats *stats)
+{
+    const struct proxy_rules *rules = &server->config->proxies;
+    if (rules->count == 0 && !rules->local)
+        return;
+    log_write(server->log, LOG_LEVEL_NOTICE,
+              _("PROXY headers: %llu with a client, %llu without, %llu bad, %llu late"),
+              (unsigned long long)stats->proxied[PROXY_CLIENT],
+              (unsigned long long)stats->proxied[PROXY_ANONYMOUS],
+              (unsigned long long)stats->proxied[PROXY_BAD],
+              (unsigned long long)stats->proxied[PROXY_LATE]);
+}
+
 static void server_log_stats(struct controlled *controlled)
 {
     struct server *server = container_of(controlled, struct server, controlled);
@@ -132,6 +150,7 @@ static void server_log_stats(struct controlled *controlled)
         (unsigned long long)stats.over_source, (unsigned long long)server_rate_pauses(server),
         (unsigned long long)(uv_now(&server->workers.list[0].loop) - server->started_ms) / 1000,
         (unsigned long long)stats.upgrades);
+    server_log_proxied(server, &stats);
 }
 
 /* Called at the first signal to stop, and when the start has failed. */
@@ -193,6 +212,7 @@ static void server_note_past(struct server *server, struct ledger_past *past)
                                  .over_source = stats.over_source,
                                  .accept_pauses = server_accept_pauses(server),
                                  .rate_pauses = server_rate_pauses(server)};
+    memcpy(server->ledger->header->proxied.results, stats.proxied, sizeof stats.proxied);
 }
 
 /* What other threads count from here on is lost, unless they rest. */
@@ -439,6 +459,8 @@ static int server_open_loops(struct server *server)
                                          .ledger = server->ledger,
                                          .sources =
                                              config->max_per_source > 0 ? &server->sources : NULL,
+                                         .proxies = config->proxies,
+                                         .complaints = &server->complaints,
                                          .idle_ms = config->idle_ms,
                                          .send_ms = config->send_ms,
                                          .busy_us = config->busy_us,
@@ -577,6 +599,7 @@ int server_run(const struct server_config *config, struct log *log)
 {
     struct server server = {.config = config,
                             .log = log,
+                            .complaints = {.log = log},
                             .watcher = {.on_event = on_listener_event},
                             .supervised = {.stats = server_stats,
                                            .alive = server_alive,

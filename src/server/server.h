@@ -29,6 +29,7 @@ struct server_config {
     unsigned workers;                  /* threads that serve, 1 to WORKERS_MAX */
     unsigned max_per_source;           /* connections of one source (sources.h); 0: no limit */
     unsigned max_rate;                 /* connections accepted in a second; 0: no limit */
+    struct proxy_rules proxies;        /* who begins with a header (proxy.h) */
     unsigned idle_ms;                  /* without a byte in either direction; 0: for ever */
     unsigned send_ms;                  /* with bytes that the peer does not take; 0: for ever */
     unsigned busy_us;                  /* without sleep after an event (spinner.h); 0: none */

@@ -4,6 +4,8 @@
 #ifndef UVECHOD_STATS_H
 #define UVECHOD_STATS_H
 
+#include "stream/proxy.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +16,8 @@ struct stats {
     uint64_t over_source; /* connections accepted and closed at once: their source had enough */
     uint64_t bytes_in;    /* ever received */
     uint64_t bytes_out;   /* ever sent, including prefixes */
-    uint64_t upgrades;    /* how often the process has executed its program again */
+    uint64_t proxied[PROXY_RESULTS]; /* headers of proxies, by what became of them */
+    uint64_t upgrades;               /* how often the process has executed its program again */
 };
 
 #endif

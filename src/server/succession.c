@@ -61,6 +61,7 @@ int succession_open(struct succession *succession, int file, const struct servic
     if (rc < 0)
         return rc;
     succession->past = ledger->header->past;
+    succession->proxied = ledger->header->proxied;
     rc = takeover_find(&succession->takeover, ledger, services, dates);
     if (rc < 0) {
         takeover_free(&succession->takeover);

@@ -14,6 +14,10 @@ static void on_conn_event(struct conn *conn, enum conn_event event, int error)
     conn_log_event(worker->log, conn, event, error);
     if (event == CONN_OPENED || event == CONN_ADOPTED)
         reaper_unpark(&worker->reaper);
+    if (event == CONN_OPENED)
+        reaper_expect_header(&worker->reaper, conn);
+    if (event == CONN_MISLED)
+        complaints_add(worker->complaints, &conn->peer, (enum proxy_header_kind)error);
     if (event == CONN_ADOPTED) /* it may be ending, sooner than all that the reaper knows */
         reaper_wake(&worker->reaper);
     if (event == CONN_CLOSED) /* last, because the next connection may be logged from here on */
@@ -106,6 +110,7 @@ static int worker_open_conns(struct worker *worker, const struct worker_config *
     if (rc < 0)
         sched_close(&worker->sched);
     worker->conns.sources = config->sources;
+    worker->conns.proxies = config->proxies;
     return rc;
 }
 
@@ -127,7 +132,10 @@ static void worker_close_loop(struct worker *worker)
 int worker_open(struct worker *worker, const struct worker_config *config,
                 struct worker_parent *parent, bool threaded)
 {
-    *worker = (struct worker){.log = config->log, .parent = parent, .threaded = threaded};
+    *worker = (struct worker){.log = config->log,
+                              .complaints = config->complaints,
+                              .parent = parent,
+                              .threaded = threaded};
     int rc = worker_open_loop(worker, config);
     if (rc < 0)
         return rc;

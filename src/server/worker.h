@@ -15,6 +15,7 @@
 
 #include "stream/conn.h"
 #include "base/log.h"
+#include "server/complaints.h"
 #include "server/mailbox.h"
 #include "server/spinner.h"
 #include "stream/reaper.h"
@@ -26,11 +27,13 @@
 /* How each of them serves; the same for all. */
 struct worker_config {
     struct services services;
-    struct ledger *ledger;   /* of all connections */
-    struct sources *sources; /* of all connections; NULL: they are not counted by source */
-    unsigned idle_ms;        /* without a byte in either direction; 0: for ever */
-    unsigned send_ms;        /* with bytes that the peer does not take; 0: for ever */
-    unsigned busy_us;        /* how long a loop does not sleep after an event; 0: it may at once */
+    struct ledger *ledger;         /* of all connections */
+    struct sources *sources;       /* of all connections; NULL: they are not counted by source */
+    struct proxy_rules proxies;    /* who begins with a header */
+    struct complaints *complaints; /* about their headers */
+    unsigned idle_ms;              /* without a byte in either direction; 0: for ever */
+    unsigned send_ms;              /* with bytes that the peer does not take; 0: for ever */
+    unsigned busy_us; /* how long a loop does not sleep after an event; 0: it may at once */
     struct log *log;
     int fd;         /* any open one, whose duplicates show what libuv may have */
     int highest_fd; /* up to which descriptors are to be watched: sock_reserve() */
@@ -60,6 +63,7 @@ struct worker {
     struct conns conns;
     struct reaper reaper;
     struct log *log;
+    struct complaints *complaints;
     struct worker_parent *parent;
     int error;  /* what sched_run() has returned */
     bool spins; /* only then is the spinner used */

@@ -60,6 +60,7 @@ int conns_open(struct conns *conns, struct sched *sched, const struct services *
     list_init(&conns->active);
     list_init(&conns->due);
     list_init(&conns->lingering);
+    list_init(&conns->headless);
     sched->loop->data = conns;
     for (unsigned i = 0; i < services->count; i++) {
         const struct handler *handler = conns_handler(conns, i);
@@ -104,11 +105,20 @@ void conn_refuse(struct conns *conns, const struct accepted *accepted)
     net_close(accepted->fd);
 }
 
+static int conn_note(struct ledger *ledger, const struct conn *conn,
+                     const struct accepted *accepted)
+{
+    if (accepted->adopted)
+        return 0;
+    return conn->headless ? ledger_enter_header(ledger, accepted->fd, accepted->service)
+                          : ledger_enter(ledger, accepted->fd, accepted->service);
+}
+
 /* Before sock_init(), because a failure can be taken back only here. */
 static int conn_enter(struct conns *conns, struct conn *conn, const struct accepted *accepted)
 {
     struct sched *sched = conns->sched;
-    int rc = accepted->adopted ? 0 : ledger_enter(conns->ledger, accepted->fd, accepted->service);
+    int rc = conn_note(conns->ledger, conn, accepted);
     if (rc < 0)
         return rc;
     rc = sock_init(&conn->sock, sched->loop, &sched->waker, accepted->fd);
@@ -125,7 +135,8 @@ static task_step *conn_resume(struct conn *conn, const struct accepted *accepted
     struct conns *conns = conn_owner(conn);
     uint32_t place = ledger_load(&conn_entry(conn)->place);
     const struct handler *handler = conns_handler(conns, conn->service);
-    task_step *step = handler->resume(conn, accepted->left, accepted->ready);
+    task_step *step = conn->headless ? proxy_resume(conn, accepted->left)
+                                     : handler->resume(conn, accepted->left, accepted->ready);
     conn->spoke = (place & LEDGER_SPOKE) != 0;
     if (step != NULL)
         return step;
@@ -144,19 +155,50 @@ static void conn_resume_end(struct conn *conn)
         conn_shut(conn, -ESHUTDOWN);
 }
 
-/* At the beginning of the list if it has been silent for longer than all of them. */
+/* At the beginning of the list of the active if it has been silent for longer than all of them. */
 static void conn_enlist(struct conn *conn, uint32_t silent_ms)
 {
     struct conns *conns = conn_owner(conn);
+    if (conn->headless) {
+        conn->active_ms = conn_now(conn);
+        list_append(&conns->headless, &conn->link);
+        return;
+    }
     conn->active_ms = conn_now(conn) - silent_ms;
     list_append(silent_ms > 0 ? conns_silent(conns)->next : &conns->active, &conn->link);
 }
 
+/* Whether the connection begins with the header of a proxy, or is in the middle of one. */
+static bool conns_want_header(const struct conns *conns, const struct accepted *accepted)
+{
+    if (accepted->adopted)
+        return ledger_kind(ledger_load(&conns->entries[accepted->fd].place)) == LEDGER_HEADER;
+    return proxy_rules_name(&conns->proxies, &accepted->peer);
+}
+
+/* Returns a frame that is zero but for what says whether there is a header; or NULL. */
+static struct conn *conns_make(const struct conns *conns, const struct accepted *accepted)
+{
+    bool header = conns_want_header(conns, accepted);
+    size_t bytes = conns_handler(conns, accepted->service)->frame_size;
+    struct conn *conn = calloc(1, header ? bytes + sizeof(struct proxied) : bytes);
+    if (conn == NULL)
+        return NULL;
+    conn->proxied = header;
+    conn->headless = header;
+    return conn;
+}
+
+/* The first step of a connection that nobody has served. */
+static task_step *conn_first(const struct conn *conn)
+{
+    return conn->headless ? proxy_start : conns_handler(conn_owner(conn), conn->service)->start;
+}
+
 int conn_open(struct conns *conns, const struct accepted *accepted)
 {
-    const struct handler *handler = conns_handler(conns, accepted->service);
     struct sched *sched = conns->sched;
-    struct conn *conn = calloc(1, handler->frame_size);
+    struct conn *conn = conns_make(conns, accepted);
     int rc = conn == NULL ? -ENOMEM : conn_enter(conns, conn, accepted);
     if (rc < 0) {
         free(conn);
@@ -173,7 +215,7 @@ int conn_open(struct conns *conns, const struct accepted *accepted)
     bool adopted = accepted->adopted;
     counter_add(&conns->adopted, adopted);
     counter_add(&conns->accepted, 1);
-    sched_spawn(sched, &conn->task, adopted ? conn_resume(conn, accepted) : handler->start);
+    sched_spawn(sched, &conn->task, adopted ? conn_resume(conn, accepted) : conn_first(conn));
     conns->on_event(conn, adopted ? CONN_ADOPTED : CONN_OPENED, 0);
     if (adopted)
         conn_resume_end(conn);
@@ -194,6 +236,15 @@ static void conn_date(struct conn *conn)
         return;
     list_remove(&conn->link);
     list_append(&conn_owner(conn)->active, &conn->link);
+}
+
+void conn_header_done(struct conn *conn)
+{
+    conn->headless = false;
+    conn->active_ms = conn_now(conn);
+    list_remove(&conn->link);
+    list_append(&conn_owner(conn)->active, &conn->link);
+    conn_owner(conn)->on_event(conn, CONN_HEADED, 0);
 }
 
 /* A step has moved bytes. */
@@ -374,6 +425,8 @@ struct yield conn_finish(struct conn *conn, int error)
 {
     struct conns *conns = conn_owner(conn);
     ledger_leave(conn_entry(conn)); /* first, because its answer may be lost from here on */
+    if (conn->proxied)
+        proxy_release(conn);
     conns_handler(conns, conn->service)->release(conn);
     list_remove(&conn->link);
     conns_leave(conns, &conn->peer);
@@ -401,12 +454,17 @@ static struct yield conn_end(struct task *task)
 }
 
 /* Until the entry says that it ends, a successor would go on with it, and lose bytes at its end. */
+struct yield conn_finish_reset(struct conn *conn, int error)
+{
+    ledger_leave(conn_entry(conn));
+    net_discard(conn->sock.fd);
+    return conn_finish(conn, error);
+}
+
 static struct yield conn_end_discarding(struct task *task)
 {
     struct conn *conn = container_of(task, struct conn, task);
-    ledger_leave(conn_entry(conn));
-    net_discard(conn->sock.fd);
-    return conn_finish(conn, conn->error);
+    return conn_finish_reset(conn, conn->error);
 }
 
 /*
@@ -420,7 +478,7 @@ static void conn_divert(struct conn *conn, task_step *step, int error)
     conn->error = (short)error;
     conn->task.resume = step;
     sock_wake(&conn->sock);
-    if (handler->wake != NULL)
+    if (handler->wake != NULL && !conn->headless)
         handler->wake(conn);
 }
 
@@ -451,7 +509,7 @@ void conn_reset(struct conn *conn, int error)
     conn->task.resume = conn_end_discarding;
 }
 
-static struct conn *conn_first(const struct list *head)
+static struct conn *conns_head(const struct list *head)
 {
     return container_of(head->next, struct conn, link);
 }
@@ -459,13 +517,17 @@ static struct conn *conn_first(const struct list *head)
 void conns_shut_all(struct conns *conns, int error)
 {
     while (!list_empty(conns_silent(conns)))
-        conn_shut(conn_first(conns_silent(conns)), error);
+        conn_shut(conns_head(conns_silent(conns)), error);
+    while (!list_empty(&conns->headless))
+        conn_shut(conns_head(&conns->headless), error);
 }
 
 void conns_abort_all(struct conns *conns, int error)
 {
     while (!list_empty(conns_silent(conns)))
-        conn_abort(conn_first(conns_silent(conns)), error);
+        conn_abort(conns_head(conns_silent(conns)), error);
+    while (!list_empty(&conns->headless))
+        conn_abort(conns_head(&conns->headless), error);
     while (!list_empty(&conns->lingering))
-        conn_abort(conn_first(&conns->lingering), error);
+        conn_abort(conns_head(&conns->lingering), error);
 }

@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "os/net.h"
 #include "stream/ledger.h"
+#include "stream/proxy.h"
 #include "stream/sources.h"
 #include "task/sched.h"
 #include "task/sock.h"
@@ -28,11 +29,13 @@
 
 /* What every message touches stands at the end, next to the locals that the frame adds. */
 struct conn {
-    struct list link; /* among the active or the lingering of its set */
+    struct list link; /* among the active, the lingering or the headless of its set */
     union net_peer peer;
-    short error;     /* why it ends: 0 or a negative errno */
-    bool lingering;  /* we have sent our FIN and wait for the peer's */
-    uint8_t handles; /* how many of the frame's are open; the socket's is one of them */
+    short error;        /* why it ends: 0 or a negative errno */
+    bool lingering : 1; /* we have sent our FIN and wait for the peer's */
+    bool proxied : 1;   /* it has begun with the header of a proxy, or is about to */
+    bool headless : 1;  /* that header is not whole: no step of its handler has run */
+    uint8_t handles;    /* how many of the frame's are open; the socket's is one of them */
     struct task task;
     struct sock sock;
     uint32_t active_ms; /* loop time of its last byte or, when lingering, of our FIN; it wraps */
@@ -56,9 +59,10 @@ enum { CONN_OWED_UNKNOWN = 1 << 30 };
 
 /* A protocol. */
 struct handler {
-    size_t frame_size;              /* of the struct that starts with a struct conn */
-    task_step *start;               /* its first step; the frame is zero but for its conn */
-    void (*release)(struct conn *); /* gives back what the frame holds; called once, at the end */
+    size_t frame_size; /* of the struct that starts with a struct conn */
+    task_step *start;  /* its first step; the frame is zero but for its conn */
+    /* Gives back what the frame holds; called once, at the end. It may not have been started. */
+    void (*release)(struct conn *);
     /*
      * Wakes the task if it waits for anything but the socket: its timer, a second socket, or the
      * sched_wake() that ends a park. The task then goes on in a step of conn.c. NULL for a handler
@@ -117,7 +121,8 @@ struct accepted {
     uint8_t service;     /* its number */
     bool adopted;        /* a predecessor has served it, and its entry is in force */
     bool ready;          /* of such: its task can go on at once, as far as anybody knows */
-    uint32_t left;       /* of such: bytes of the answer that have not been sent */
+    uint32_t left;       /* of such: bytes of the answer that have not been sent; or of a header,
+                            that have come and were not noted */
     uint32_t silent_ms;  /* of such: how long ago its last byte moved */
     union net_peer peer; /* who has connected */
 };
@@ -125,7 +130,9 @@ struct accepted {
 enum conn_event {
     CONN_OPENED,  /* accepted, and its task is queued */
     CONN_ADOPTED, /* the same for one that a predecessor has opened */
-    CONN_SPOKE,   /* its first byte has come */
+    CONN_HEADED,  /* the header of a proxy is whole, and its handler starts */
+    CONN_MISLED,  /* that header will never be: error is an enum proxy_header_kind */
+    CONN_SPOKE,   /* its first byte has come, not counting a header */
     CONN_CLOSED,  /* its descriptor is closed; error is 0 or the negative errno that ended it */
 };
 
@@ -146,14 +153,17 @@ struct conns {
     struct list active;      /* the longest silent first, within CONNS_PERIOD_MS */
     struct list due;         /* the same: silent for longer, and waiting for conns_look() */
     struct list lingering;   /* the longest lingering first */
-    unsigned frames;         /* that are in memory */
-    unsigned freed;          /* frames that were freed since memory last went back to the system */
+    struct list headless;    /* those whose headers are not whole, the first to be accepted first */
+    struct proxy_rules proxies; /* who begins with a header; zero: nobody */
+    unsigned frames;            /* that are in memory */
+    unsigned freed; /* frames that were freed since memory last went back to the system */
     /* These are counted by the thread of the loop, and may be read by any: see counter.h. */
     _Atomic uint64_t accepted; /* with those of a predecessor, */
     _Atomic uint64_t adopted;  /* which has counted these already */
     _Atomic uint64_t closed;   /* and their descriptors with them */
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t bytes_out;
+    _Atomic uint64_t proxied[PROXY_RESULTS]; /* headers */
 };
 
 /*
@@ -161,7 +171,8 @@ struct conns {
  * its connections are is noted in the ledger, which several sets may share. The scheduler, the list
  * of services, their configurations and the ledger must outlive the set. The layout of the ledger
  * must be that of the same services. on_event is called for every connection. The owner may set
- * sources afterwards, which must outlive the set then. Returns 0, or -ENOMEM with nothing open.
+ * sources and proxies afterwards, which must outlive the set then. Returns 0, or -ENOMEM with
+ * nothing open.
  */
 int conns_open(struct conns *conns, struct sched *sched, const struct services *services,
                struct ledger *ledger,
@@ -262,6 +273,12 @@ bool conn_is_stuck(struct conn *conn);
  * the peer was done; a negative errno: what broke it) and ends the task.
  */
 struct yield conn_finish(struct conn *conn, int error);
+
+/* The same as a reset, whatever is on its way: conn_reset(). */
+struct yield conn_finish_reset(struct conn *conn, int error);
+
+/* For proxy.c: the header is whole. From now on the connection is as if it were accepted now. */
+void conn_header_done(struct conn *conn);
 
 /*
  * A frame may own more libuv handles than its socket's, at most 254. The handler calls the first

@@ -10,7 +10,8 @@
 
 _Static_assert(sizeof(struct ledger_entry) == 16, "bytes of an idle connection");
 _Static_assert(sizeof(struct ledger_header) <= 4096, "a header is a page");
-_Static_assert(LEDGER_BUFFERS_MAX - 1 <= LEDGER_NUMBER, "the number of a buffer fits into a place");
+_Static_assert((int)LEDGER_BUFFERS_MAX <= (int)LEDGER_NO_BUFFER,
+               "the number of a buffer fits into a place");
 _Static_assert(LEDGER_ENTRIES_MAX <= LEDGER_BUFFERS_MAX, "and so does a descriptor");
 
 static const char ledger_magic[8] = "uvechod";
@@ -230,16 +231,29 @@ static bool ledger_is_possible(const struct ledger *ledger, const struct ledger_
                state->len <= layout->service[state->service].buffer_bytes;
     case LEDGER_PIPE:
         return state->number < layout->entries;
-    case LEDGER_LISTENER:
+    case LEDGER_LISTENER: /* or LEDGER_HEADER */
         break;
     }
-    return !state->served;
+    return !state->served || state->number < layout->buffers || state->number == LEDGER_NO_BUFFER;
+}
+
+/* Whether an entry in force names a buffer. */
+static bool ledger_has_buffer(const struct ledger_state *state)
+{
+    return state->kind == LEDGER_BUFFER ||
+           (state->kind == LEDGER_HEADER && state->number != LEDGER_NO_BUFFER);
+}
+
+/* Whether an entry names a buffer or pipe, which no other one may name. */
+static bool ledger_names(const struct ledger_state *state)
+{
+    return state->served && (state->kind == LEDGER_PIPE || ledger_has_buffer(state));
 }
 
 /* The number of what the entry names among all buffers and pipes. */
 static uint32_t ledger_named(const struct ledger *ledger, const struct ledger_state *state)
 {
-    return state->kind == LEDGER_BUFFER ? state->number : ledger->layout.buffers + state->number;
+    return ledger_has_buffer(state) ? state->number : ledger->layout.buffers + state->number;
 }
 
 /* Finds out what the entries name, and what more than one of them names. */
@@ -249,13 +263,13 @@ static void ledger_survey(struct ledger *ledger)
     for (uint32_t fd = 0; fd < filled && fd < ledger->layout.entries; fd++) {
         struct ledger_state state;
         ledger_copy(ledger, fd, &state);
-        if (!state.served || state.kind == LEDGER_NOTHING || !ledger_is_possible(ledger, &state))
+        if (!ledger_names(&state) || !ledger_is_possible(ledger, &state))
             continue;
         uint32_t named = ledger_named(ledger, &state);
         if (set_has(ledger->named, named))
             set_add(ledger->twice, named);
         set_add(ledger->named, named);
-        if (state.kind == LEDGER_BUFFER)
+        if (ledger_has_buffer(&state))
             set_add(ledger->lent, state.number);
     }
 }
@@ -315,6 +329,11 @@ static uint32_t ledger_larger(uint32_t one, uint32_t other)
     return one > other ? one : other;
 }
 
+static uint32_t ledger_smaller(uint32_t one, uint32_t other)
+{
+    return one < other ? one : other;
+}
+
 void ledger_widen(const struct ledger *ledger, struct ledger_layout *layout)
 {
     layout->entries = ledger_larger(layout->entries, ledger->layout.entries);
@@ -344,7 +363,7 @@ void ledger_settle(struct ledger *ledger, const struct ledger_layout *layout)
 /* Whether what an entry of a predecessor names is what the survey has found, and is its alone. */
 static bool ledger_is_alone(const struct ledger *ledger, const struct ledger_state *state)
 {
-    if (ledger->named == NULL || !state->served || state->kind == LEDGER_NOTHING)
+    if (ledger->named == NULL || !ledger_names(state))
         return true;
     uint32_t named = ledger_named(ledger, state);
     return set_has(ledger->named, named) && !set_has(ledger->twice, named);
@@ -421,6 +440,14 @@ static int ledger_write(struct ledger *ledger, int fd, const struct ledger_state
 int ledger_enter(struct ledger *ledger, int fd, unsigned service)
 {
     return ledger_write(ledger, fd, &(struct ledger_state){.service = service, .served = true});
+}
+
+int ledger_enter_header(struct ledger *ledger, int fd, unsigned service)
+{
+    return ledger_write(
+        ledger, fd,
+        &(struct ledger_state){
+            .service = service, .served = true, .kind = LEDGER_HEADER, .number = LEDGER_NO_BUFFER});
 }
 
 int ledger_keep(struct ledger *ledger, int fd, const struct ledger_state *state)
@@ -534,14 +561,24 @@ void ledger_abandon(struct ledger *ledger, int fd)
         return;
     if (state.kind == LEDGER_PIPE && ledger_is_pipe(ledger, state.number))
         ledger_close_pipe(ledger, (int)state.number);
-    if (state.kind != LEDGER_BUFFER)
+    if (!ledger_has_buffer(&state))
         return;
     memory_file_drop(ledger->file, ledger_buffer_at(ledger, state.number),
                      ledger->layout.buffer_bytes);
     ledger_free_number(ledger, state.number);
 }
 
-/* Copies the answer in the buffer that state names to a buffer of the other ledger. */
+/* Bytes of what a header has become so far may not have been noted: a buffer has at most so many.
+ */
+static size_t ledger_transfer_bytes(const struct ledger *from, const struct ledger *to,
+                                    const struct ledger_state *state)
+{
+    if (state->kind == LEDGER_BUFFER)
+        return state->len;
+    return ledger_smaller(from->layout.buffer_bytes, to->layout.buffer_bytes);
+}
+
+/* Copies what stands in the buffer that state names to a buffer of the other ledger. */
 static int ledger_transfer_buffer(const struct ledger *from, struct ledger *to,
                                   struct ledger_state *state)
 {
@@ -550,7 +587,7 @@ static int ledger_transfer_buffer(const struct ledger *from, struct ledger *to,
         return -ENOMEM;
     struct ledger_buffer buffer = ledger_lend(to);
     if (buffer.bytes != NULL)
-        memcpy(buffer.bytes, source.bytes, state->len);
+        memcpy(buffer.bytes, source.bytes, ledger_transfer_bytes(from, to, state));
     memory_unmap(source.bytes, from->layout.buffer_bytes);
     if (buffer.bytes == NULL)
         return -ENOMEM;
@@ -572,7 +609,7 @@ int ledger_transfer(const struct ledger *from, struct ledger *to, int fd)
 {
     struct ledger_state state;
     int rc = ledger_read(from, (uint32_t)fd, &state);
-    if (rc == 0 && state.kind == LEDGER_BUFFER)
+    if (rc == 0 && ledger_has_buffer(&state))
         rc = ledger_transfer_buffer(from, to, &state);
     if (rc == 0 && state.kind == LEDGER_PIPE)
         rc = ledger_transfer_pipe(from, to, state.number);

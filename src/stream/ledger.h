@@ -61,8 +61,8 @@ enum { LEDGER_VERSION = 1 };
 
 enum {
     LEDGER_ENTRIES_MAX = 1 << 23,
-    LEDGER_BUFFERS_MAX = 1 << 24,      /* their numbers must fit into a place */
-    LEDGER_BUFFER_BYTES_MAX = 1 << 28, /* of one buffer */
+    LEDGER_BUFFERS_MAX = (1 << 24) - 1, /* their numbers and LEDGER_NO_BUFFER fit into a place */
+    LEDGER_BUFFER_BYTES_MAX = 1 << 28,  /* of one buffer */
     LEDGER_SERVICES_MAX = 4,
     LEDGER_RECORD_MAX = 512, /* bytes that a service may write down about itself */
     LEDGER_SUSPECTS_MAX = 64 /* at most one for each thread that serves */
@@ -84,7 +84,20 @@ struct ledger_entry {
  * a listener whose file this process or a predecessor has made, goal and received are the two
  * halves of the file's inode, and len the nanoseconds of its time; of other listeners they are 0.
  */
-enum ledger_kind { LEDGER_NOTHING, LEDGER_BUFFER, LEDGER_PIPE, LEDGER_LISTENER };
+enum ledger_kind {
+    LEDGER_NOTHING,
+    LEDGER_BUFFER,
+    LEDGER_PIPE,
+    LEDGER_LISTENER,
+    /*
+     * The same, of an entry that serves a connection: no service has it yet, because the header of
+     * a proxy (proxy.h) is not whole. The buffer that the place names holds the header so far,
+     * which is as long as received says; LEDGER_NO_BUFFER: nothing has come. goal is not 0 from
+     * before a read until it has been noted. A daemon that does not know this kind takes the entry
+     * for damaged, and ends the connection.
+     */
+    LEDGER_HEADER = LEDGER_LISTENER,
+};
 
 /* Whether the connection ends, and why. What it receives after our FIN is not noted. */
 enum ledger_end {
@@ -97,11 +110,12 @@ enum ledger_end {
 /* The bits of a place. */
 enum {
     LEDGER_NUMBER = (1 << 24) - 1, /* of the buffer, or the descriptor of the pipe's reading end */
-    LEDGER_KIND_SHIFT = 24,        /* an enum ledger_kind, 2 bits */
-    LEDGER_SERVED = 1 << 26,       /* the entry is in force */
-    LEDGER_SPOKE = 1 << 27,        /* the peer has sent a byte, and is in the log */
-    LEDGER_SERVICE_SHIFT = 28,     /* the number of the service, 2 bits */
-    LEDGER_END_SHIFT = 30,         /* an enum ledger_end, 2 bits */
+    LEDGER_NO_BUFFER = LEDGER_NUMBER, /* of a header of which nothing has come */
+    LEDGER_KIND_SHIFT = 24,           /* an enum ledger_kind, 2 bits */
+    LEDGER_SERVED = 1 << 26,          /* the entry is in force */
+    LEDGER_SPOKE = 1 << 27,           /* the peer has sent a byte, and is in the log */
+    LEDGER_SERVICE_SHIFT = 28,        /* the number of the service, 2 bits */
+    LEDGER_END_SHIFT = 30,            /* an enum ledger_end, 2 bits */
 };
 
 /* What a service needs of the ledger, and what a successor must know of it. */
@@ -134,6 +148,12 @@ struct ledger_past {
     uint64_t rate_pauses;
 };
 
+/* What became of headers of proxies: the counters of proxy.h, by their numbers; others are 0. */
+enum { LEDGER_PROXIED_MAX = 8 };
+struct ledger_proxied {
+    uint64_t results[LEDGER_PROXIED_MAX];
+};
+
 /* A connection that was being served when the process crashed. */
 struct ledger_suspect {
     uint32_t fd; /* 0: none */
@@ -151,6 +171,7 @@ struct ledger_header {
     struct ledger_layout layout;
     struct ledger_past past;
     struct ledger_suspect suspects[LEDGER_SUSPECTS_MAX]; /* of the last crash; the takeover's */
+    struct ledger_proxied proxied; /* as past; 0 in the ledger of a daemon that knew no proxies */
 };
 
 struct ledger {
@@ -224,6 +245,12 @@ int ledger_read(const struct ledger *ledger, uint32_t fd, struct ledger_state *s
  * -EMFILE for a descriptor beyond the entries, or -ENOSPC or -ENOMEM without memory.
  */
 int ledger_enter(struct ledger *ledger, int fd, unsigned service);
+
+/*
+ * The same for a connection that begins with the header of a proxy: from its first byte on, nobody
+ * takes it for one that has none.
+ */
+int ledger_enter_header(struct ledger *ledger, int fd, unsigned service);
 
 /*
  * Notes of a descriptor that is no connection what it is: state->kind, a pipe or a listener, and
@@ -341,6 +368,19 @@ static inline void ledger_answer(struct ledger_entry *entry, uint32_t received, 
     ledger_store(&entry->len, len);
     ledger_store(&entry->goal, goal);
     ledger_store(&entry->received, ledger_load(&entry->received) + received);
+}
+
+/* At most so many bytes of a header are about to be received, into the buffer that is noted. */
+static inline void ledger_header_begin(struct ledger_entry *entry, uint32_t most)
+{
+    ledger_store(&entry->goal, most);
+}
+
+/* They have come, or none has (0). No byte has been sent yet, so that is the goal again. */
+static inline void ledger_header_end(struct ledger_entry *entry, uint32_t received)
+{
+    ledger_store(&entry->received, ledger_load(&entry->received) + received);
+    ledger_store(&entry->goal, 0);
 }
 
 /* The peer has been logged. */

@@ -65,8 +65,12 @@ static struct yield reaper_sweep(struct task *task)
                 conn_shut(conn, -ETIME);
     while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sleep_ms)) != NULL)
         conn_abort(conn, -ETIME);
+    if (conns->proxies.timeout_ms > 0)
+        while ((conn = reaper_next(&conns->headless, conns->proxies.timeout_ms, &sleep_ms)) != NULL)
+            proxy_end_late(conn);
     unsigned look_ms = reaper->send_ms > 0 ? reaper_look(reaper) : UINT_MAX;
-    reaper->parked = list_empty(conns_silent(conns)) && list_empty(&conns->lingering);
+    reaper->parked = list_empty(conns_silent(conns)) && list_empty(&conns->lingering) &&
+                     list_empty(&conns->headless);
     if (reaper->parked)
         return yield_park(task, reaper_sweep);
     if (look_ms < sleep_ms)
@@ -90,6 +94,12 @@ void reaper_unpark(struct reaper *reaper)
         return;
     reaper->parked = false;
     sched_wake(reaper->conns->sched, &reaper->task);
+}
+
+void reaper_expect_header(struct reaper *reaper, const struct conn *conn)
+{
+    if (conn->headless && reaper->conns->headless.next == &conn->link)
+        reaper_wake(reaper);
 }
 
 void reaper_wake(struct reaper *reaper)

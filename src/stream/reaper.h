@@ -13,6 +13,9 @@
  * as CONN_LOOKS says. That costs one system call for each that has sent something since its last
  * look, and a few hundred looks in one turn at most. An end by being stuck is never early, and late
  * by one look's distance; by two, if bytes have moved while a round of looks took several turns.
+ *
+ * A connection that begins with the header of a proxy is in none of this until its header is whole.
+ * These have a list of their own, in the order in which they were accepted.
  */
 #ifndef UVECHOD_REAPER_H
 #define UVECHOD_REAPER_H
@@ -45,6 +48,12 @@ void reaper_wake(struct reaper *reaper);
 
 /* Must be called when a connection has been opened: makes a parked reaper mind it. */
 void reaper_unpark(struct reaper *reaper);
+
+/*
+ * Must be called when a connection has been opened: if no other header than that of this connection
+ * is awaited, the task minds how long the header takes.
+ */
+void reaper_expect_header(struct reaper *reaper, const struct conn *conn);
 
 /* Ends the task. The memory is the owner's again when the loop has run once more. */
 void reaper_close(struct reaper *reaper);

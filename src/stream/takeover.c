@@ -3,6 +3,7 @@
 #include "os/counts.h"
 #include "os/descriptors.h"
 #include "os/watches.h"
+#include "stream/proxy_header.h"
 #include "stream/remains.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ static bool takeover_is_no_listener(int kind)
 static int takeover_find_listener(struct takeover *takeover, int fd)
 {
     struct takeover_listener *listener = &takeover->listeners[takeover->listening];
-    if (takeover_read(takeover, fd, &listener->noted) < 0 ||
+    if (takeover_read(takeover, fd, &listener->noted) < 0 || listener->noted.served ||
         listener->noted.kind != LEDGER_LISTENER || listener->noted.end != LEDGER_OPEN ||
         listener->noted.service >= takeover->services.count)
         return 0;
@@ -176,6 +177,35 @@ static int64_t takeover_answer(const struct takeover *takeover, int fd,
     return len;
 }
 
+/* Whether a buffer can hold a header of so many bytes more than were noted. */
+static bool takeover_header_fits(const struct ledger_state *state, uint32_t unnoted)
+{
+    const uint32_t most = state->number == LEDGER_NO_BUFFER ? 0U : (uint32_t)PROXY_HEADER_MAX;
+    return state->received <= most && unnoted <= most - state->received;
+}
+
+/*
+ * Returns how many bytes of the header have been received and not been noted, or a negative errno.
+ * The note is made by whoever goes on, after a look at them. At a Unix socket the notes must do,
+ * unless they say that a read was under way.
+ */
+static int64_t takeover_header(struct takeover *takeover, int fd, const struct ledger_state *state)
+{
+    struct remains_counts counts = {.known = false};
+    if (state->number == LEDGER_NO_BUFFER || state->end != LEDGER_OPEN)
+        return takeover_header_fits(state, 0) ? 0 : -EPROTO;
+    int rc = takeover_count(takeover, fd, state, &counts);
+    if (rc < 0)
+        return rc;
+    if (!counts.known && state->goal != 0)
+        return -EOPNOTSUPP;
+    uint32_t unnoted = counts.known ? counts.in - state->received : 0;
+    if (!takeover_header_fits(state, unnoted) || counts.out != 0)
+        return -EPROTO;
+    rc = takeover_suspect(takeover, fd, state, &counts, &(struct remains){.unanswered = unnoted});
+    return rc < 0 ? rc : (int64_t)unnoted;
+}
+
 /* Brings the entry in order. Returns how many bytes are left to be sent, or a negative errno. */
 static int64_t takeover_settle(struct takeover *takeover, int fd, const struct ledger_state *state)
 {
@@ -186,6 +216,8 @@ static int64_t takeover_settle(struct takeover *takeover, int fd, const struct l
         return -EOPNOTSUPP;
     if (state->kind == LEDGER_NOTHING)
         return 0;
+    if (state->kind == LEDGER_HEADER)
+        return takeover_header(takeover, fd, state);
     int rc = takeover_count(takeover, fd, state, &counts);
     if (rc == 0 && state->end != LEDGER_OPEN)
         return counts.piped; /* what it still receives is thrown away, and nothing is sent */

@@ -26,7 +26,7 @@
  *
  * The exception to "no byte is lost" is a Unix socket whose answer stands in a buffer. Nobody
  * counts its bytes, so nobody knows how much of the answer has gone: it is ended, and on_cut is
- * told.
+ * told. The same if a header of a proxy was being read there.
  *
  * An input may be the cause of a crash. After a crash for which the process itself is to blame, the
  * ledger notes each connection whose input had been received and not been answered: at most one for

@@ -1,0 +1,76 @@
+/*
+ * proxy.h - the step in front of a handler that receives the header of a proxy.
+ *
+ * A connection from a source that the rules name begins with a header (proxy_header.h). Its task
+ * receives that first, not a byte more, and then goes on with the first step of its handler, which
+ * sees the client's bytes alone. A handler need know nothing of this.
+ *
+ * What has come of a header stands in a buffer of the ledger, so a successor of this process goes
+ * on with it, whatever has ended this process: ledger.h, LEDGER_HEADER. A connection that has sent
+ * nothing needs no buffer. The time that a header may take counts from the accept, and once more
+ * from the beginning of a successor; the reaper watches it.
+ *
+ * The name of the client stands behind the handler's frame, which connections without a header do
+ * not pay for. It is for the log alone, and a successor does not know it: limits and everything
+ * else that a connection is told apart by go by the proxy.
+ */
+#ifndef UVECHOD_PROXY_H
+#define UVECHOD_PROXY_H
+
+#include "os/addr.h"
+#include "os/cidr.h"
+#include "task/task.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+
+/* Whose connections begin with a header. */
+struct proxy_rules {
+    const struct cidr *from; /* networks, count of them */
+    size_t count;
+    bool local;          /* every peer of a Unix socket, too */
+    unsigned timeout_ms; /* how long a header may take; 0: for ever */
+};
+
+/* What becomes of a header. Counted for each; their numbers stand in ledgers. */
+enum proxy_result {
+    PROXY_CLIENT,    /* it has named the client */
+    PROXY_ANONYMOUS, /* it has named none, such as that of a health check */
+    PROXY_BAD,       /* it was wrong, or the connection ended in the middle of it */
+    PROXY_LATE,      /* it was not whole in time */
+    PROXY_RESULTS
+};
+
+/* What a connection that begins with a header has behind the frame of its handler. */
+struct proxied {
+    union net_addr client; /* once the header is whole; AF_UNSPEC: it has named none */
+    char *bytes;           /* of the header, in a buffer of the ledger; NULL: there is none */
+    uint32_t have;         /* how many of them */
+};
+
+/* Whether the connections of this peer begin with a header. */
+bool proxy_rules_name(const struct proxy_rules *rules, const union net_peer *peer);
+
+/* The first step of such a connection. It goes on in the first step of the handler. */
+struct yield proxy_start(struct task *task);
+
+/*
+ * Returns the step in which the connection of a predecessor goes on whose entry is a LEDGER_HEADER.
+ * So many bytes of the header have been received that the entry does not know of. Returns NULL
+ * without memory.
+ */
+task_step *proxy_resume(struct conn *conn, uint32_t unnoted);
+
+/* Its time is up: counts and tells that, and resets the connection. Not for its own step. */
+void proxy_end_late(struct conn *conn);
+
+/* Gives the buffer of the header back, if there is one. For the end of the connection. */
+void proxy_release(struct conn *conn);
+
+/* The client that a header has named; NULL: none is known. */
+const union net_addr *proxy_client(const struct conn *conn);
+
+#endif
