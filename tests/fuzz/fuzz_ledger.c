@@ -62,11 +62,21 @@ static void check_state(const struct ledger *ledger, const struct ledger_state *
     if (!state->served)
         return;
     CHECK(state->service < layout->services);
-    CHECK(state->kind <= LEDGER_PIPE);
+    CHECK(state->kind <= LEDGER_HEADER);
     if (state->kind == LEDGER_PIPE)
         CHECK(state->number < layout->entries);
     if (state->kind == LEDGER_BUFFER)
         CHECK(state->number < layout->buffers && state->len <= layout->buffer_bytes);
+    if (state->kind == LEDGER_HEADER)
+        CHECK(state->number < layout->buffers || state->number == LEDGER_NO_BUFFER);
+}
+
+/* What the number of an entry is one of: headers stand in buffers, as answers do. */
+static enum ledger_kind named_by(const struct ledger_state *state)
+{
+    if (state->kind != LEDGER_HEADER)
+        return state->kind;
+    return state->number == LEDGER_NO_BUFFER ? LEDGER_NOTHING : LEDGER_BUFFER;
 }
 
 /* No two entries that can be believed name the same. */
@@ -82,11 +92,12 @@ static void check_entries(const struct ledger *ledger)
         if (rc < 0)
             continue;
         check_state(ledger, &state);
-        if (!state.served || state.kind == LEDGER_NOTHING)
+        enum ledger_kind kind = named_by(&state);
+        if (!state.served || kind == LEDGER_NOTHING)
             continue;
-        CHECK(!named[state.kind][state.number] && count < NAMED_MAX);
-        named[state.kind][state.number] = true;
-        numbers[0][count] = state.kind;
+        CHECK(!named[kind][state.number] && count < NAMED_MAX);
+        named[kind][state.number] = true;
+        numbers[0][count] = kind;
         numbers[1][count++] = state.number;
     }
     while (count-- > 0)
@@ -105,7 +116,7 @@ static void check_buffers(struct ledger *ledger)
         memset(buffers[i].bytes, i, ledger->layout.buffer_bytes);
         for (uint32_t fd = 0; fd < ledger->layout.entries; fd++)
             if (ledger_read(ledger, fd, &state) == 0 && state.served)
-                CHECK(state.kind != LEDGER_BUFFER || state.number != buffers[i].number);
+                CHECK(named_by(&state) != LEDGER_BUFFER || state.number != buffers[i].number);
     }
     for (int i = 0; i < 3; i++)
         if (buffers[i].bytes != NULL)

@@ -166,6 +166,10 @@ static void on_event(struct conn *conn, enum conn_event event, int error)
         seen->adopted++;
         seen->conn = conn;
         break;
+    case CONN_HEADED:
+    case CONN_MISLED:
+        fail_msg("there are no headers here");
+        break;
     case CONN_SPOKE:
         assert_int_equal(error, 0);
         seen->spoke++;
