@@ -14,7 +14,7 @@ static const char *complaints_reason(enum proxy_header_kind fault)
     case PROXY_HEADER_PROTOCOL:
         return _("neither TCP4 nor TCP6 nor UNKNOWN");
     case PROXY_HEADER_ADDRESS:
-        return _("an address or port is none");
+        return _("malformed address or port");
     case PROXY_HEADER_LINE:
         return _("the line does not end with CR and LF");
     case PROXY_HEADER_VERSION:

@@ -160,7 +160,7 @@ static void a_bad_header(struct daemon *daemon)
 {
     CHECK_BAD(daemon, "GET / HTTP/1.1\r\n\r\n", "there is none");
     CHECK_BAD(daemon, "PROXY TCP5 ", "neither TCP4 nor TCP6 nor UNKNOWN");
-    CHECK_BAD(daemon, "PROXY TCP4 192.0.2.01 192.0.2.2 1234 25000\r\n", "an address or port");
+    CHECK_BAD(daemon, "PROXY TCP4 192.0.2.01 192.0.2.2 1234 25000\r\n", "malformed address or port");
     CHECK_BAD(daemon, "PROXY TCP4 192.0.2.1 192.0.2.2 1234 2500\n", "CR and LF");
     CHECK_BAD(daemon, V2 "\x31\x11\x00\x0c", "unknown version");
     CHECK_BAD(daemon, V2 "\x22\x11\x00\x0c", "unknown command");

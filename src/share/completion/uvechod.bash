@@ -16,6 +16,8 @@ _uvechod() {
         --idle-timeout=
         --send-timeout=
         --drain-timeout=
+        --proxy-from=
+        --proxy-timeout=
         --keepalive=
         --workers=
         --busy-poll=
@@ -54,6 +56,8 @@ _uvechod() {
     --idle-timeout) candidates='0 60s 10m 1h' ;;
     --send-timeout) candidates='0 30s 60s 10m' ;;
     --drain-timeout) candidates='0 10s 1m 10m' ;;
+    --proxy-from) candidates='unix 127.0.0.0/8 10.0.0.0/8' ;;
+    --proxy-timeout) candidates='5s 10s 1m' ;;
     --keepalive) candidates='0 60s 10m 1h' ;;
     --workers) candidates='0 1 2 4' ;;
     --busy-poll) candidates='0 50 200' ;;
