@@ -1246,6 +1246,139 @@ static void test_more_suspects_than_fit(void **state)
     finish();
 }
 
+/* ---- headers of proxies ---- */
+
+static int serve_header(void)
+{
+    int fd = connect_one();
+    assert_int_equal(ledger_enter_header(&fix.ledger, fd, LIVE), 0);
+    return fd;
+}
+
+/* So many bytes have been noted, and so many more have been received. */
+static int serve_part(uint32_t noted, uint32_t unnoted)
+{
+    int fd = serve_header();
+    struct ledger_buffer buffer = ledger_lend(&fix.ledger);
+    memory_unmap(buffer.bytes, fix.ledger.layout.buffer_bytes);
+    ledger_note(entry_of(fd), LEDGER_HEADER, buffer.number);
+    receive(fd, noted + unnoted);
+    ledger_header_end(entry_of(fd), noted);
+    return fd;
+}
+
+/* No listener is taken for it, although the kind is the same. */
+static void test_a_header_of_which_nothing_has_come(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = serve_header();
+    find(1, 0);
+    check_adopted(fd, 0);
+    assert_int_equal(fix.takeover.listening, 1);
+    expect_next(fd, false, 0);
+    finish_with(fd);
+}
+
+static void test_a_part_of_a_header(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = serve_part(20, 3);
+    ledger_header_begin(entry_of(fd), 15);
+    find(1, 0);
+    check_adopted(fd, 3);
+    assert_int_equal(ledger_load(&entry_of(fd)->received), 20); /* whoever looks at it notes it */
+    finish_with(fd);
+}
+
+static void test_a_header_that_is_too_long(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = serve_part(4000, 97);
+    find(0, 1);
+    assert_int_equal(fix.cuts[0], -EPROTO);
+    assert_false(fd_is_open(fd));
+    finish_with(-1);
+}
+
+static void test_a_header_without_a_buffer(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = serve_header();
+    entry_of(fd)->received = 1;
+    find(0, 1);
+    assert_int_equal(fix.cuts[0], -EPROTO);
+    finish_with(-1);
+}
+
+static void test_a_header_after_an_answer(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = serve_part(10, 0);
+    send_some(fd, 1);
+    find(0, 1);
+    assert_int_equal(fix.cuts[0], -EPROTO);
+    finish_with(-1);
+}
+
+static void test_a_header_that_nobody_counts(void **state)
+{
+    (void)state;
+    listen_tcp();
+    (void)serve_part(10, 0);
+    fix.count_error = -ENOTCONN;
+    find(0, 1);
+    assert_int_equal(fix.cuts[0], -ENOTCONN);
+    finish_with(-1);
+}
+
+static void test_a_header_of_one_that_ends(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = serve_part(10, 0);
+    ledger_end(entry_of(fd), LEDGER_DRAINED);
+    find(1, 0);
+    check_adopted(fd, 0);
+    finish_with(fd);
+}
+
+/* The notes are all that there is, and they say when they may be wrong. */
+static void test_a_header_at_a_unix_socket(void **state)
+{
+    (void)state;
+    listen_unix();
+    int fd = serve_part(10, 0);
+    find(1, 0);
+    check_adopted(fd, 0);
+    takeover_free(&fix.takeover);
+    ledger_close(&fix.heir);
+    ledger_header_begin(entry_of(fd), 5);
+    find(0, 1);
+    assert_int_equal(fix.cuts[0], -EOPNOTSUPP);
+    finish_with(-1);
+}
+
+/* The process has crashed twice over the same bytes. */
+static void test_a_header_that_is_a_suspect(void **state)
+{
+    (void)state;
+    listen_tcp();
+    fix.blames = true;
+    int fd = serve_part(10, 2);
+    find(1, 0);
+    expect_suspect((uint32_t)fd, 12);
+    takeover_free(&fix.takeover);
+    ledger_close(&fix.heir);
+    find(0, 1);
+    assert_int_equal(fix.cuts[0], TAKEOVER_BLAMED);
+    finish_with(-1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1293,6 +1426,15 @@ int main(void)
         TEST(test_a_client_that_does_not_read),
         TEST(test_nobody_is_blamed),
         TEST(test_more_suspects_than_fit),
+        TEST(test_a_header_of_which_nothing_has_come),
+        TEST(test_a_part_of_a_header),
+        TEST(test_a_header_that_is_too_long),
+        TEST(test_a_header_without_a_buffer),
+        TEST(test_a_header_after_an_answer),
+        TEST(test_a_header_that_nobody_counts),
+        TEST(test_a_header_of_one_that_ends),
+        TEST(test_a_header_at_a_unix_socket),
+        TEST(test_a_header_that_is_a_suspect),
     };
     return RUN_TESTS("takeover", tests);
 }
