@@ -86,6 +86,9 @@ met() {
     uvloop) python3 -c 'import uvloop' 2>/dev/null || /usr/bin/python3 -c 'import uvloop' 2>/dev/null ;;
     nc) nc -h 2>&1 | grep -q OpenBSD ;; # others know no -N
     ip) have ip || [ -x /sbin/ip ] ;;
+    haproxy) have haproxy || [ -x /usr/sbin/haproxy ] ;;
+    nginx-stream) [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ||
+        [ -e /usr/lib64/nginx/modules/ngx_stream_module.so ] ;;
     xinetd) have xinetd || [ -x /usr/sbin/xinetd ] ;;
     *) have "$1" ;;
     esac
@@ -128,6 +131,7 @@ ss          iproute2         -                    -                           -
 modprobe    kmod             -                    -                           -
 linux.uml   user-mode-linux  -                    -                           -
 mkfs.ext4   e2fsprogs        -                    -                           -
+nginx-stream nginx,libnginx-mod-stream nginx,nginx-mod-stream nginx,nginx-mod-stream -
 END
 }
 

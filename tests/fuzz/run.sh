@@ -16,7 +16,7 @@ case ${1:-} in
 keep) action=keep && shift ;;
 [0-9]*) seconds=$1 && shift ;;
 esac
-[ $# -gt 0 ] || set -- options environment chunks text ledger
+[ $# -gt 0 ] || set -- options environment chunks text ledger proxy
 for target in "$@"; do
     [ -f "$root/tests/fuzz/fuzz_$target.c" ] || wrong_usage
 done

@@ -228,6 +228,11 @@ static void launch_idle(struct torture *torture)
     launch_with(torture, TCP " --idle-timeout=1");
 }
 
+static void launch_proxy(struct torture *torture)
+{
+    launch_with(torture, TCP " --proxy-from=127.0.0.1");
+}
+
 static void launch_start_ipv6(struct torture *torture)
 {
     launch_with(torture, "--port=0 --bind=::1");
@@ -241,6 +246,18 @@ static void launch_ipv6(struct torture *torture)
 static int connect_tcp(struct torture *torture)
 {
     return client_connect(&torture->daemon);
+}
+
+/* As a proxy connects: with a header, which comes in two pieces. It names no client, so that the
+ * log calls the connection what it is called here. */
+static int connect_proxy(struct torture *torture)
+{
+    static const char header[] = "PROXY UNKNOWN\r\n";
+    int fd = client_connect(&torture->daemon);
+    (void)send(fd, header, 7, MSG_NOSIGNAL);
+    client_wait_delivered(fd);
+    (void)send(fd, header + 7, sizeof header - 1 - 7, MSG_NOSIGNAL);
+    return fd;
 }
 
 static int connect_ipv6(struct torture *torture)
@@ -654,6 +671,11 @@ static const struct scenario scenario_idle = {.name = "idle timeout",
                                               .connect = connect_tcp,
                                               .prepare = prepare_client,
                                               .run = run_idle};
+static const struct scenario scenario_proxy = {.name = "proxy",
+                                               .prefix = "GOT:",
+                                               .launch = launch_proxy,
+                                               .connect = connect_proxy,
+                                               .run = run_echo};
 static const struct scenario scenario_listening = {.name = "passed socket",
                                                    .prefix = "GOT:",
                                                    .from_start = true,
@@ -740,7 +762,7 @@ int main(int argc, char **argv)
         torture_case(statistics), torture_case(workers),      torture_case(drain),
         torture_case(deadline),   torture_case(stop_at_once), torture_case(idle),
         torture_case(listening),  torture_case(connected),    torture_case(notify),
-        torture_case(watchdog),   torture_case(upgrade),
+        torture_case(watchdog),   torture_case(upgrade),      torture_case(proxy),
     };
     harness_init();
     const char *all = getenv("UVECHOD_TORTURE");

@@ -236,6 +236,29 @@ static void test_busy_poll(void **state)
     assert_int_equal(parse_good("--busy=50 --busy-poll=0")->busy_us, 0);
 }
 
+static void test_proxies(void **state)
+{
+    const struct proxy_rules *rules = &parse_good("")->proxies;
+    char line[OPTIONS_PROXIES_MAX * 14 + 64] = "";
+    (void)state;
+    assert_int_equal(rules->count, 0);
+    assert_false(rules->local);
+    assert_int_equal(rules->timeout_ms, 10000);
+    rules = &parse_good("--proxy-from=192.0.2.0/24 --proxy-from ::1 --proxy-from=unix")->proxies;
+    assert_int_equal(rules->count, 2);
+    assert_true(rules->local);
+    assert_int_equal(rules->from[0].bits, 24);
+    assert_int_equal(rules->from[1].family, AF_INET6);
+    assert_int_equal(parse_good("--proxy-timeout=1m")->proxies.timeout_ms, 60000);
+    parse_bad("--proxy-from=192.0.2.0/33", "--proxy-from", "192.0.2.0/33");
+    parse_bad("--proxy-from=UNIX", "--proxy-from", "192.0.2.0/24");
+    for (int i = 0; i < OPTIONS_PROXIES_MAX; i++)
+        strcat(line, "--proxy-f=::1 ");
+    assert_int_equal(parse_good(line)->proxies.count, OPTIONS_PROXIES_MAX);
+    strcat(line, "--proxy-f=::2/128");
+    parse_bad(line, "--proxy-from", "::2/128");
+}
+
 static void test_timeouts(void **state)
 {
     (void)state;
@@ -482,6 +505,7 @@ static void test_bad_numbers(void **state)
         {"idle-timeout", "0 to 4294966", "-1", "4294967"},
         {"send-timeout", "0 to 4294966", "-1", "4294967"},
         {"drain-timeout", "0 to 4294966", "-1", "4294967"},
+        {"proxy-timeout", "1 to 4294966", "0", "4294967"},
         {"keepalive", "0 to 32767", "-1", "32768"},
         {"workers", "0 to 64", "-1", "65"},
         {"busy-poll", "0 to 1000000", "-1", "1000001"},
@@ -561,6 +585,8 @@ static void test_missing_values(void **state)
         {"--idle-timeout", "SECONDS"},
         {"--send-timeout", "SECONDS"},
         {"--drain-timeout", "SECONDS"},
+        {"--proxy-from", "CIDR"},
+        {"--proxy-timeout", "SECONDS"},
         {"--keepalive", "SECONDS"},
         {"--workers", "N"},
         {"--busy-poll", "MICROSECONDS"},
@@ -656,6 +682,8 @@ static void test_help_lists_every_option(void **state)
         "--idle-timeout=SECONDS",
         "--send-timeout=SECONDS",
         "--drain-timeout=SECONDS",
+        "--proxy-from=CIDR",
+        "--proxy-timeout=SECONDS",
         "--keepalive=SECONDS",
         "--workers=N",
         "--busy-poll=MICROSECONDS",
@@ -771,6 +799,7 @@ int main(void)
         OPTIONS_TEST(test_max_connections),
         OPTIONS_TEST(test_limits_against_abuse),
         OPTIONS_TEST(test_busy_poll),
+        OPTIONS_TEST(test_proxies),
         OPTIONS_TEST(test_timeouts),
         OPTIONS_TEST(test_keepalive),
         OPTIONS_TEST(test_log_levels),

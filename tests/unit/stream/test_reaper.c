@@ -11,7 +11,15 @@
 #include <errno.h>
 #include <limits.h>
 
-enum { CONNS = 300, IDLE_MS = 1000, SEND_MS = 2000, LOOK_MS = 500, SLICE = 256, NOT_CLOSED = 1 };
+enum {
+    CONNS = 300,
+    IDLE_MS = 1000,
+    SEND_MS = 2000,
+    LOOK_MS = 500,
+    HEADER_MS = 700,
+    SLICE = 256,
+    NOT_CLOSED = 1
+};
 
 static struct {
     uv_loop_t loop;
@@ -828,10 +836,91 @@ static void test_does_not_keep_the_loop_running(void **state)
     assert_int_equal(fix.recorder.count, 0);
 }
 
+/* ---- headers of proxies ---- */
+
+/* A connection that begins with a header. Its task waits to receive that. */
+static struct conn *open_headless(void)
+{
+    fix.conns.proxies = (struct proxy_rules){.local = true, .timeout_ms = HEADER_MS};
+    int fds[2];
+    make_socketpair(fds);
+    fix.peers[fix.count] = fds[1];
+    fix.errors[fix.count] = NOT_CLOSED;
+    const struct accepted accepted = {.fd = fds[0], .peer.sa.sa_family = AF_UNIX};
+    assert_int_equal(conn_open(&fix.conns, &accepted), 0);
+    struct conn *conn = fix.conns_opened[fix.count - 1];
+    struct yield why = conn->task.resume(&conn->task);
+    assert_int_equal(sock_wait_recv(why.sock, &conn->task), 0);
+    return conn;
+}
+
+/* Its time is over to the millisecond, whatever the others do. */
+static void test_a_late_header(void **state)
+{
+    (void)state;
+    (void)open_headless();
+    fix.now_ms += 100;
+    (void)open_headless();
+    assert_int_equal(sweep(), HEADER_MS - 100);
+    assert_int_equal(sweep_after(HEADER_MS - 101), 1);
+    assert_int_equal(fix.conns.proxied[PROXY_LATE], 0);
+    assert_int_equal(sweep_after(1), 100);
+    assert_int_equal(fix.conns.proxied[PROXY_LATE], 1);
+    assert_true(ends(0));
+    assert_int_equal(fix.errors[0], -ETIMEDOUT);
+    assert_int_equal(fix.discards, 1);
+    (void)fix.reaper.task.resume(&fix.reaper.task);
+    fix.now_ms += 100;
+    sweep_parks();
+    assert_true(ends(1));
+}
+
+/* Once the header is whole, the connection has the time that others have (go-proxyproto#75). */
+static void test_a_header_in_time(void **state)
+{
+    (void)state;
+    struct conn *conn = open_headless();
+    fix.now_ms += HEADER_MS - 1;
+    conn_header_done(conn);
+    assert_int_equal(sweep(), IDLE_MS);
+    assert_int_equal(sweep_after(IDLE_MS - 1), 1);
+    assert_false(conn->lingering);
+    assert_int_equal(fix.conns.proxied[PROXY_LATE], 0);
+}
+
+static void test_a_header_that_may_take_for_ever(void **state)
+{
+    (void)state;
+    (void)open_headless();
+    fix.conns.proxies.timeout_ms = 0;
+    assert_int_equal(sweep_after(1 << 30), IDLE_MS);
+    assert_int_equal(fix.conns.proxied[PROXY_LATE], 0);
+}
+
+/* The sleep may be too long for the first header that is awaited; for others it is not. */
+static void test_the_first_header_ends_a_sleep(void **state)
+{
+    (void)state;
+    struct conn *plain = open_one();
+    struct yield why = fix.reaper.task.resume(&fix.reaper.task);
+    assert_int_equal(timer_wait(why.timer, &fix.reaper.task, why.ms), 0);
+    reaper_expect_header(&fix.reaper, plain);
+    recorder_expect(&fix.recorder, NULL, NULL);
+    reaper_expect_header(&fix.reaper, open_headless());
+    recorder_expect(&fix.recorder, &fix.reaper.task, NULL);
+    assert_int_equal(timer_wait(&fix.reaper.timer, &fix.reaper.task, sweep()), 0);
+    reaper_expect_header(&fix.reaper, open_headless());
+    recorder_expect(&fix.recorder, NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_sleeps_when_there_is_nobody),
+        FIXTURE_TEST(test_a_late_header),
+        FIXTURE_TEST(test_a_header_in_time),
+        FIXTURE_TEST(test_a_header_that_may_take_for_ever),
+        FIXTURE_TEST(test_the_first_header_ends_a_sleep),
         FIXTURE_TEST(test_a_parked_one_is_woken_once),
         FIXTURE_TEST(test_an_idle_one_is_ended_on_time),
         FIXTURE_TEST(test_a_later_one_is_ended_on_time),
