@@ -11,7 +11,7 @@ static const unsigned char v1_begin[] = {'P', 'R', 'O', 'X', 'Y', ' '};
 static const unsigned char v2_begin[] = {'\r', '\n', '\r', '\n', 0,   '\r',
                                          '\n', 'Q',  'U',  'I',  'T', '\n'};
 
-static const char v1_shortest[] = "PROXY UNKNOWN\r\n";
+enum { V1_SHORTEST = sizeof "PROXY UNKNOWN\r\n" - 1 };
 
 static struct proxy_header header_is(enum proxy_header_kind kind)
 {
@@ -73,8 +73,8 @@ static size_t v1_missing(const struct v1_line *line, size_t len)
     static const size_t behind_in[V1_WORDS_MAX] = {0, 22, 14, 6, 4, 2};
     static const size_t behind_in6[V1_WORDS_MAX] = {0, 12, 9, 6, 4, 2};
     const unsigned last = line->words - 1;
-    if (len < sizeof v1_shortest - 1)
-        return sizeof v1_shortest - 1 - len;
+    if (len < V1_SHORTEST)
+        return V1_SHORTEST - len;
     if (v1_is(line, "TCP4"))
         return behind_in[last];
     return v1_is(line, "TCP6") ? behind_in6[last] : 2;
@@ -310,6 +310,6 @@ static struct proxy_header v2_parse(const unsigned char *bytes, size_t len)
 struct proxy_header proxy_header_parse(const unsigned char *bytes, size_t len)
 {
     if (len == 0)
-        return header_lacks(sizeof v1_shortest - 1);
+        return header_lacks(V1_SHORTEST);
     return bytes[0] == v2_begin[0] ? v2_parse(bytes, len) : v1_parse(bytes, len);
 }

@@ -27,6 +27,29 @@ void crowd_init(struct crowd *crowd, const struct daemon *daemon, const struct p
 
 /* ---- one client ---- */
 
+/* Of each version one. The second has a NUL in it. */
+static void member_take_header(struct crowd *crowd, struct member *member)
+{
+    static const char v1[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1234 25000\r\n";
+    static const char v2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x13"
+                             "\xc0\x00\x02\x01\xc0\x00\x02\x02\x04\xd2\x61\xa8\x04\x00\x04noop";
+    bool second = dice_once_in(crowd->dice, 2);
+    member->header = second ? v2 : v1;
+    member->header_left = crowd->plan->proxied ? (second ? sizeof v2 : sizeof v1) - 1 : 0;
+}
+
+/* Sends a piece of the header, or waits for another turn: so the daemon ends in the middle of it.
+ */
+static void member_send_header(struct crowd *crowd, struct member *member, short revents)
+{
+    size_t len = 1 + dice_skewed(crowd->dice, member->header_left - 1);
+    if ((revents & POLLOUT) == 0 || !dice_once_in(crowd->dice, 4))
+        return;
+    client_send(member->stream.fd, member->header, len);
+    member->header += len;
+    member->header_left -= len;
+}
+
 static void member_come(struct crowd *crowd, struct member *member)
 {
     struct stream *stream = &member->stream;
@@ -47,6 +70,7 @@ static void member_come(struct crowd *crowd, struct member *member)
     if (member->habit == HABIT_HALF_CLOSED ||
         (member->habit == HABIT_CHURN && member->leave == LEAVE_POLITELY))
         stream->total = member->wanted;
+    member_take_header(crowd, member);
     crowd->connections++;
 }
 
@@ -79,6 +103,8 @@ static bool member_is_deaf(const struct crowd *crowd, const struct member *membe
 static short member_events(const struct crowd *crowd, const struct member *member)
 {
     const struct stream *stream = &member->stream;
+    if (member->header_left > 0)
+        return POLLOUT;
     bool sends =
         stream->sent < member->wanted && stream->sent - stream->checked < member_ahead(member);
     bool shuts = stream->sent == stream->total && !stream->shut;
@@ -131,6 +157,10 @@ static bool member_churns(struct crowd *crowd, struct member *member)
 static void member_act(struct crowd *crowd, struct member *member, short revents)
 {
     struct stream *stream = &member->stream;
+    if (member->header_left > 0) {
+        member_send_header(crowd, member, revents);
+        return;
+    }
     stream->send_max = member_send_max(crowd, member);
     stream->recv_max =
         member->habit == HABIT_SLOW && !crowd->leaves ? 1 + dice_skewed(crowd->dice, SIP_MAX) : 0;

@@ -29,7 +29,9 @@ enum leave {
 struct member {
     enum habit habit;
     enum leave leave;
-    uint64_t wanted; /* how much it sends */
+    uint64_t wanted;    /* how much it sends */
+    const char *header; /* the rest of what it must send first */
+    size_t header_left;
     struct stream stream;
 };
 

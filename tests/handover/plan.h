@@ -44,6 +44,7 @@ enum { PLAN_CLIENTS_MAX = 6 /* of one habit */ };
 struct plan {
     uint64_t seed;
     bool kept;    /* --keep */
+    bool proxied; /* every client comes with the header of a proxy */
     bool managed; /* there is a service manager, so that the daemon can be restarted */
     size_t chunk;
     char prefix[256];
