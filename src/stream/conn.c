@@ -238,15 +238,6 @@ static void conn_date(struct conn *conn)
     list_append(&conn_owner(conn)->active, &conn->link);
 }
 
-void conn_header_done(struct conn *conn)
-{
-    conn->headless = false;
-    conn->active_ms = conn_now(conn);
-    list_remove(&conn->link);
-    list_append(&conn_owner(conn)->active, &conn->link);
-    conn_owner(conn)->on_event(conn, CONN_HEADED, 0);
-}
-
 /* A step has moved bytes. */
 static void conn_moved(struct conn *conn)
 {
@@ -270,6 +261,15 @@ void conn_sent(struct conn *conn, size_t bytes)
     counter_add(&conn_owner(conn)->bytes_out, bytes);
     conn->owed += (uint32_t)bytes;
     conn_moved(conn);
+}
+
+void conn_header_done(struct conn *conn)
+{
+    conn->headless = false;
+    conn->active_ms = conn_now(conn);
+    list_remove(&conn->link);
+    list_append(&conn_owner(conn)->active, &conn->link);
+    conn_owner(conn)->on_event(conn, CONN_HEADED, 0);
 }
 
 /* Whether the task goes on although its peer does nothing. */

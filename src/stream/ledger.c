@@ -568,8 +568,7 @@ void ledger_abandon(struct ledger *ledger, int fd)
     ledger_free_number(ledger, state.number);
 }
 
-/* Bytes of what a header has become so far may not have been noted: a buffer has at most so many.
- */
+/* Of a header, bytes may have come that are not noted: all that the buffers have is copied. */
 static size_t ledger_transfer_bytes(const struct ledger *from, const struct ledger *to,
                                     const struct ledger_state *state)
 {

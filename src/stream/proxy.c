@@ -29,10 +29,15 @@ static const struct handler *proxy_handler(const struct conn *conn)
 }
 
 /* A frame has pointers in it, so what stands behind it is aligned for pointers. */
-static struct proxied *proxy_of(const struct conn *conn)
+static struct proxied *proxy_of(struct conn *conn)
 {
     assert(conn->proxied);
-    return (void *)((char *)(uintptr_t)conn + proxy_handler(conn)->frame_size);
+    return (void *)((char *)conn + proxy_handler(conn)->frame_size);
+}
+
+static const struct proxied *proxy_view(const struct conn *conn)
+{
+    return (const void *)((const char *)conn + proxy_handler(conn)->frame_size);
 }
 
 bool proxy_rules_name(const struct proxy_rules *rules, const union net_peer *peer)
@@ -79,9 +84,9 @@ void proxy_release(struct conn *conn)
 
 const union net_addr *proxy_client(const struct conn *conn)
 {
-    if (!conn->proxied || proxy_of(conn)->client.sa.sa_family == AF_UNSPEC)
+    if (!conn->proxied || proxy_view(conn)->client.sa.sa_family == AF_UNSPEC)
         return NULL;
-    return &proxy_of(conn)->client;
+    return &proxy_view(conn)->client;
 }
 
 /* ---- the ends of a header ---- */

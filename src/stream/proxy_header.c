@@ -120,19 +120,21 @@ static struct proxy_header v1_whole(const struct v1_line *line)
     return header_is(PROXY_HEADER_PROTOCOL);
 }
 
-static bool v1_may_begin(const struct v1_line *line, const char *protocol)
+/* The protocol may not have come to its end yet. */
+static bool v1_may_be(const struct v1_line *line, const char *protocol)
 {
     const char *word = line->word[V1_PROTOCOL];
-    size_t len = line->words == V1_PROTOCOL + 1 ? strlen(word) : strlen(protocol) + 1;
-    return strncmp(protocol, word, len) == 0;
+    if (line->words > V1_PROTOCOL + 1)
+        return v1_is(line, protocol);
+    return strncmp(protocol, word, strlen(word)) == 0;
 }
 
 /* What is wrong is said as soon as it is known: whoever sends that may wait for an answer. */
 static struct proxy_header v1_partial(const struct v1_line *line, size_t len)
 {
-    bool unknown = v1_may_begin(line, "UNKNOWN");
-    if (line->words > V1_PROTOCOL && !unknown && !v1_may_begin(line, "TCP4") &&
-        !v1_may_begin(line, "TCP6"))
+    bool unknown = v1_may_be(line, "UNKNOWN");
+    if (line->words > V1_PROTOCOL && !unknown && !v1_may_be(line, "TCP4") &&
+        !v1_may_be(line, "TCP6"))
         return header_is(PROXY_HEADER_PROTOCOL);
     if (line->overlong && !unknown)
         return header_is(PROXY_HEADER_ADDRESS);

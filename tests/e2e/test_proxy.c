@@ -67,6 +67,24 @@ static void a_header_is_taken_off(struct daemon *daemon)
     (void)daemon_wait_line(daemon, "PROXY headers: 4 with a client, 2 without, 0 bad, 0 late");
 }
 
+/* In detail, the log has the proxy at the accept, and the client when the header is whole. */
+static void a_client_that_says_nothing(struct daemon *daemon)
+{
+    daemon_start(daemon, "--proxy-from=127.0.0.1 --verbose");
+    int anonymous = client_connect(daemon);
+    (void)daemon_wait_line(daemon, "Connection from 127.0.0.1:");
+    send_header(anonymous, &headers[5]);
+    int fd = client_connect(daemon);
+    (void)daemon_wait_line(daemon, "Connection from 127.0.0.1:");
+    send_header(fd, &headers[0]);
+    expect_name(daemon, fd, &headers[0]);
+    client_leave(fd);
+    (void)daemon_wait_line(daemon, "Connection closed: 192.0.2.1:1234 via 127.0.0.1:");
+    client_leave(anonymous);
+    (void)daemon_wait_line(daemon, "Connection closed: 127.0.0.1:");
+    assert_int_equal(daemon_count(daemon, " via "), 2);
+}
+
 /* nginx#1400: a header of version 2 that came in two pieces was taken for a broken one. */
 static void check_pieces(struct daemon *daemon, const struct header *header)
 {
@@ -389,6 +407,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         e2e_test(a_header_is_taken_off),
+        e2e_test(a_client_that_says_nothing),
         e2e_test(a_header_in_pieces),
         e2e_test(what_follows_in_the_segment),
         e2e_test(a_stream_behind_a_header),
