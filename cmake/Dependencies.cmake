@@ -1,7 +1,9 @@
 # Imported targets: PkgConfig::LIBUV; PkgConfig::LIBSYSTEMD if libsystemd is wanted and installed
-# (LIBSYSTEMD_FOUND); and, if the tests are built, PkgConfig::CMOCKA.
+# (LIBSYSTEMD_FOUND); and, if the tests are built, PkgConfig::CMOCKA. Of libmicrohttpd only the header
+# is used, if it is wanted and installed (LIBMICROHTTPD_FOUND).
 
 option(UVECHOD_SYSTEMD "Support systemd, if libsystemd is installed" ON)
+option(UVECHOD_METRICS "Serve metrics, if libmicrohttpd is installed" ON)
 
 find_package(PkgConfig)
 if(NOT PKG_CONFIG_FOUND)
@@ -28,6 +30,16 @@ if(LIBSYSTEMD_FOUND)
     message(STATUS "libsystemd: ${LIBSYSTEMD_VERSION}")
 else()
     message(STATUS "libsystemd: not used")
+endif()
+if(UVECHOD_METRICS)
+    pkg_check_modules(LIBMICROHTTPD QUIET "libmicrohttpd>=0.9.71") # enum MHD_Result
+else()
+    set(LIBMICROHTTPD_FOUND FALSE)
+endif()
+if(LIBMICROHTTPD_FOUND)
+    message(STATUS "libmicrohttpd: ${LIBMICROHTTPD_VERSION}")
+else()
+    message(STATUS "libmicrohttpd: not used")
 endif()
 if(BUILD_TESTING)
     uvechod_require(CMOCKA cmocka libcmocka-dev libcmocka-devel cmocka-dev cmocka

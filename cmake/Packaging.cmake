@@ -34,6 +34,7 @@ and runs as a sandboxed systemd service that its first connection starts.
 Nothing listens until uvechod.socket is enabled.")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS procps) # its kill, for the unit's ExecReload=
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS libmicrohttpd12) # loaded for --metrics only
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
     "${PROJECT_SOURCE_DIR}/cmake/deb/postinst"

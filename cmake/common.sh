@@ -74,6 +74,7 @@ met() {
     make) have ninja || have make ;;
     libuv) pkg-config --exists 'libuv >= 1.44' 2>/dev/null ;;
     libsystemd) pkg-config --exists libsystemd 2>/dev/null ;;
+    libmicrohttpd) pkg-config --exists libmicrohttpd 2>/dev/null ;;
     cmocka) pkg-config --exists cmocka 2>/dev/null ;;
     gettext) have msgfmt && have xgettext ;;
     locales) [ -f /usr/share/i18n/locales/de_DE ] ;;
@@ -114,6 +115,7 @@ make        make,ninja-build -                    -                           -
 pkg-config  -                pkgconf-pkg-config   pkgconf                     pkgconf
 libuv       libuv1-dev       libuv-devel          libuv-dev                   -
 libsystemd  libsystemd-dev   systemd-devel        -                           systemd
+libmicrohttpd libmicrohttpd-dev libmicrohttpd-devel libmicrohttpd-dev     -
 cmocka      libcmocka-dev    libcmocka-devel      cmocka-dev                  -
 locales     -                glibc-locale-source  -                           -
 sanitizers  gcc              libasan,libubsan     clang,compiler-rt           llvm

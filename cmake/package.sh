@@ -8,7 +8,7 @@ set -eu
 
 answer_help "$@"
 have dpkg || die "Packages can be made only on Debian and systems like it. 'cmake --install' works everywhere."
-need compiler make cmake pkg-config libuv libsystemd gettext dpkg-dev file
+need compiler make cmake pkg-config libuv libsystemd libmicrohttpd gettext dpkg-dev file
 
 build package -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF \
     -DUVECHOD_SYSTEMD=ON -DUVECHOD_GETTEXT=ON "$@"

@@ -9,6 +9,6 @@ set -eu
 
 answer_help "$@"
 need compiler make cmake pkg-config libuv
-want gettext libsystemd
+want gettext libsystemd libmicrohttpd
 build run -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF
 exec "$root/build/run/uvechod" "$@"

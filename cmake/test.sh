@@ -68,7 +68,7 @@ if [ -n "$builds" ]; then
     # The list is to be split into words.
     # shellcheck disable=SC2086
     need compiler make cmake pkg-config libuv cmocka $sanitizers
-    want gettext libsystemd
+    want gettext libsystemd libmicrohttpd
 fi
 for kind in $builds; do
     case $kind in

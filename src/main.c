@@ -47,7 +47,7 @@ static void main_inherit(struct server_config *config)
 {
     if (config->ledger != 0)
         return;
-    legacy_take(&config->legacy, config->address_option != NULL);
+    legacy_take(&config->legacy, config->address_option != NULL, config->metrics.count > 0);
     config->ledger = config->legacy.ledger > 0 ? config->legacy.ledger : 0;
 }
 

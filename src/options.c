@@ -1,12 +1,14 @@
 #include "options.h"
 
 #include "base/i18n.h"
+#include "os/http.h"
 #include "os/systemd.h"
 #include "server/workers.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <netdb.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <uv.h>
@@ -99,6 +101,49 @@ static enum cli_outcome options_proxy_from(const struct cli *cli, const char *va
         return cli_complain(cli, _("--%s: '%s' is one network too many, %d are possible"),
                             cli->option->name, value, OPTIONS_PROXIES_MAX);
     options->proxies[proxies->count++] = cidr;
+    return CLI_RUN;
+}
+
+/* Splits "name:port", or "[address]:port", at the last colon. Returns false if there is no port. */
+static bool options_split(char *text, char **name, uint16_t *port)
+{
+    char *end;
+    char *colon = strrchr(text, ':');
+    if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+        return false;
+    unsigned long number = strtoul(colon + 1, &end, 10);
+    if (*end != '\0' || number > UINT16_MAX)
+        return false;
+    *port = (uint16_t)number;
+    *colon = '\0';
+    *name = text;
+    if (*text == '[' && colon[-1] == ']') { /* colon is not the first byte */
+        *name = text + 1;
+        colon[-1] = '\0';
+    }
+    return true;
+}
+
+/* One address, the first one of a name. */
+static enum cli_outcome options_metrics(const struct cli *cli, const char *value)
+{
+    struct options *options = cli->target;
+    struct endpoints_config *metrics = &options->server.metrics;
+    union net_addr found[OPTIONS_ADDRS_MAX];
+    char text[256];
+    char *name = text;
+    (void)snprintf(text, sizeof text, "%s", value);
+    if (!http_supported())
+        return cli_complain(cli, _("--%s: this build has no libmicrohttpd, which serves metrics"),
+                            cli->option->name);
+    if (strncmp(value, "unix:", 5) != 0 &&
+        (strlen(value) >= sizeof text || !options_split(text, &name, &metrics->port)))
+        return cli_complain(cli, _("--%s: '%s' is not ADDRESS:PORT, [IPv6]:PORT or unix:PATH"),
+                            cli->option->name, value);
+    if (options_find_address(cli, name, found, OPTIONS_ADDRS_MAX) == 0)
+        return CLI_MISUSE;
+    options->metrics = (struct endpoint_addr){.addr = found[0]};
+    metrics->count = 1;
     return CLI_RUN;
 }
 
@@ -206,6 +251,9 @@ static const struct cli_option options_table[] = {
     {"keep", 0, NULL, cli_constant, FIELD(keep), true, 0,
      N_("a crash ends no connection: a second process keeps them\n"
         "for a successor")},
+    {"metrics", 0, "ADDRESS", options_metrics, NO_FIELD, 0, 0,
+     N_("serve statistics for Prometheus by HTTP at ADDRESS:PORT,\n"
+        "or at unix:/path or unix:@abstract (nowhere)")},
     {"check-handover", 0, NULL, cli_constant, FIELD(check_handover), true, 0,
      N_("for the running daemon only, before it is upgraded: say\n"
         "whether this program could go on with its connections")},
@@ -274,6 +322,8 @@ static void options_defaults(struct options *options)
                                  .backlog = SOMAXCONN,
                                  .socket_mode = 0666,
                                  .keepalive_s = 60},
+                   .metrics = {.addrs = &options->metrics},
+                   .version = UVECHOD_VERSION,
                    .workers = 1,
                    .proxies = {.from = options->proxies, .timeout_ms = 10000},
                    .drain_ms = 10000},

@@ -21,6 +21,7 @@ struct options {
     bool check_handover; /* only say whether this program could go on (upgrade.h) */
     struct endpoint_addr addrs[OPTIONS_ADDRS_MAX]; /* server.endpoints.addrs points to them */
     struct cidr proxies[OPTIONS_PROXIES_MAX];      /* server.proxies.from points to them */
+    struct endpoint_addr metrics;                  /* and server.metrics.addrs to this one */
 };
 
 /*

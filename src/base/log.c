@@ -162,9 +162,16 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    if (!log_catch_up(log) || !log_line(log, level, format, args))
+    if (!log_catch_up(log) || !log_line(log, level, format, args)) {
         log->lost++;
+        log->lost_ever++;
+    }
     va_end(args);
+}
+
+unsigned long log_lost(const struct log *log)
+{
+    return log->lost_ever;
 }
 
 void log_close(struct log *log)

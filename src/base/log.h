@@ -31,10 +31,11 @@ struct log {
     enum log_level level; /* more detailed lines are not written */
     enum log_style style;
     int fd;
-    bool own;          /* log_init() has opened fd anew, non-blocking */
-    bool regular;      /* fd is a regular file, to which a write does not block */
-    atomic_bool cut;   /* the last line lacks its end, and the next must start a new line */
-    atomic_ulong lost; /* lines that were lost and have not been reported yet */
+    bool own;               /* log_init() has opened fd anew, non-blocking */
+    bool regular;           /* fd is a regular file, to which a write does not block */
+    atomic_bool cut;        /* the last line lacks its end, and the next must start a new line */
+    atomic_ulong lost;      /* lines that were lost and have not been reported yet */
+    atomic_ulong lost_ever; /* all lines that were lost */
 };
 
 /*
@@ -54,6 +55,9 @@ bool log_enabled(const struct log *log, enum log_level level);
  */
 void log_write(struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* How many lines were lost since log_init(). */
+unsigned long log_lost(const struct log *log);
 
 /* Reports lines that were lost, if it can, and closes what log_init() has opened. */
 void log_close(struct log *log);

@@ -51,10 +51,12 @@ static void endpoints_close_all(struct endpoints *endpoints)
     endpoints->count = 0;
 }
 
-static void endpoints_add(struct endpoints *endpoints, int fd)
+static void endpoints_add(struct endpoints *endpoints, int fd,
+                          const struct endpoints_config *config)
 {
     struct endpoint *endpoint = &endpoints->list[endpoints->count++];
-    *endpoint = (struct endpoint){.fd = fd, .kind = &endpoint_listening};
+    *endpoint = (struct endpoint){
+        .fd = fd, .kind = config->kind != NULL ? config->kind : &endpoint_listening};
     struct stat file;
     if (net_local(fd, &endpoint->bound) == 0 && endpoint_stat(endpoint, &file)) {
         endpoint->made = file.st_mtim;
@@ -62,18 +64,42 @@ static void endpoints_add(struct endpoints *endpoints, int fd)
     }
 }
 
-/* Closes the sockets that no process goes on with, and forgets them where they are noted. */
-static void endpoints_drop(struct endpoints *before)
+/* Sockets without a descriptor are those with which somebody goes on. */
+void endpoints_drop(struct endpoints *before)
 {
     for (size_t i = 0; i < before->count; i++) {
         struct endpoint *endpoint = &before->list[i];
         if (endpoint->fd < 0)
-            continue; /* somebody goes on with it */
+            continue;
         if (before->noted != NULL)
             ledger_forget(before->noted, endpoint->fd);
         endpoint_close(endpoint);
     }
     free(before->list);
+    *before = (struct endpoints){.list = NULL};
+}
+
+int endpoints_set_aside(struct endpoints *endpoints, struct endpoints *aside)
+{
+    const size_t room = aside->count + endpoints->count;
+    struct endpoint *list = calloc(room > 0 ? room : 1, sizeof *list);
+    size_t left = 0;
+    if (list == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < aside->count; i++)
+        list[i] = aside->list[i];
+    free(aside->list);
+    aside->list = list;
+    aside->noted = endpoints->noted;
+    for (size_t i = 0; i < endpoints->count; i++) {
+        struct endpoint *endpoint = &endpoints->list[i];
+        if (endpoint->kind->aside)
+            list[aside->count++] = *endpoint;
+        else
+            endpoints->list[left++] = *endpoint;
+    }
+    endpoints->count = left;
+    return 0;
 }
 
 /* Whether the error means that the kernel was built or booted without the family. */
@@ -149,7 +175,7 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
             return rc;
         if (rc < 0)
             continue;
-        endpoints_add(endpoints, rc);
+        endpoints_add(endpoints, rc, config);
         if (port == 0) /* the kernel has chosen a port: all other addresses use the same */
             port = net_port(&endpoints->list[endpoints->count - 1].bound);
     }
@@ -186,6 +212,14 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
     }
 }
 
+static const struct endpoint_kind *endpoint_kind_of(int kind, const char *name)
+{
+    if (kind == NET_CONNECTED)
+        return &endpoint_connected;
+    return name != NULL && strcmp(name, ENDPOINT_METRICS) == 0 ? &endpoint_metrics
+                                                               : &endpoint_listening;
+}
+
 int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char **names, size_t *bad)
 {
     struct endpoints before = *endpoints;
@@ -207,7 +241,7 @@ int endpoints_adopt(struct endpoints *endpoints, int first, size_t count, char *
             continue; /* endpoints_close() will close this socket */
         *bad = i;
         rc = net_inspect(endpoint->fd);
-        endpoint->kind = rc == NET_CONNECTED ? &endpoint_connected : &endpoint_listening;
+        endpoint->kind = endpoint_kind_of(rc, endpoint->name);
         if (rc >= 0)
             rc = net_local(endpoint->fd, &endpoint->bound);
     }
@@ -234,10 +268,11 @@ int endpoints_inherit(struct endpoints *endpoints, const struct takeover_listene
     for (size_t i = 0; i < count; i++) {
         const struct takeover_listener *listener = &listeners[i];
         struct endpoint *endpoint = &endpoints->list[endpoints->count++];
-        *endpoint = (struct endpoint){.fd = listener->fd,
-                                      .service = (uint8_t)listener->noted.service,
-                                      .kind = &endpoint_listening,
-                                      .bound = listener->bound};
+        *endpoint = (struct endpoint){
+            .fd = listener->fd,
+            .service = (uint8_t)listener->noted.service,
+            .kind = listener->noted.end == LEDGER_ASIDE ? &endpoint_metrics : &endpoint_listening,
+            .bound = listener->bound};
         struct stat file;
         if (endpoint_stat(endpoint, &file) && endpoint_is_file(&listener->noted, &file)) {
             endpoint->made = file.st_mtim;
@@ -252,13 +287,16 @@ int endpoints_note(const struct endpoints *endpoints, struct ledger *ledger)
     for (size_t i = 0; i < endpoints->count; i++) {
         const struct endpoint *endpoint = &endpoints->list[i];
         const uint64_t inode = endpoint->inode;
+        const bool aside = endpoint->kind->aside;
         const struct ledger_state noted = {.kind = LEDGER_LISTENER,
                                            .service = endpoint->service,
+                                           .end = aside ? LEDGER_ASIDE : LEDGER_OPEN,
                                            .received = (uint32_t)inode,
                                            .goal = (uint32_t)(inode >> 32),
                                            .len = (uint32_t)endpoint->made.tv_nsec};
         net_survive_exec(endpoint->fd);
-        int rc = endpoint->kind->stop == NULL ? 0 : ledger_keep(ledger, endpoint->fd, &noted);
+        bool listens = endpoint->kind->stop != NULL || aside;
+        int rc = listens ? ledger_keep(ledger, endpoint->fd, &noted) : 0;
         if (rc < 0)
             return rc;
     }

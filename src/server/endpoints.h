@@ -29,6 +29,7 @@ struct endpoints_config {
     int backlog;                       /* how many connections may wait to be accepted */
     mode_t socket_mode;                /* permissions of the files of Unix sockets */
     unsigned keepalive_s; /* silence of a TCP peer after which the kernel probes it; 0: never */
+    const struct endpoint_kind *kind; /* NULL: endpoint_listening */
 };
 
 struct endpoint {
@@ -61,6 +62,18 @@ struct endpoints {
  * endpoints_close() must be called in either case.
  */
 int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config);
+
+/*
+ * Closes the sockets that endpoints_inherit() has taken over, and forgets them where they are
+ * noted. Nobody goes on with them. endpoints is all zero then.
+ */
+void endpoints_drop(struct endpoints *endpoints);
+
+/*
+ * Moves the endpoints whose kind is aside to the end of another list, which is all zero or has some
+ * already. Returns 0 or -ENOMEM; endpoints_close() must be called for both in either case.
+ */
+int endpoints_set_aside(struct endpoints *endpoints, struct endpoints *aside);
 
 /*
  * Takes over count > 0 sockets, whose descriptors begin with first, and the array of their names,

@@ -50,3 +50,5 @@ static int connected_start(struct endpoint *endpoint, const struct endpoint_cont
 }
 
 const struct endpoint_kind endpoint_connected = {.start = connected_start};
+
+const struct endpoint_kind endpoint_metrics = {.aside = true};

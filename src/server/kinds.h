@@ -1,15 +1,17 @@
 /*
  * kinds.h - how an endpoint is served: by a task that owns its descriptor.
  *
- * There are two kinds: a socket that listens, and a connection that another process has accepted. A
- * descriptor of another sort, such as a datagram socket or the epoll descriptor of a library, would
- * be a third kind, whose own task yields recv on the descriptor.
+ * Two kinds are for clients of a service: a socket that listens, and a connection that another
+ * process has accepted. The third one listens for something else. A descriptor of another sort,
+ * such as a datagram socket, would be a further kind, whose own task yields recv on the descriptor.
  */
 #ifndef UVECHOD_KINDS_H
 #define UVECHOD_KINDS_H
 
 #include "stream/listener.h"
 #include "task/sched.h"
+
+#include <stdbool.h>
 
 struct endpoint;
 
@@ -21,6 +23,7 @@ struct endpoint_context {
 };
 
 struct endpoint_kind {
+    bool aside; /* it is no service's: endpoints_set_aside() takes it out, before any start */
     /*
      * Starts to serve endpoint->fd. Takes the descriptor over and sets endpoint->fd to -1. May put
      * memory made by malloc() into endpoint->task, which the endpoint frees. Returns 0 or a
@@ -39,5 +42,11 @@ extern const struct endpoint_kind endpoint_listening;
 
 /* A connection that inetd(8) or systemd has accepted: goes to the acceptor, has no own task. */
 extern const struct endpoint_kind endpoint_connected;
+
+/* A socket that listens for those who want statistics (metrics.h). It is aside. */
+extern const struct endpoint_kind endpoint_metrics;
+
+/* The name by which such a socket is passed: FileDescriptorName= in systemd.socket(5). */
+#define ENDPOINT_METRICS "metrics"
 
 #endif

@@ -5,6 +5,7 @@
 #include "os/net.h"
 #include "os/pouch.h"
 #include "os/systemd.h"
+#include "server/kinds.h"
 #include "server/restart.h"
 #include "stream/ledger.h"
 
@@ -169,13 +170,24 @@ static void legacy_keep_sockets(struct legacy *legacy, const struct legacy_passe
     }
 }
 
-void legacy_take(struct legacy *legacy, bool own_addresses)
+/* How many of the sockets besides are for the metrics. */
+static int legacy_count_metrics(const struct legacy_passed *passed)
+{
+    int metrics = 0;
+    for (int i = 0; i < passed->sockets; i++)
+        metrics += strcmp(passed->names[i], ENDPOINT_METRICS) == 0;
+    return metrics;
+}
+
+void legacy_take(struct legacy *legacy, bool own_addresses, bool own_metrics)
 {
     struct legacy_passed passed;
     *legacy = (struct legacy){.found = legacy_find(&passed)};
     if (!legacy->found)
         return;
-    legacy_open(legacy, &passed, own_addresses && passed.sockets > 0);
+    const int metrics = legacy_count_metrics(&passed);
+    legacy_open(legacy, &passed,
+                (own_addresses && passed.sockets > metrics) || (own_metrics && metrics > 0));
     legacy_keep_sockets(legacy, &passed);
 }
 

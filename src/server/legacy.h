@@ -30,10 +30,11 @@ struct legacy {
 
 /*
  * Takes everything out and lets the service manager forget it. To be called before anything is
- * opened that is to stay open. With own_addresses, the options say where to listen: if sockets have
- * been passed besides, the daemon will not start, and nothing is taken out.
+ * opened that is to stay open. With own_addresses, the options say where to listen, and with
+ * own_metrics, where to serve metrics: if sockets for that have been passed besides, the daemon
+ * will not start, and nothing is taken out.
  */
-void legacy_take(struct legacy *legacy, bool own_addresses);
+void legacy_take(struct legacy *legacy, bool own_addresses, bool own_metrics);
 
 /* Logs what has been lost. */
 void legacy_log(const struct legacy *legacy, struct log *log);

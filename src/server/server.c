@@ -7,6 +7,7 @@
 #include "server/control.h"
 #include "server/drain.h"
 #include "server/limits.h"
+#include "server/metrics.h"
 #include "server/refusals.h"
 #include "server/restart.h"
 #include "server/succession.h"
@@ -24,11 +25,14 @@
  */
 enum { SERVER_INHERITED_MAX = 1 << 16 };
 
+enum { SERVER_SILENCE_MS = 2000 }; /* of a worker that is still taken for alive */
+
 struct server {
     const struct server_config *config;
     struct log *log;
     struct systemd systemd;
     struct endpoints endpoints;
+    struct endpoints aside; /* the listening socket of the metrics, or none */
     size_t limit;           /* of connections */
     struct ledger own;      /* opened unless that of the predecessor has room for what is wanted */
     struct ledger *ledger;  /* of the connections of all workers: one of the two */
@@ -45,6 +49,8 @@ struct server {
     struct succession succession; /* opened only if there is a predecessor */
     struct upgrade upgrade;
     struct upgraded upgraded;
+    struct metrics metrics; /* open only with a socket for it */
+    struct metered metered;
     uint64_t started_ms;
     uint64_t refused;       /* connections closed before they were handed to a worker */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
@@ -86,11 +92,18 @@ static void on_listener_event(struct listener_watcher *watcher, enum listener_ev
     }
 }
 
+/* All but what only the metrics have: server_meter(). */
 static void server_stats(struct supervised *supervised, struct stats *stats)
 {
     const struct server *server = container_of(supervised, struct server, supervised);
     const struct ledger_past *past = &server->succession.past;
     workers_stats(&server->workers, stats);
+    stats->accept_pauses = past->accept_pauses + server->accept_pauses;
+    stats->rate_pauses = past->rate_pauses + server->workers.pace.pauses;
+    stats->up_s = (uv_now(&server->workers.list[0].loop) - server->started_ms) / 1000;
+    stats->limit = server->limit;
+    stats->log_lines_lost = server->succession.more.log_lines_lost + log_lost(server->log);
+    stats->draining = server->drain.begun;
     stats->accepted += past->accepted;
     stats->bytes_in += past->bytes_in;
     stats->bytes_out += past->bytes_out;
@@ -108,16 +121,6 @@ static bool server_alive(struct supervised *supervised)
     if (alive)
         kept_tell_moved(server->config->kept);
     return alive;
-}
-
-static uint64_t server_accept_pauses(const struct server *server)
-{
-    return server->succession.past.accept_pauses + server->accept_pauses;
-}
-
-static uint64_t server_rate_pauses(const struct server *server)
-{
-    return server->succession.past.rate_pauses + server->workers.pace.pauses;
 }
 
 /* A line of its own, for those who have proxies. */
@@ -138,20 +141,43 @@ static void server_log_stats(struct controlled *controlled)
 {
     struct server *server = container_of(controlled, struct server, controlled);
     struct stats stats;
+    char text[512];
     server_stats(&server->supervised, &stats);
-    log_write(
-        server->log, LOG_LEVEL_NOTICE,
-        _("Statistics: %lu connections now, %llu in total; %llu bytes in, %llu out; %llu refused; "
-          "%llu accept pauses; %llu refused per source; %llu rate pauses; up %llu s; "
-          "%llu upgrades"),
-        (unsigned long)stats.open, (unsigned long long)stats.accepted,
-        (unsigned long long)stats.bytes_in, (unsigned long long)stats.bytes_out,
-        (unsigned long long)stats.refused, (unsigned long long)server_accept_pauses(server),
-        (unsigned long long)stats.over_source, (unsigned long long)server_rate_pauses(server),
-        (unsigned long long)(uv_now(&server->workers.list[0].loop) - server->started_ms) / 1000,
-        (unsigned long long)stats.upgrades);
+    stats_describe(&stats, text, sizeof text);
+    log_write(server->log, LOG_LEVEL_NOTICE, _("Statistics: %s"), text);
     server_log_proxied(server, &stats);
 }
+
+/* ---- what the metrics ask ---- */
+
+static void server_meter(struct metered *metered, struct stats *stats)
+{
+    struct server *server = container_of(metered, struct server, metered);
+    server_stats(&server->supervised, stats);
+    workers_stats_each(&server->workers, stats);
+    stats->version = server->config->version;
+}
+
+/*
+ * A worker may be busy for a moment. The pulse is that of the watchdog, too, so the silence of a
+ * worker that hangs shows from the second question on.
+ */
+static bool server_turns(struct metered *metered)
+{
+    struct server *server = container_of(metered, struct server, metered);
+    return server_alive(&server->supervised) ||
+           workers_silent_ms(&server->workers) < SERVER_SILENCE_MS;
+}
+
+static const char *server_busy(struct metered *metered)
+{
+    const struct server *server = container_of(metered, struct server, metered);
+    if (server->drain.begun)
+        return "draining";
+    return workers_are_full(&server->workers) ? "full" : NULL;
+}
+
+/* ---- signals ---- */
 
 /* Called at the first signal to stop, and when the start has failed. */
 static void server_drain(struct server *server)
@@ -210,9 +236,10 @@ static void server_note_past(struct server *server, struct ledger_past *past)
                                  .bytes_out = stats.bytes_out,
                                  .refused = stats.refused,
                                  .over_source = stats.over_source,
-                                 .accept_pauses = server_accept_pauses(server),
-                                 .rate_pauses = server_rate_pauses(server)};
+                                 .accept_pauses = stats.accept_pauses,
+                                 .rate_pauses = stats.rate_pauses};
     memcpy(server->ledger->header->proxied.results, stats.proxied, sizeof stats.proxied);
+    server->ledger->header->more = (struct ledger_more){.log_lines_lost = stats.log_lines_lost};
 }
 
 /* What other threads count from here on is lost, unless they rest. */
@@ -276,19 +303,45 @@ static int server_contradicted(const struct server *server)
     return SERVER_MISUSE;
 }
 
+/* Both an option and systemd say where the statistics are served, or systemd says so twice. */
+static int server_metrics_contradicted(const struct server *server)
+{
+    log_write(server->log, LOG_LEVEL_ERROR,
+              server->aside.count > 1 ? _("More than one socket has been passed as '%s'")
+                                      : _("--metrics: systemd has passed a socket as '%s', too"),
+              ENDPOINT_METRICS);
+    return SERVER_MISUSE;
+}
+
+/* How many of the passed sockets are for the metrics. */
+static int server_count_aside(int count, char *const *names)
+{
+    int aside = 0;
+    for (int i = 0; i < count && names != NULL; i++)
+        aside += strcmp(names[i], ENDPOINT_METRICS) == 0;
+    return aside;
+}
+
+/* Sockets for the metrics alone change nothing about those of the services. */
 static int server_adopt(struct server *server, int first, int count, char **names)
 {
     size_t bad;
-    int rc = endpoints_adopt(&server->endpoints, first, (size_t)count, names, &bad);
+    const int aside = server_count_aside(count, names);
+    struct endpoints *into = aside == count ? &server->aside : &server->endpoints;
+    if (aside > 0 && aside < count)
+        endpoints_drop(&server->aside); /* the predecessor's */
+    int rc = endpoints_adopt(into, first, (size_t)count, names, &bad);
+    if (rc == 0)
+        rc = endpoints_set_aside(&server->endpoints, &server->aside);
     if (rc < 0)
         log_write(server->log, LOG_LEVEL_ERROR,
                   _("Cannot serve the passed socket %d (%s), only stream sockets of IPv4, IPv6 or "
                     "Unix: %s"),
-                  first + (int)bad,
-                  bad < server->endpoints.count ? server->endpoints.list[bad].name : "?",
-                  strerror(-rc));
-    else if (server->config->address_option != NULL)
+                  first + (int)bad, bad < into->count ? into->list[bad].name : "?", strerror(-rc));
+    else if (aside < count && server->config->address_option != NULL)
         rc = server_contradicted(server);
+    else if (server->aside.count > 1 || (aside > 0 && server->config->metrics.count > 0))
+        rc = server_metrics_contradicted(server);
     else
         endpoints_keep_alive(&server->endpoints, server->config->endpoints.keepalive_s);
     return rc;
@@ -307,6 +360,8 @@ static int server_inherit_endpoints(struct server *server)
     const struct takeover *takeover = &server->succession.takeover;
     int rc = endpoints_inherit(&server->endpoints, takeover->listeners, takeover->listening);
     server->endpoints.noted = server->succession.left;
+    if (rc == 0)
+        rc = endpoints_set_aside(&server->endpoints, &server->aside);
     return rc < 0 ? server_cannot_serve(server, rc) : 0;
 }
 
@@ -318,6 +373,17 @@ static int server_sockets(const struct server *server, int *first, char ***names
     *first = legacy->first;
     *names = legacy->names;
     return legacy->count;
+}
+
+/* Opens those for the services. */
+static int server_open_own(struct server *server)
+{
+    int rc = endpoints_open(&server->endpoints, &server->config->endpoints);
+    if (rc < 0)
+        return server_cannot_listen(server, &server->endpoints.failed, rc);
+    if (server_inherits(server))
+        endpoints_keep_alive(&server->endpoints, server->config->endpoints.keepalive_s);
+    return 0;
 }
 
 /*
@@ -337,20 +403,39 @@ static int server_open_endpoints(struct server *server)
     if (passed < 0)
         log_write(server->log, LOG_LEVEL_ERROR,
                   _("LISTEN_FDS or LISTEN_FDNAMES, the passed sockets: %s"), strerror(-passed));
-    if (passed != 0)
-        return passed < 0 ? passed : server_adopt(server, first, passed, names);
-    int rc = endpoints_open(&server->endpoints, &server->config->endpoints);
-    if (rc < 0)
-        return server_cannot_listen(server, &server->endpoints.failed, rc);
-    if (server_inherits(server))
-        endpoints_keep_alive(&server->endpoints, server->config->endpoints.keepalive_s);
-    return 0;
+    if (passed < 0)
+        return passed;
+    bool own = passed == 0 || server_count_aside(passed, names) == passed;
+    int rc = passed > 0 ? server_adopt(server, first, passed, names) : 0;
+    return rc == 0 && own ? server_open_own(server) : rc;
+}
+
+/*
+ * The socket of the metrics has been passed, which its name shows, or left by the predecessor. If
+ * not, or after a restart with other options, this opens the one that is asked for, if any.
+ */
+static int server_open_aside(struct server *server)
+{
+    struct endpoints_config config = server->config->metrics;
+    const bool restarted = !server_inherits(server) || server->config->legacy.found;
+    if (server->aside.count > 0 && (!restarted || server->aside.list[0].name != NULL))
+        return 0;
+    if (config.count == 0) {
+        endpoints_drop(&server->aside);
+        return 0;
+    }
+    config.backlog = HTTP_BACKLOG;
+    config.socket_mode = server->config->endpoints.socket_mode;
+    config.kind = &endpoint_metrics;
+    int rc = endpoints_open(&server->aside, &config);
+    return rc < 0 ? server_cannot_listen(server, &server->aside.failed, rc) : 0;
 }
 
 static long server_reserve(const struct server *server)
 {
     const struct server_config *config = server->config;
-    return limits_reserve(&config->services, config->workers, server->endpoints.count);
+    const long metrics = server->aside.count > 0 ? HTTP_DESCRIPTORS : 0;
+    return limits_reserve(&config->services, config->workers, server->endpoints.count) + metrics;
 }
 
 static int server_set_limit(struct server *server)
@@ -390,6 +475,8 @@ static int server_highest_fd(const struct server *server)
         highest = server_higher(highest, takeover->list[i].fd);
     for (size_t i = 0; i < server->endpoints.count; i++)
         highest = server_higher(highest, server->endpoints.list[i].fd);
+    for (size_t i = 0; i < server->aside.count; i++)
+        highest = server_higher(highest, server->aside.list[i].fd);
     return highest;
 }
 
@@ -466,7 +553,8 @@ static int server_open_loops(struct server *server)
                                          .busy_us = config->busy_us,
                                          .log = server->log,
                                          .fd = server_any_fd(server),
-                                         .highest_fd = server_highest_fd(server)};
+                                         .highest_fd = server_highest_fd(server),
+                                         .counts_turns = server->aside.count > 0};
     return workers_open(&server->workers, config->workers, server->limit, config->max_rate,
                         &worker);
 }
@@ -478,6 +566,8 @@ static int server_open_shared(struct server *server)
     if (rc < 0)
         return rc;
     rc = endpoints_note(&server->endpoints, server->ledger);
+    if (rc == 0)
+        rc = endpoints_note(&server->aside, server->ledger);
     server_leave_ledger(server);
     if (rc == 0)
         rc = server_open_sources(server);
@@ -516,6 +606,27 @@ static void server_start_tasks(struct server *server)
         server->started_ms = uv_now(&server->workers.list[0].loop);
 }
 
+/*
+ * Serves the metrics, where there is a socket for them. A program that was installed without the
+ * library that its predecessor had must not cost connections.
+ */
+static int server_start_metrics(struct server *server)
+{
+    char addr[NET_ADDR_STRLEN];
+    if (server->aside.count == 0)
+        return 0;
+    const struct endpoint *endpoint = &server->aside.list[0];
+    (void)net_format(&endpoint->bound, addr);
+    int rc = metrics_start(&server->metrics, workers_sched(&server->workers), endpoint->fd,
+                           &server->metered);
+    if (rc == 0)
+        log_write(server->log, LOG_LEVEL_INFO, _("Serving metrics on %s"), addr);
+    else
+        log_write(server->log, LOG_LEVEL_ERROR, _("Cannot serve metrics on %s: %s"), addr,
+                  rc == -ENOPKG ? _("libmicrohttpd is not installed") : strerror(-rc));
+    return server_inherits(server) ? 0 : rc;
+}
+
 static void server_log_endpoint(const struct server *server, const struct endpoint *endpoint)
 {
     char addr[NET_ADDR_STRLEN];
@@ -550,7 +661,8 @@ static int server_start_endpoints(struct server *server)
 /* Ends the tasks that run already, such as connections that were passed to the daemon. */
 static void server_cannot_start(struct server *server, int error)
 {
-    log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-error));
+    if (server->aside.count == 0 || server->metrics.open) /* else it has been logged */
+        log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-error));
     (void)systemd_notify(&server->supervision.systemd, "ERRNO=%d", -error);
     succession_give_up(&server->succession);
     server_drain(server);
@@ -580,6 +692,7 @@ static void server_close(struct server *server)
     supervision_close(&server->supervision);
     if (server->config->max_per_source > 0)
         refusals_close(&server->refusals);
+    metrics_close(&server->metrics);
     workers_close(&server->workers);
     server_close_sources(server);
     ledger_close(server->ledger);
@@ -592,29 +705,34 @@ static void server_give_up(struct server *server, int error)
         (void)systemd_notify(&server->systemd, "ERRNO=%d", -error);
     systemd_close(&server->systemd);
     endpoints_close(&server->endpoints);
+    endpoints_close(&server->aside);
     succession_give_up(&server->succession);
 }
 
 int server_run(const struct server_config *config, struct log *log)
 {
-    struct server server = {.config = config,
-                            .log = log,
-                            .complaints = {.log = log},
-                            .watcher = {.on_event = on_listener_event},
-                            .supervised = {.stats = server_stats,
-                                           .alive = server_alive,
-                                           .note = config->kept != NULL ? server_note : NULL},
-                            .upgraded = {.leave = server_leave, .stay = server_stay},
-                            .controlled = {.stop = server_stop,
-                                           .stats = server_log_stats,
-                                           .upgrade = server_upgrade,
-                                           .restart = server_restart}};
+    struct server server = {
+        .config = config,
+        .log = log,
+        .complaints = {.log = log},
+        .watcher = {.on_event = on_listener_event},
+        .supervised = {.stats = server_stats,
+                       .alive = server_alive,
+                       .note = config->kept != NULL ? server_note : NULL},
+        .upgraded = {.leave = server_leave, .stay = server_stay},
+        .metered = {.stats = server_meter, .alive = server_turns, .busy = server_busy},
+        .controlled = {.stop = server_stop,
+                       .stats = server_log_stats,
+                       .upgrade = server_upgrade,
+                       .restart = server_restart}};
     signals_ignore_of_writes();
     server_open_systemd(&server); /* first, because systemd is told of later failures */
 
     int rc = server_inherits(&server) ? server_succeed(&server) : 0;
     if (rc == 0)
-        rc = server_open_endpoints(&server);            /* the sockets to serve */
+        rc = server_open_endpoints(&server); /* the sockets to serve */
+    if (rc == 0)
+        rc = server_open_aside(&server);
     bool ended = rc == 0 && server_any_fd(&server) < 0; /* with the last connection */
     if (rc == 0 && !ended)
         rc = server_open_workers(&server); /* the loops, with their services */
@@ -627,6 +745,8 @@ int server_run(const struct server_config *config, struct log *log)
     if (rc == 0)
         rc = control_start(&server.control, workers_sched(&server.workers)->loop,
                            &server.controlled);
+    if (rc == 0)
+        rc = server_start_metrics(&server);
     if (rc == 0)
         kept_tell_ready(config->kept); /* before any client can see that the daemon listens */
     if (rc == 0)
@@ -642,5 +762,6 @@ int server_run(const struct server_config *config, struct log *log)
     else
         server_close(&server);
     endpoints_close(&server.endpoints);
+    endpoints_close(&server.aside);
     return rc;
 }

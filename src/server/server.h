@@ -25,6 +25,8 @@ struct server_config {
     struct endpoints_config endpoints; /* to listen on, unless systemd has passed sockets */
     const char *address_option;        /* the last that says where to listen; NULL: none has */
     struct services services;          /* the first one is spoken at these endpoints */
+    struct endpoints_config metrics;   /* where to serve statistics; without an address: nowhere */
+    const char *version;               /* of this program */
     size_t max_connections;            /* of all workers; 0: as many as the descriptors allow */
     unsigned workers;                  /* threads that serve, 1 to WORKERS_MAX */
     unsigned max_per_source;           /* connections of one source (sources.h); 0: no limit */

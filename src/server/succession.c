@@ -62,6 +62,7 @@ int succession_open(struct succession *succession, int file, const struct servic
         return rc;
     succession->past = ledger->header->past;
     succession->proxied = ledger->header->proxied;
+    succession->more = ledger->header->more;
     rc = takeover_find(&succession->takeover, ledger, services, dates);
     if (rc < 0) {
         takeover_free(&succession->takeover);

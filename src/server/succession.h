@@ -26,6 +26,7 @@ struct succession {
     struct log *log;
     struct ledger_past past;       /* what predecessors have counted; all zero without any */
     struct ledger_proxied proxied; /* the same, of headers */
+    struct ledger_more more;       /* the same */
     struct task task;
     struct timer timer;
     struct workers *workers; /* NULL: nothing has been handed to a worker yet */

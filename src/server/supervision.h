@@ -40,7 +40,7 @@ struct supervision {
     bool draining;     /* each report also asks for more time */
     bool reloading;    /* RELOADING=1 was told, and READY=1 must follow */
     bool refused;      /* the last upgrade has failed */
-    size_t told_open;
+    uint64_t told_open;
     uint64_t told_bytes;
 };
 

@@ -74,6 +74,20 @@ static void on_bell(uv_async_t *bell)
     sched_wake(&worker->sched, &worker->reader);
 }
 
+static void on_turn(uv_prepare_t *turning)
+{
+    counter_add(&container_of(turning, struct worker, turning)->turns, 1);
+}
+
+/* Cannot fail: both functions are documented to return 0 always. */
+static void worker_count_turns(struct worker *worker)
+{
+    worker->counts_turns = true;
+    (void)uv_prepare_init(&worker->loop, &worker->turning);
+    (void)uv_prepare_start(&worker->turning, on_turn);
+    uv_unref((uv_handle_t *)&worker->turning);
+}
+
 static int worker_open_loop(struct worker *worker, const struct worker_config *config)
 {
     int rc = descriptors_probe(config->fd);
@@ -158,6 +172,8 @@ int worker_open(struct worker *worker, const struct worker_config *config,
     worker->reading = true;
     if (threaded)
         sched_spawn(&worker->sched, &worker->reader, worker_read);
+    if (config->counts_turns)
+        worker_count_turns(worker);
     return 0;
 }
 
@@ -242,6 +258,8 @@ void worker_close(struct worker *worker)
 {
     if (worker->spins)
         spinner_close(&worker->spinner);
+    if (worker->counts_turns)
+        uv_close((uv_handle_t *)&worker->turning, NULL);
     reaper_close(&worker->reaper);
     sched_close(&worker->sched);
     worker_close_loop(worker);

@@ -37,6 +37,7 @@ struct worker_config {
     struct log *log;
     int fd;         /* any open one, whose duplicates show what libuv may have */
     int highest_fd; /* up to which descriptors are to be watched: sock_reserve() */
+    bool counts_turns;
 };
 
 /* Bits. The worker obeys in this order, after it has served what was handed over before. */
@@ -68,6 +69,7 @@ struct worker {
     int error;  /* what sched_run() has returned */
     bool spins; /* only then is the spinner used */
     struct spinner spinner;
+    bool counts_turns;
 
     bool threaded; /* has a thread; only then is what follows used, except handed */
     bool reading;  /* the task that reads the mail is queued, not parked */
@@ -80,6 +82,8 @@ struct worker {
     atomic_bool awaited;      /* WORKER_PULSE has been ordered and not been carried out */
     atomic_bool ended;        /* the thread returns, or has returned */
     uint64_t handed;          /* connections handed over */
+    uv_prepare_t turning;     /* open only if turns are counted, which costs a call for each */
+    _Atomic uint64_t turns;   /* of the loop */
 };
 
 /*

@@ -248,8 +248,30 @@ bool workers_alive(struct workers *workers)
     for (unsigned i = 0; i < workers->count; i++)
         if (!worker_alive(&workers->list[i]))
             return false;
+    workers->pulsed_ms = uv_hrtime() / 1000000;
     workers_order(workers, WORKER_PULSE, 0);
     return true;
+}
+
+uint64_t workers_silent_ms(const struct workers *workers)
+{
+    for (unsigned i = 0; i < workers->count; i++)
+        if (!worker_alive(&workers->list[i]))
+            return uv_hrtime() / 1000000 - workers->pulsed_ms;
+    return 0;
+}
+
+bool workers_are_full(const struct workers *workers)
+{
+    return workers_load(workers) >= workers->limit;
+}
+
+void workers_stats_each(const struct workers *workers, struct stats *stats)
+{
+    stats->workers = workers->count;
+    for (unsigned i = 0; i < workers->count; i++)
+        stats->worker[i] = (struct stats_worker){.connections = worker_load(&workers->list[i]),
+                                                 .turns = counter_get(&workers->list[i].turns)};
 }
 
 void workers_stats(const struct workers *workers, struct stats *stats)

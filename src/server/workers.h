@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { WORKERS_MAX = 64 };
+enum { WORKERS_MAX = STATS_WORKERS_MAX };
 
 struct workers {
     struct acceptor acceptor; /* what listeners hand their connections to */
@@ -35,6 +35,7 @@ struct workers {
     uv_async_t bell;     /* the other threads ring it when there may be room, or they have ended;
                             keeps the loop running meanwhile */
     atomic_bool waiting; /* the bell must be rung when a connection closes */
+    uint64_t pulsed_ms;  /* when workers_alive() has ordered the last pulse, by uv_hrtime() */
 };
 
 /*
@@ -110,6 +111,18 @@ void workers_order(struct workers *workers, unsigned orders, int error);
  * orders the next pulse.
  */
 bool workers_alive(struct workers *workers);
+
+/*
+ * How many milliseconds ago the pulse was ordered that a worker has not carried out yet; 0 if all
+ * of them have.
+ */
+uint64_t workers_silent_ms(const struct workers *workers);
+
+/* Whether so many connections are open that listeners wait for one to close. */
+bool workers_are_full(const struct workers *workers);
+
+/* What each worker has counted, in stats->worker. */
+void workers_stats_each(const struct workers *workers, struct stats *stats);
 
 /* The sums of all workers. With open == 0 they do not change before the next connection. */
 void workers_stats(const struct workers *workers, struct stats *stats);

@@ -452,7 +452,7 @@ int ledger_enter_header(struct ledger *ledger, int fd, unsigned service)
 
 int ledger_keep(struct ledger *ledger, int fd, const struct ledger_state *state)
 {
-    assert(!state->served && state->end == LEDGER_OPEN);
+    assert(!state->served && (state->end == LEDGER_OPEN || state->end == LEDGER_ASIDE));
     assert(state->kind == LEDGER_PIPE || state->kind == LEDGER_LISTENER);
     return ledger_write(ledger, fd, state);
 }

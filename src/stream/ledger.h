@@ -105,6 +105,11 @@ enum ledger_end {
     LEDGER_IDLE,    /* it was silent for too long: our FIN has been sent, or is about to be */
     LEDGER_DRAINED, /* the same, because the daemon stops */
     LEDGER_LEFT,    /* its descriptor is about to be closed */
+    /*
+     * Of a listener: it is no service's. A daemon that does not know this mark leaves the
+     * descriptor alone, and so serves nobody there by mistake.
+     */
+    LEDGER_ASIDE = LEDGER_IDLE,
 };
 
 /* The bits of a place. */
@@ -154,6 +159,14 @@ struct ledger_proxied {
     uint64_t results[LEDGER_PROXIED_MAX];
 };
 
+/*
+ * More of the same. It stands at the end of the header, so it is zero in the ledger of a daemon
+ * that does not know it, and stays as it is under such a daemon.
+ */
+struct ledger_more {
+    uint64_t log_lines_lost;
+};
+
 /* A connection that was being served when the process crashed. */
 struct ledger_suspect {
     uint32_t fd; /* 0: none */
@@ -172,6 +185,7 @@ struct ledger_header {
     struct ledger_past past;
     struct ledger_suspect suspects[LEDGER_SUSPECTS_MAX]; /* of the last crash; the takeover's */
     struct ledger_proxied proxied; /* as past; 0 in the ledger of a daemon that knew no proxies */
+    struct ledger_more more;
 };
 
 struct ledger {

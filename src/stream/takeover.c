@@ -37,7 +37,8 @@ static int takeover_find_listener(struct takeover *takeover, int fd)
 {
     struct takeover_listener *listener = &takeover->listeners[takeover->listening];
     if (takeover_read(takeover, fd, &listener->noted) < 0 || listener->noted.served ||
-        listener->noted.kind != LEDGER_LISTENER || listener->noted.end != LEDGER_OPEN ||
+        listener->noted.kind != LEDGER_LISTENER ||
+        (listener->noted.end != LEDGER_OPEN && listener->noted.end != LEDGER_ASIDE) ||
         listener->noted.service >= takeover->services.count)
         return 0;
     listener->fd = fd;
@@ -52,7 +53,8 @@ static int takeover_find_listener(struct takeover *takeover, int fd)
 
 /*
  * The listener that may have accepted the socket, or NULL. A listener itself was not accepted,
- * although another one may have its address (SO_REUSEPORT).
+ * although another one may have its address (SO_REUSEPORT). What one that is no service's accepts
+ * does not outlive its process.
  */
 static const struct takeover_listener *takeover_listener_of(const struct takeover *takeover, int fd)
 {
@@ -64,7 +66,8 @@ static const struct takeover_listener *takeover_listener_of(const struct takeove
         const struct takeover_listener *listener = &takeover->listeners[i];
         if (listener->fd == fd)
             return NULL;
-        if (found == NULL && net_accepts(&listener->bound, &own))
+        if (found == NULL && listener->noted.end == LEDGER_OPEN &&
+            net_accepts(&listener->bound, &own))
             found = listener;
     }
     return found;

@@ -171,6 +171,21 @@ int uv_idle_init(uv_loop_t *loop, uv_idle_t *idle)
     return 0;
 }
 
+/* Turns are counted for the metrics alone. */
+int uv_prepare_init(uv_loop_t *loop, uv_prepare_t *prepare)
+{
+    (void)loop;
+    (void)prepare;
+    world_fail("the daemon counts turns, and serves no metrics");
+}
+
+int uv_prepare_start(uv_prepare_t *prepare, uv_prepare_cb prepare_cb)
+{
+    (void)prepare;
+    (void)prepare_cb;
+    world_fail("the daemon counts turns, and serves no metrics");
+}
+
 int uv_idle_start(uv_idle_t *idle, uv_idle_cb idle_cb)
 {
     handle_check(idle);

@@ -9,7 +9,9 @@
 #include "listening.h"
 #include "lives.h"
 #include "os/descriptors.h"
+#include "os/http.h"
 #include "os/net.h"
+#include "os/process.h"
 #include "os/processor.h"
 #include "os/program.h"
 #include "os/signals.h"
@@ -137,6 +139,38 @@ void signals_before_sleep(void)
         world_fail("the daemon waits for the answer of a program that says nothing");
     if (signals.asked && !signals.asking)
         world_fail("SIGUSR2 has come, and the daemon neither upgrades nor says why");
+}
+
+/* ---- the metrics, which no plan asks for ---- */
+
+int http_open(struct http *http, int listening, struct http_handler *handler)
+{
+    (void)http;
+    (void)handler;
+    world_fail("the daemon serves metrics at %d", listening);
+}
+
+int64_t http_run(struct http *http)
+{
+    (void)http;
+    world_fail("http_run() without http_open()");
+}
+
+void http_close(struct http *http)
+{
+    (void)http;
+    world_fail("http_close() without http_open()");
+}
+
+void process_measure(struct process_figures *figures)
+{
+    (void)figures;
+    world_fail("the daemon measures its process, and nobody has asked for that");
+}
+
+uint64_t process_started_us(void)
+{
+    world_fail("the daemon asks when it began, and nobody has asked for that");
 }
 
 /* ---- the program ---- */

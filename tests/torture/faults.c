@@ -132,7 +132,9 @@ static void faults_note_port(int fd)
 {
     unsigned char addr[128]; /* family and port stand in front, in both families */
     unsigned len = sizeof addr;
-    if (faults_page != NULL && REAL(getsockname)(fd, addr, &len) == 0 && len >= 16 && len <= 28)
+    if (faults_page == NULL || REAL(getsockname)(fd, addr, &len) != 0)
+        return;
+    if ((addr[0] | addr[1]) != 1) /* AF_UNIX, of the metrics */
         faults_page->port = addr[2] << 8 | addr[3];
 }
 

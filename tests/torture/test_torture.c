@@ -193,6 +193,21 @@ static void launch_tcp(struct torture *torture)
     launch_with(torture, TCP);
 }
 
+/* An abstract name, as no file is left of that. */
+static const char *metrics_name(void)
+{
+    static char name[48];
+    (void)snprintf(name, sizeof name, "@uvechod-torture-%ld", (long)getpid());
+    return name;
+}
+
+static void launch_metrics(struct torture *torture)
+{
+    char options[128];
+    (void)snprintf(options, sizeof options, TCP " --metrics=unix:%s", metrics_name());
+    launch_with(torture, options);
+}
+
 static void launch_start(struct torture *torture)
 {
     launch_with(torture, "--port=0");
@@ -538,6 +553,21 @@ static void check_full_log(const struct torture *torture)
         fail_msg("%lu lines are there, and %lu are lost", lines, lost);
 }
 
+/* Who asks may be cut, and not answered. The next one is. */
+static void run_metrics(struct torture *torture)
+{
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    char answer[16384];
+    for (int i = 0; i < 2; i++) {
+        int fd = client_connect_unix(metrics_name());
+        (void)send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
+        while (recv(fd, answer, sizeof answer, 0) > 0)
+            ;
+        client_close(fd);
+    }
+    torture_wait_quiet(torture);
+}
+
 static void run_statistics(struct torture *torture)
 {
     (void)kill(torture->daemon.pid, SIGUSR1);
@@ -629,6 +659,11 @@ static const struct scenario scenario_statistics = {.name = "statistics",
                                                     .launch = launch_tcp,
                                                     .connect = connect_tcp,
                                                     .run = run_statistics};
+static const struct scenario scenario_metrics = {.name = "metrics",
+                                                 .prefix = "GOT:",
+                                                 .launch = launch_metrics,
+                                                 .connect = connect_tcp,
+                                                 .run = run_metrics};
 static const struct scenario scenario_workers = {.name = "workers",
                                                  .prefix = "GOT:",
                                                  .launch = launch_workers,
@@ -763,6 +798,7 @@ int main(int argc, char **argv)
         torture_case(deadline),   torture_case(stop_at_once), torture_case(idle),
         torture_case(listening),  torture_case(connected),    torture_case(notify),
         torture_case(watchdog),   torture_case(upgrade),      torture_case(proxy),
+        torture_case(metrics),
     };
     harness_init();
     const char *all = getenv("UVECHOD_TORTURE");

@@ -22,6 +22,7 @@ _uvechod() {
         --workers=
         --busy-poll=
         --keep
+        --metrics=
         --check-handover
         -q --quiet
         -v --verbose
@@ -61,6 +62,7 @@ _uvechod() {
     --keepalive) candidates='0 60s 10m 1h' ;;
     --workers) candidates='0 1 2 4' ;;
     --busy-poll) candidates='0 50 200' ;;
+    --metrics) candidates='127.0.0.1:9862 [::1]:9862 unix:/ unix:@' ;;
     *) # the word before is no option that takes a value
         candidates=${options[*]}
         value=$word head=''

@@ -5,6 +5,7 @@
  */
 #include "options.h"
 
+#include "os/http.h"
 #include "unit/support.h"
 
 #include <errno.h>
@@ -455,6 +456,56 @@ static void test_the_last_address_option_is_recorded(void **state)
 }
 
 /* An address that is given twice gets one socket. */
+static void expect_metrics(const char *line, const char *expected, uint16_t port)
+{
+    char text[NET_ADDR_STRLEN];
+    const struct endpoints_config *metrics = &parse_good(line)->metrics;
+    assert_int_equal(metrics->count, 1);
+    assert_int_equal(metrics->port, port);
+    assert_string_equal(net_format(&metrics->addrs[0].addr, text), expected);
+}
+
+static void test_metrics(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("")->metrics.count, 0);
+    if (!http_supported()) {
+        parse_bad("--metrics=127.0.0.1:9862", "--metrics", "libmicrohttpd");
+        skip();
+    }
+    assert_null(parse_good("--metrics=127.0.0.1:9862")->address_option);
+    expect_metrics("--metrics=127.0.0.1:9862", "127.0.0.1:0", 9862);
+    expect_metrics("--metrics=127.0.0.1:0", "127.0.0.1:0", 0);
+    expect_metrics("--metrics=[::1]:65535", "[::1]:0", 65535);
+    expect_metrics("--metrics=::1:80", "[::1]:0", 80);
+    expect_metrics("--metrics=both.test:80", "192.0.2.1:0", 80);
+    expect_metrics("--metrics=unix:/run/m", "unix:/run/m", 0);
+    expect_metrics("--metrics=unix:@m", "unix:@m", 0);
+    expect_metrics("--metrics=127.0.0.1:1 --metrics=127.0.0.2:2", "127.0.0.2:0", 2);
+}
+
+static void test_bad_metrics(void **state)
+{
+    char line[400] = "--metrics=";
+    (void)state;
+    if (!http_supported())
+        skip();
+    parse_bad("--metrics=127.0.0.1", "--metrics", "ADDRESS:PORT");
+    parse_bad("--metrics=127.0.0.1:", "--metrics", "ADDRESS:PORT");
+    parse_bad("--metrics=127.0.0.1:x", "--metrics", "ADDRESS:PORT");
+    parse_bad("--metrics=127.0.0.1:80x", "--metrics", "ADDRESS:PORT");
+    parse_bad("--metrics=127.0.0.1:65536", "--metrics", "ADDRESS:PORT");
+    parse_bad("--metrics=127.0.0.1:99999999999999999999", "--metrics", "ADDRESS:PORT");
+    parse_bad("--metrics=9862", "--metrics", "ADDRESS:PORT");
+    parse_bad("--metrics=:9862", "--metrics", "''");
+    parse_bad("--metrics=[:9862", "--metrics", "'['");
+    parse_bad("--metrics=nowhere.test:80", "--metrics", "nowhere.test");
+    parse_bad("--metrics=unix:", "--metrics", "it is empty");
+    memset(line + strlen(line), '1', 300);
+    (void)strcat(line, ":80");
+    parse_bad(line, "--metrics", "ADDRESS:PORT");
+}
+
 static void test_bind_twice(void **state)
 {
     (void)state;
@@ -575,6 +626,7 @@ static void test_missing_values(void **state)
     static const char *const rows[][2] = {
         {"--port", "PORT"},
         {"--bind", "ADDRESS"},
+        {"--metrics", "ADDRESS"},
         {"--socket-mode", "MODE"},
         {"--prefix", "TEXT"},
         {"--chunk", "BYTES"},
@@ -814,6 +866,8 @@ int main(void)
         OPTIONS_TEST(test_bind_an_abstract_name_without_a_name),
         OPTIONS_TEST(test_socket_mode),
         OPTIONS_TEST(test_the_last_address_option_is_recorded),
+        OPTIONS_TEST(test_metrics),
+        OPTIONS_TEST(test_bad_metrics),
         OPTIONS_TEST(test_bind_twice),
         OPTIONS_TEST(test_bind_is_bounded),
         OPTIONS_TEST(test_bad_bind),

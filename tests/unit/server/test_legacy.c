@@ -215,7 +215,7 @@ static void test_a_pouch_alone(void **state)
     (void)state;
     pack(false);
     pass(fix.keep, "uvechod-pouch");
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     expect_taken(-1);
     expect_sockets(0, END);
     expect_lines("");
@@ -228,7 +228,7 @@ static void test_a_pouch_and_sockets(void **state)
     pass(fix.lines, "web");
     pass(fix.log.fd, "other");
     pass(fix.keep, "uvechod-pouch");
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     expect_taken(-1);
     expect_sockets(2, END);
     expect_lines("");
@@ -240,7 +240,7 @@ static void test_own_addresses(void **state)
     (void)state;
     pack(false);
     pass(fix.keep, "uvechod-pouch");
-    legacy_take(&fix.legacy, true);
+    legacy_take(&fix.legacy, true, false);
     expect_taken(-1);
 }
 
@@ -252,7 +252,7 @@ static void test_own_addresses_and_sockets(void **state)
     pack(false);
     pass(fix.lines, "web");
     pass(fix.keep, "uvechod-pouch");
-    legacy_take(&fix.legacy, true);
+    legacy_take(&fix.legacy, true, false);
     assert_true(fix.legacy.found);
     assert_true(fix.legacy.ledger < 0);
     assert_int_equal(count_low(), 0);
@@ -269,7 +269,7 @@ static void test_a_number_that_is_taken(void **state)
     pack(false);
     pass(fix.keep, "uvechod-pouch");
     put(high(dup(fix.lines)), CONN_FD);
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     expect_taken(CONN_FD);
     assert_int_equal(inode_of(CONN_FD), inode_of(fix.lines));
     expect_lines("1 descriptor of the predecessor is lost: Device or resource busy\n");
@@ -285,7 +285,7 @@ static void test_the_next_place_to_move_to(void **state)
     pass(fix.keep, "uvechod-pouch");
     put(high(dup(fix.lines)), END + 1);
     put(high(dup(fix.lines)), END + 4);
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     expect_taken(-1);
     assert_int_equal(inode_of(END + 1),
                      inode_of(fix.lines)); /* they were none of what was passed */
@@ -303,7 +303,7 @@ static void test_no_descriptor_to_look_with(void **state)
     pass(fix.lines, "web");
     pass(fix.keep, "uvechod-pouch");
     fix.failing = 1;
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     expect_taken(-1);
     expect_sockets(1, END);
 }
@@ -316,7 +316,7 @@ static void test_no_place_to_move_to(void **state)
     pass(fix.lines, "web");
     pass(fix.keep, "uvechod-pouch");
     fix.failing = 2 + 2; /* after a look for two numbers */
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     assert_int_equal(fix.legacy.count, -EMFILE);
     assert_int_equal(inode_of(END), 0);
     assert_null(fix.legacy.names);
@@ -330,7 +330,7 @@ static void test_a_place_that_is_taken_meanwhile(void **state)
     pack(false);
     pass(fix.keep, "uvechod-pouch");
     fix.taking = 2; /* after a look for one number */
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     assert_int_equal(fix.legacy.count, -EBUSY);
     assert_int_equal(inode_of(END), inode_of(fix.lines));
     (void)close(END);
@@ -344,7 +344,7 @@ static void test_a_damaged_ledger(void **state)
     pack(true);
     pass(fix.lines, "web");
     pass(fix.keep, "uvechod-pouch");
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     assert_int_equal(fix.legacy.ledger, -EPROTO);
     assert_int_equal(count_low(), 0);
     expect_sockets(1, END);
@@ -358,7 +358,7 @@ static void test_no_pouch_under_its_name(void **state)
     (void)state;
     pass(fix.lines, "web");
     pass(fix.lines, "uvechod-pouch");
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     assert_int_equal(fix.legacy.ledger, -ENODATA);
     assert_int_equal(count_low(), 1); /* the socket, right behind where it was passed */
     expect_sockets(1, PASSED_FD + 2);
@@ -372,7 +372,7 @@ static void test_sockets_alone(void **state)
     (void)state;
     pass(fix.lines, "web");
     pass(fix.log.fd, "other");
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     assert_false(fix.legacy.found);
     assert_int_equal(inode_of(PASSED_FD), inode_of(fix.lines));
     assert_int_equal(inode_of(PASSED_FD + 1), inode_of(fix.log.fd));
@@ -383,7 +383,7 @@ static void test_sockets_alone(void **state)
 static void test_nothing_is_passed(void **state)
 {
     (void)state;
-    legacy_take(&fix.legacy, false);
+    legacy_take(&fix.legacy, false, false);
     assert_false(fix.legacy.found);
     expect_no_message(fix.receiver);
     expect_lines("");

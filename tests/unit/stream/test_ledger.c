@@ -1048,6 +1048,7 @@ static void test_version_1_has_the_same_fields(void **state)
     assert_true(sizeof(struct ledger_header) >= sizeof(struct ledger1_header));
     assert_int_equal(memory_pages(sizeof(struct ledger_header)),
                      memory_pages(sizeof(struct ledger1_header)));
+    assert_int_equal(offsetof(struct ledger_header, proxied), sizeof(struct ledger1_header));
     SAME(header, magic);
     SAME(header, version);
     SAME(header, header_bytes);
