@@ -186,11 +186,13 @@ static void expect_flood(const struct fixture *f, unsigned count)
 /* The reader stops and goes on: the next line says, once, how many lines it has missed. */
 static void expect_losses_told(struct fixture *f)
 {
+    const unsigned long before = log_lost(&f->log);
     unsigned count = flood(f, 7);
     expect_flood(f, count);
     log_write(&f->log, LOG_LEVEL_INFO, "here again");
     expect_text(f, "7 log lines lost: they could not be written\nhere again\n");
     assert_int_equal(f->log.lost, 0);
+    assert_int_equal(log_lost(&f->log), before + 7);
     log_write(&f->log, LOG_LEVEL_INFO, "and on");
     expect_text(f, "and on\n");
 }

@@ -1001,9 +1001,75 @@ static void test_no_memory_after_a_restart(void **state)
     }
 }
 
+/* ---- the socket of the metrics ---- */
+
+static char **make_name(const char *name, int count)
+{
+    char **names = __real_calloc((size_t)count + 1, sizeof *names);
+    assert_non_null(names);
+    for (int i = 0; i < count; i++)
+        names[i] = strdup(i == 0 ? name : "other");
+    return names;
+}
+
+/* A passed one is known by its name, and goes to a list of its own, behind what is there. */
+static void test_set_aside(void **state)
+{
+    struct endpoints aside = {.list = NULL};
+    size_t bad;
+    (void)state;
+    pass((const int[]){make_listener(NULL), make_listener(NULL)}, 2);
+    assert_int_equal(
+        endpoints_adopt(&fix.endpoints, PASSED_FD, 2, make_name(ENDPOINT_METRICS, 2), &bad), 0);
+    assert_ptr_equal(fix.endpoints.list[0].kind, &endpoint_metrics);
+    for (int i = 0; i < 2; i++) { /* the second time there is nothing to move */
+        assert_int_equal(endpoints_set_aside(&fix.endpoints, &aside), 0);
+        assert_int_equal(aside.count, 1);
+        assert_int_equal(aside.list[0].fd, PASSED_FD);
+        assert_int_equal(fix.endpoints.count, 1);
+        assert_int_equal(fix.endpoints.list[0].fd, PASSED_FD + 1);
+    }
+    fix.calloc_fails = true;
+    assert_int_equal(endpoints_set_aside(&fix.endpoints, &aside), -ENOMEM);
+    endpoints_close(&aside);
+    endpoints_close(&fix.endpoints);
+    expect_passed_closed(2);
+}
+
+/* A successor knows it by the ledger, and may drop it. */
+static void test_noted_as_aside(void **state)
+{
+    struct ledger ledger;
+    struct takeover_listener found;
+    const union net_addr addr = unix_addr(fix.path);
+    const struct endpoint_addr wanted = {.addr = addr};
+    const struct endpoints_config config = {
+        .addrs = &wanted, .count = 1, .backlog = 1, .socket_mode = 0600, .kind = &endpoint_metrics};
+    (void)state;
+    open_ledger(&ledger);
+    assert_int_equal(endpoints_open(&fix.endpoints, &config), 0);
+    assert_int_equal(endpoints_note(&fix.endpoints, &ledger), 0);
+    found = (struct takeover_listener){.fd = fix.endpoints.list[0].fd, .bound = addr};
+    assert_int_equal(ledger_read(&ledger, (uint32_t)found.fd, &found.noted), 0);
+    assert_int_equal(found.noted.end, LEDGER_ASIDE);
+    free(fix.endpoints.list);
+    assert_int_equal(endpoints_inherit(&fix.endpoints, &found, 1), 0);
+    assert_ptr_equal(fix.endpoints.list[0].kind, &endpoint_metrics);
+    fix.endpoints.noted = &ledger;
+    endpoints_drop(&fix.endpoints);
+    assert_int_equal(fix.endpoints.count, 0);
+    assert_false(fd_is_open(found.fd));
+    assert_false(file_exists());
+    assert_int_equal(ledger_read(&ledger, (uint32_t)found.fd, &found.noted), 0);
+    assert_int_equal(found.noted.end, LEDGER_LEFT);
+    ledger_close(&ledger);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST_WITH(real, test_set_aside),
+        TEST_WITH(real, test_noted_as_aside),
         FIXTURE_TEST(test_both_families_by_default),
         FIXTURE_TEST(test_named_addresses),
         FIXTURE_TEST(test_a_free_port_is_shared),

@@ -195,12 +195,12 @@ static void expect_taken(int lost)
 }
 
 /* So many of the sockets that were passed besides are above all that was taken out. */
-static void expect_sockets(int count, int first)
+static void expect_named_sockets(int count, int first, const char *name)
 {
     assert_int_equal(fix.legacy.count, count);
     assert_int_equal(fix.legacy.first, first);
     for (int i = 0; i < count; i++) {
-        assert_string_equal(fix.legacy.names[i], i == 0 ? "web" : "other");
+        assert_string_equal(fix.legacy.names[i], i == 0 ? name : "other");
         assert_int_equal(inode_of(first + i), inode_of(i == 0 ? fix.lines : fix.log.fd));
     }
     if (count == 0)
@@ -208,6 +208,11 @@ static void expect_sockets(int count, int first)
     else
         assert_null(fix.legacy.names[count]);
     assert_false(fd_is_open(first + count));
+}
+
+static void expect_sockets(int count, int first)
+{
+    expect_named_sockets(count, first, "web");
 }
 
 static void test_a_pouch_alone(void **state)
@@ -260,6 +265,31 @@ static void test_own_addresses_and_sockets(void **state)
     expect_no_message(fix.receiver);
     assert_int_equal(pouch_look(fix.keep, &label), 0);
     expect_lines("");
+}
+
+/* The socket for the metrics contradicts only the option for the metrics. */
+static void test_own_addresses_and_metrics(void **state)
+{
+    (void)state;
+    pack(false);
+    pass(fix.lines, "metrics");
+    pass(fix.keep, "uvechod-pouch");
+    legacy_take(&fix.legacy, true, false);
+    expect_taken(-1);
+    expect_named_sockets(1, END, "metrics");
+}
+
+static void test_own_metrics_and_metrics(void **state)
+{
+    (void)state;
+    pack(false);
+    pass(fix.lines, "metrics");
+    pass(fix.keep, "uvechod-pouch");
+    legacy_take(&fix.legacy, false, true);
+    assert_true(fix.legacy.found);
+    assert_true(fix.legacy.ledger < 0);
+    assert_int_equal(count_low(), 0);
+    expect_named_sockets(1, END, "metrics");
 }
 
 /* Only that descriptor is lost. */
@@ -394,6 +424,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_a_pouch_alone),
         FIXTURE_TEST(test_a_pouch_and_sockets),
+        FIXTURE_TEST(test_own_addresses_and_metrics),
+        FIXTURE_TEST(test_own_metrics_and_metrics),
         FIXTURE_TEST(test_own_addresses),
         FIXTURE_TEST(test_own_addresses_and_sockets),
         FIXTURE_TEST(test_a_number_that_is_taken),

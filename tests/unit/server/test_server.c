@@ -12,6 +12,7 @@
 #include "service/chunks.h"
 #include "stream/conn.h"
 #include "os/descriptors.h"
+#include "os/http.h"
 #include "stream/listener.h"
 #include "service/pipes.h"
 #include "task/sched.h"
@@ -39,6 +40,7 @@ static struct {
     atomic_int conn_open;  /* of the first call */
     int file;              /* of memory_file_make() */
     int calloc_at;         /* the call that fails; counts down */
+    int http;              /* of http_open() */
 } fault;
 
 static struct {
@@ -100,6 +102,8 @@ int __real_memory_file_make(const char *name, uint64_t bytes);
 int __wrap_memory_file_make(const char *name, uint64_t bytes);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
+int __real_http_open(struct http *http, int listening, struct http_handler *handler);
+int __wrap_http_open(struct http *http, int listening, struct http_handler *handler);
 
 uint64_t __wrap_uv_now(const uv_loop_t *loop)
 {
@@ -204,6 +208,11 @@ void *__wrap_calloc(size_t count, size_t size)
     if (fault.calloc_at > 0 && --fault.calloc_at == 0)
         return NULL;
     return __real_calloc(count, size);
+}
+
+int __wrap_http_open(struct http *http, int listening, struct http_handler *handler)
+{
+    return fault.http < 0 ? fault.http : __real_http_open(http, listening, handler);
 }
 
 /* Occupies the numbers of passed sockets, so that the test opens no other descriptor there. */
@@ -896,6 +905,32 @@ static void test_starts_that_fail_within_the_loop(void **state)
     check_cannot_start(-EINVAL, 0);
 }
 
+static void serve_metrics(void)
+{
+    static struct endpoint_addr addr;
+    addr = (struct endpoint_addr){.addr = fix.addrs[1]};
+    fix.config.metrics = (struct endpoints_config){.addrs = &addr, .count = 1};
+}
+
+/* One line says why there are no metrics, and nothing is served. */
+static void test_start_without_metrics(void **state)
+{
+    static const int errors[] = {-ENOPKG, -ENOMEM};
+    (void)state;
+    serve_metrics();
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        fault.http = errors[i];
+        server_start();
+        const char *why = strchr(expect_start("Cannot serve metrics on 127.0.0.2:"), ' ');
+        assert_non_null(why);
+        assert_string_equal(why + 1, errors[i] == -ENOPKG ? "libmicrohttpd is not installed"
+                                                          : strerror(ENOMEM));
+        server_ends(errors[i]);
+        (void)fclose(fix.log);
+        fix.log = NULL;
+    }
+}
+
 /* Makes a manager, which the server finds by NOTIFY_SOCKET. */
 static void watch_server(void)
 {
@@ -1450,6 +1485,25 @@ static void log_end(void)
     fix.log = NULL;
 }
 
+/* The library is no longer there: the connections go on without metrics. */
+static void test_successor_without_metrics(void **state)
+{
+    (void)state;
+    predecessor_ends(PAST_ENTRIES, true);
+    serve_metrics();
+    fault.http = -ENOPKG;
+    server_start();
+    (void)expect_start("Cannot serve metrics on 127.0.0.2:");
+    server_listens();
+    (void)expect_start("Took over 1 connection in ");
+    client_send(past.client, "Hello");
+    client_expect(past.client, "GOT:Hello");
+    expect_line_of("Connection from ", past.client, "");
+    client_close(past.client);
+    client_close(client_echoed());
+    server_down();
+}
+
 static void check_successor(uint32_t entries)
 {
     predecessor_ends(entries, true);
@@ -1587,6 +1641,7 @@ int main(void)
         FIXTURE_TEST(test_address_in_use),
         FIXTURE_TEST(test_starts_that_fail_before_the_loop),
         FIXTURE_TEST(test_starts_that_fail_within_the_loop),
+        FIXTURE_TEST(test_start_without_metrics),
         FIXTURE_TEST(test_a_unix_socket),
         FIXTURE_TEST(test_passed_sockets_are_served),
         FIXTURE_TEST(test_a_passed_connection_is_served),
@@ -1609,6 +1664,7 @@ int main(void)
         FIXTURE_TEST(test_a_wrong_task_of_several_workers),
         FIXTURE_TEST(test_a_wrong_task_ends_the_daemon),
         FIXTURE_TEST(test_goes_on_with_connections),
+        FIXTURE_TEST(test_successor_without_metrics),
         FIXTURE_TEST(test_a_successor_that_cannot_start),
         FIXTURE_TEST(test_a_successor_without_memory),
         FIXTURE_TEST(test_a_ledger_that_is_none),

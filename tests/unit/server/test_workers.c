@@ -25,6 +25,7 @@ static struct {
     int rooms;                /* how often the listener was woken */
     int fds;
     struct sources sources;
+    bool counts_turns;
     bool by_source;                              /* connections are counted by source */
     unsigned rate;                               /* of connections in a second */
     int calloc_at, loop_at, thread_at, async_at; /* the call that fails; counts down */
@@ -89,7 +90,8 @@ static int try_open(unsigned count)
                                          .ledger = &fix.ledger,
                                          .log = &fix.log,
                                          .fd = fix.null,
-                                         .highest_fd = 100};
+                                         .highest_fd = 100,
+                                         .counts_turns = fix.counts_turns};
     return workers_open(&fix.workers, count, CONNS, fix.rate, &config);
 }
 
@@ -487,13 +489,40 @@ static void test_stats(void **state)
     workers_close(&fix.workers);
 }
 
+/* Each has its own, and a turn is one of the loop. Without the wish, none is counted. */
+static void test_stats_of_each(void **state)
+{
+    struct stats stats = {.workers = 0};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        fix.counts_turns = i > 0;
+        assert_int_equal(try_open(COUNT), 0);
+        for (int j = 0; j < COUNT + 1; j++)
+            (void)take();
+        loop_turn(&fix.workers.list[0].loop);
+        workers_stats_each(&fix.workers, &stats);
+        assert_int_equal(stats.workers, COUNT);
+        assert_int_equal(stats.worker[0].connections, 2);
+        assert_int_equal(stats.worker[1].connections, 1);
+        assert_int_equal(stats.worker[0].turns, i);
+        assert_int_equal(stats.worker[1].turns, 0);
+        assert_false(workers_are_full(&fix.workers));
+        finish();
+        workers_close(&fix.workers);
+    }
+}
+
 /* A thread that has not been started is like a stuck one. Later it answers, and is asked again. */
 static void test_alive(void **state)
 {
     (void)state;
+    assert_int_equal(workers_silent_ms(&fix.workers), 0);
     assert_true(workers_alive(&fix.workers));
     for (int i = 0; i < 3; i++)
         assert_false(workers_alive(&fix.workers));
+    assert_true(workers_silent_ms(&fix.workers) < 3600000); /* since now, and not since 1970 */
+    fix.workers.pulsed_ms -= 3600000;
+    assert_true(workers_silent_ms(&fix.workers) >= 3600000);
     assert_int_equal(workers_start(&fix.workers), 0);
     while (!workers_alive(&fix.workers)) /* the watchdog of the tests limits this loop */
         ;
@@ -690,6 +719,7 @@ int main(void)
         TEST_WITH(bare, test_a_source_with_enough),
         TEST_WITH(bare, test_the_rate),
         TEST_WITH(bare, test_stats),
+        TEST_WITH(bare, test_stats_of_each),
         TEST_WITH(bare, test_failures_to_open),
         TEST_WITH(bare, test_failures_to_start),
         TEST_WITH(bare, test_trims_before_there_are_threads),
