@@ -60,6 +60,7 @@ cmake -B build/
 [Socket]
 Connection from
 Statistics:
+PROXY headers:
 END
 }
 
