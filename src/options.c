@@ -159,6 +159,33 @@ static enum cli_outcome options_prefix(const struct cli *cli, const char *prefix
     return CLI_RUN;
 }
 
+static enum cli_outcome options_udp(const struct cli *cli, const char *value)
+{
+    struct endpoints_config *endpoints = &((struct options *)cli->target)->server.endpoints;
+    if (value != NULL && strcmp(value, "only") != 0)
+        return cli_complain(cli, _("--%s: '%s' is not 'only', and nothing else may be said"),
+                            cli->option->name, value);
+    endpoints->udp = value != NULL ? ENDPOINTS_UDP_ONLY : ENDPOINTS_UDP_TOO;
+    return CLI_RUN;
+}
+
+/* A Unix address is for streams. What would be bound for datagrams only systemd can pass. */
+static enum cli_outcome options_check_udp(const struct cli *cli,
+                                          const struct endpoints_config *endpoints)
+{
+    size_t local = 0;
+    for (size_t i = 0; i < endpoints->count; i++)
+        local += endpoints->addrs[i].addr.sa.sa_family == AF_UNIX;
+    if (local == 0 || endpoints->udp == ENDPOINTS_UDP_NONE)
+        return CLI_RUN;
+    if (endpoints->udp == ENDPOINTS_UDP_ONLY)
+        return cli_complain(cli, _("--udp=only: a Unix socket of --bind gets no datagrams"));
+    if (local == endpoints->count)
+        return cli_complain(cli,
+                            _("--udp: --bind gives no IPv4 or IPv6 address, only Unix sockets"));
+    return CLI_RUN;
+}
+
 /* 0 stands for the number of CPUs that the process may run on. */
 static enum cli_outcome options_workers(const struct cli *cli, const char *value)
 {
@@ -248,6 +275,15 @@ static const struct cli_option options_table[] = {
     {"busy-poll", 0, "MICROSECONDS", cli_number, FIELD(server.busy_us), 0, OPTIONS_BUSY_MAX,
      N_("after a message, poll for so long instead of sleeping:\n"
         "the lowest latency, for CPU time; 0 to 1000000 (0)")},
+    {"udp", 0, "[=only]", options_udp, NO_FIELD, 0, 0,
+     N_("answer datagrams, too, at the same addresses and port;\n"
+        "with =only there is no TCP")},
+    {"udp-any-source", 0, NULL, cli_constant, FIELD(server.datagrams.any_source), true, 0,
+     N_("answer datagrams from ports below 1024 and 2049, too:\n"
+        "for closed networks only, as other servers are there")},
+    {"udp-rate", 0, "N", cli_number, FIELD(server.datagrams.rate), 0, RATES_MAX,
+     N_("answer at most N datagrams a second of one IPv4\n"
+        "address or IPv6 /64 network; 0 for no limit (1000)")},
     {"keep", 0, NULL, cli_constant, FIELD(keep), true, 0,
      N_("a crash ends no connection: a second process keeps them\n"
         "for a successor")},
@@ -292,7 +328,6 @@ static const struct option_foreign option_foreigners[] = {
      {"maxconn", "max-clients"},
      N_("--max-connections says how many connections may be open")},
     {"", {"timeout"}, N_("--idle-timeout ends idle connections, --drain-timeout limits a stop")},
-    {"", {"udp"}, N_("UDP is not served, only TCP and Unix sockets")},
 };
 
 static bool options_is_foreign(const struct option_foreign *foreign, int letter, const char *name,
@@ -326,6 +361,7 @@ static void options_defaults(struct options *options)
                    .version = UVECHOD_VERSION,
                    .workers = 1,
                    .proxies = {.from = options->proxies, .timeout_ms = 10000},
+                   .datagrams = {.rate = 1000},
                    .drain_ms = 10000},
         .echo = {.prefix = "GOT:", .prefix_len = 4, .chunk = 1000},
         .log_level = LOG_LEVEL_INFO,
@@ -345,5 +381,8 @@ enum cli_outcome options_parse(struct options *options, int argc, char **argv, F
     enum cli_outcome outcome = cli_parse(&cli, argc, argv);
     if (outcome == CLI_RUN && *cli.operands != NULL)
         return cli_complain(&cli, _("'%s': only options are expected"), *cli.operands);
-    return outcome;
+    options->server.endpoints.workers = options->server.workers;
+    options->server.datagrams.prefix = options->echo.prefix;
+    options->server.datagrams.prefix_len = options->echo.prefix_len;
+    return outcome == CLI_RUN ? options_check_udp(&cli, &options->server.endpoints) : outcome;
 }

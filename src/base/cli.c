@@ -133,13 +133,21 @@ enum cli_outcome cli_constant(const struct cli *cli, const char *value)
     return CLI_RUN;
 }
 
+static int cli_has_arg(const struct cli_option *option)
+{
+    if (option->arg == NULL)
+        return no_argument;
+    return option->arg[0] == '[' ? optional_argument : required_argument;
+}
+
 /* The left column is as wide as "-p, --drain-timeout=SECONDS". */
 static void cli_help_option(const struct cli_option *option, FILE *out)
 {
     char left[40];
     (void)snprintf(left, sizeof left, option->letter != '\0' ? "-%c, --%s%s%s" : "%c   --%s%s%s",
                    option->letter != '\0' ? option->letter : ' ', option->name,
-                   option->arg != NULL ? "=" : "", option->arg != NULL ? option->arg : "");
+                   cli_has_arg(option) == required_argument ? "=" : "",
+                   option->arg != NULL ? option->arg : "");
     const char *line = _(option->help);
     for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         (void)fprintf(out, "  %-28s %.*s\n", left, (int)(end - line), line);
@@ -185,9 +193,8 @@ static void cli_getopt_tables(const struct cli *cli, struct option *longs, char 
     *shorts++ = ':'; /* tell a missing argument from an unknown option */
     for (size_t i = 0; i < cli->count; i++) {
         const struct cli_option *option = &cli->options[i];
-        longs[i] = (struct option){.name = option->name,
-                                   .has_arg = option->arg != NULL ? required_argument : no_argument,
-                                   .val = cli_value(cli, i)};
+        longs[i] = (struct option){
+            .name = option->name, .has_arg = cli_has_arg(option), .val = cli_value(cli, i)};
         if (option->letter == '\0')
             continue;
         *shorts++ = option->letter;

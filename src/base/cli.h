@@ -25,7 +25,7 @@ enum { CLI_OPTIONS_MAX = 32 };
 struct cli;
 
 /*
- * Sets what cli->option stands for. value is NULL for an option that takes none. An outcome other
+ * Sets what cli->option stands for. value is NULL if the option has none. An outcome other
  * than CLI_RUN ends the parsing.
  */
 typedef enum cli_outcome cli_set_fn(const struct cli *cli, const char *value);
@@ -44,7 +44,8 @@ struct cli_field {
 struct cli_option {
     const char *name; /* after "--" */
     char letter;      /* after "-"; 0: there is no short form */
-    const char *arg;  /* what --help calls the value; NULL: takes none */
+    const char *arg;  /* what --help calls the value, as "[=VALUE]" if that may be left out; NULL:
+                         takes none */
     cli_set_fn *set;
     struct cli_field field;
     uint64_t min; /* of a number, as it is given; what cli_constant() sets */

@@ -248,6 +248,16 @@ static int net_get_option(int fd, int option, int *value)
     return (int)net_result(getsockopt(fd, SOL_SOCKET, option, value, &len));
 }
 
+/* UDP has the number 17; the others of its type are such as those of ping(8). */
+static int net_inspect_datagram(int fd, int family)
+{
+    int protocol = IPPROTO_UDP;
+    int rc = family == AF_UNIX ? 0 : net_get_option(fd, SO_PROTOCOL, &protocol);
+    if (rc < 0)
+        return rc;
+    return protocol == IPPROTO_UDP ? NET_DATAGRAM : -EPROTONOSUPPORT;
+}
+
 int net_inspect(int fd)
 {
     int family = 0;
@@ -260,7 +270,11 @@ int net_inspect(int fd)
         rc = net_get_option(fd, SO_ACCEPTCONN, &listening);
     if (rc < 0)
         return rc;
-    if (type != SOCK_STREAM || (family != AF_INET && family != AF_INET6 && family != AF_UNIX))
+    if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
+        return -EPROTONOSUPPORT;
+    if (type == SOCK_DGRAM)
+        return net_inspect_datagram(fd, family);
+    if (type != SOCK_STREAM)
         return -EPROTONOSUPPORT;
     if (family != AF_UNIX)
         (void)net_set_up_stream(fd);

@@ -1,10 +1,10 @@
 /*
  * net.h - the socket calls. Each returns a value >= 0 or a negative errno.
  *
- * Apart from log.c, which sends its lines itself, and pouch.c, which sends descriptors, this is the
- * only file with raw socket calls, and so the only one that tests must wrap. Every descriptor made
- * here is non-blocking, and those of net_accept() apart, close-on-exec. A call that a signal
- * interrupts is repeated: -EINTR is never returned.
+ * Apart from log.c, which sends its lines itself, pouch.c, which sends descriptors, and datagram.c,
+ * this is the only file with raw socket calls, and so the only one that tests must wrap. Every
+ * descriptor made here is non-blocking, and those of net_accept() apart, close-on-exec. A call that
+ * a signal interrupts is repeated: -EINTR is never returned.
  */
 #ifndef UVECHOD_NET_H
 #define UVECHOD_NET_H
@@ -60,10 +60,10 @@ int net_set_keepalive(int fd, unsigned idle_s);
  * Finds out what a descriptor that another program has made can be used for, and sets TCP_NODELAY
  * and SO_OOBINLINE if it is a TCP socket; connections that wait to be accepted from it already do
  * not inherit them any more. Returns NET_LISTENING or NET_CONNECTED for a stream socket of IPv4,
- * IPv6 or Unix, -EPROTONOSUPPORT for any other kind of socket, or a negative errno of
- * getsockopt(2), such as -ENOTSOCK.
+ * IPv6 or Unix, NET_DATAGRAM for one of UDP or a Unix one for datagrams, -EPROTONOSUPPORT for any
+ * other kind of socket, or a negative errno of getsockopt(2), such as -ENOTSOCK.
  */
-enum net_kind { NET_LISTENING, NET_CONNECTED };
+enum net_kind { NET_LISTENING, NET_CONNECTED, NET_DATAGRAM };
 int net_inspect(int fd);
 
 /* Stores the address that fd is bound to (getsockname(2)). Returns 0 or a negative errno. */

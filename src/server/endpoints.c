@@ -1,5 +1,6 @@
 #include "server/endpoints.h"
 
+#include "os/datagram.h"
 #include "os/systemd.h"
 
 #include <errno.h>
@@ -51,12 +52,10 @@ static void endpoints_close_all(struct endpoints *endpoints)
     endpoints->count = 0;
 }
 
-static void endpoints_add(struct endpoints *endpoints, int fd,
-                          const struct endpoints_config *config)
+static void endpoints_add(struct endpoints *endpoints, int fd, const struct endpoint_kind *kind)
 {
     struct endpoint *endpoint = &endpoints->list[endpoints->count++];
-    *endpoint = (struct endpoint){
-        .fd = fd, .kind = config->kind != NULL ? config->kind : &endpoint_listening};
+    *endpoint = (struct endpoint){.fd = fd, .kind = kind};
     struct stat file;
     if (net_local(fd, &endpoint->bound) == 0 && endpoint_stat(endpoint, &file)) {
         endpoint->made = file.st_mtim;
@@ -115,13 +114,24 @@ static bool endpoint_is_at(const struct endpoint *endpoint, const union net_addr
            memcmp(bound, addr, net_addr_len(addr)) == 0;
 }
 
-static bool endpoints_are_at(const struct endpoints *endpoints, size_t count,
-                             const union net_addr *addr)
+/* How many of the first count endpoints are of this kind and at this address. */
+static unsigned endpoints_at(const struct endpoints *endpoints, size_t count,
+                             const struct endpoint_kind *kind, const union net_addr *addr)
 {
+    unsigned found = 0;
     for (size_t i = 0; i < count; i++)
-        if (endpoint_is_at(&endpoints->list[i], addr))
-            return true;
-    return false;
+        found += endpoints->list[i].kind == kind && endpoint_is_at(&endpoints->list[i], addr);
+    return found;
+}
+
+/* How many sockets of this kind an address gets. */
+static unsigned endpoints_wanted(const struct endpoints_config *config,
+                                 const struct endpoint_kind *kind, const union net_addr *addr)
+{
+    const bool local = addr->sa.sa_family == AF_UNIX;
+    if (kind == &endpoint_datagram)
+        return local || config->udp == ENDPOINTS_UDP_NONE ? 0 : config->workers;
+    return local || config->udp != ENDPOINTS_UDP_ONLY ? 1 : 0;
 }
 
 static bool endpoints_wants(const struct endpoints_config *config, const struct endpoint *endpoint)
@@ -135,14 +145,28 @@ static bool endpoints_wants(const struct endpoints_config *config, const struct 
     return false;
 }
 
+/*
+ * Whether a socket of the predecessor is one of those that the config asks for. One at an address
+ * is enough for connections. Every datagram socket is kept, even if there are fewer workers now,
+ * because datagrams may wait there.
+ */
+static bool endpoints_keeps(const struct endpoints *endpoints,
+                            const struct endpoints_config *config, const struct endpoint *endpoint)
+{
+    const union net_addr *addr = &endpoint->bound;
+    if (!endpoints_wants(config, endpoint) || endpoints_wanted(config, endpoint->kind, addr) == 0)
+        return false;
+    return endpoint->kind == &endpoint_datagram ||
+           endpoints_at(endpoints, endpoints->count, endpoint->kind, addr) == 0;
+}
+
 /* Takes the sockets of the predecessor that the config asks for. There is room for them. */
 static void endpoints_keep(struct endpoints *endpoints, struct endpoints *before,
                            const struct endpoints_config *config)
 {
     for (size_t i = 0; i < before->count; i++) {
         struct endpoint *endpoint = &before->list[i];
-        if (!endpoints_wants(config, endpoint) ||
-            endpoints_are_at(endpoints, endpoints->count, &endpoint->bound))
+        if (!endpoints_keeps(endpoints, config, endpoint))
             continue;
         endpoints->list[endpoints->count++] = *endpoint;
         endpoint->fd = -1;
@@ -158,7 +182,57 @@ static uint16_t endpoints_port(const struct endpoints *endpoints)
     return port;
 }
 
-/* Listens on the addresses at which none of the sockets is that there are. */
+static const struct endpoint_kind *endpoints_stream_kind(const struct endpoints_config *config)
+{
+    return config->kind != NULL ? config->kind : &endpoint_listening;
+}
+
+/* Listens on the address endpoints->failed, unless one of the sockets does that were kept. */
+static int endpoints_try_stream(struct endpoints *endpoints, size_t kept,
+                                const struct endpoints_config *config)
+{
+    const union net_addr *addr = &endpoints->failed;
+    const struct endpoint_kind *kind = endpoints_stream_kind(config);
+    if (endpoints_at(endpoints, kept, kind, addr) >= endpoints_wanted(config, kind, addr))
+        return 0;
+    int rc = net_listen(addr, config->backlog, config->socket_mode, config->keepalive_s);
+    if (rc >= 0)
+        endpoints_add(endpoints, rc, kind);
+    return rc < 0 ? rc : 0;
+}
+
+/* The first datagram socket at the address, or -1. */
+static int endpoints_beside(const struct endpoints *endpoints, const union net_addr *addr)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (endpoints->list[i].kind == &endpoint_datagram &&
+            endpoint_is_at(&endpoints->list[i], addr))
+            return endpoints->list[i].fd;
+    return -1;
+}
+
+/* Opens the datagram sockets that are missing at the address endpoints->failed. */
+static int endpoints_try_datagrams(struct endpoints *endpoints, size_t kept,
+                                   const struct endpoints_config *config)
+{
+    union net_addr addr = endpoints->failed;
+    unsigned missing = endpoints_wanted(config, &endpoint_datagram, &addr);
+    unsigned there = endpoints_at(endpoints, kept, &endpoint_datagram, &addr);
+    for (missing -= there < missing ? there : missing; missing > 0; missing--) {
+        int beside = endpoints_beside(endpoints, &addr);
+        int rc = datagram_open(&addr, beside);
+        if (rc == -EADDRINUSE && beside >= 0)
+            break;
+        if (rc < 0)
+            return rc;
+        endpoints_add(endpoints, rc, &endpoint_datagram);
+        if (net_port(&addr) == 0) /* the others are to be where the kernel has put this one */
+            net_set_port(&addr, net_port(&endpoints->list[endpoints->count - 1].bound));
+    }
+    return 0;
+}
+
+/* Opens the sockets that are missing at each address. */
 static int endpoints_try(struct endpoints *endpoints, const struct endpoints_config *config)
 {
     const size_t kept = endpoints->count;
@@ -167,17 +241,16 @@ static int endpoints_try(struct endpoints *endpoints, const struct endpoints_con
     for (size_t i = 0; i < config->count; i++) {
         endpoints->failed = config->addrs[i].addr;
         net_set_port(&endpoints->failed, port);
-        if (endpoints_are_at(endpoints, kept, &endpoints->failed))
-            continue;
-        rc = net_listen(&endpoints->failed, config->backlog, config->socket_mode,
-                        config->keepalive_s);
+        rc = endpoints_try_stream(endpoints, kept, config);
+        if (port == 0) /* the kernel has chosen a port: all else uses the same */
+            port = endpoints_port(endpoints);
+        net_set_port(&endpoints->failed, port);
+        if (rc == 0)
+            rc = endpoints_try_datagrams(endpoints, kept, config);
+        if (port == 0)
+            port = endpoints_port(endpoints);
         if (rc < 0 && !(config->addrs[i].may_lack && endpoints_no_family(rc)))
             return rc;
-        if (rc < 0)
-            continue;
-        endpoints_add(endpoints, rc, config);
-        if (port == 0) /* the kernel has chosen a port: all other addresses use the same */
-            port = net_port(&endpoints->list[endpoints->count - 1].bound);
     }
     return endpoints->count > 0 ? 0 : rc;
 }
@@ -193,7 +266,8 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
     struct endpoints before = *endpoints;
     if (wanted.port == 0)
         wanted.port = endpoints_port(&before);
-    *endpoints = (struct endpoints){.list = calloc(wanted.count, sizeof *endpoints->list),
+    const size_t room = before.count + wanted.count * (1 + (size_t)wanted.workers);
+    *endpoints = (struct endpoints){.list = calloc(room, sizeof *endpoints->list),
                                     .failed = wanted.addrs[0].addr};
     net_set_port(&endpoints->failed, wanted.port);
     if (endpoints->list != NULL)
@@ -212,10 +286,13 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
     }
 }
 
+/* kind is what net_inspect() has returned. */
 static const struct endpoint_kind *endpoint_kind_of(int kind, const char *name)
 {
     if (kind == NET_CONNECTED)
         return &endpoint_connected;
+    if (kind == NET_DATAGRAM)
+        return &endpoint_datagram;
     return name != NULL && strcmp(name, ENDPOINT_METRICS) == 0 ? &endpoint_metrics
                                                                : &endpoint_listening;
 }
@@ -256,6 +333,13 @@ static bool endpoint_is_file(const struct ledger_state *noted, const struct stat
            file->st_mtim.tv_nsec == (long)noted->len;
 }
 
+static const struct endpoint_kind *endpoint_kind_noted(const struct takeover_listener *listener)
+{
+    if (listener->noted.end == LEDGER_ASIDE)
+        return &endpoint_metrics;
+    return listener->datagram ? &endpoint_datagram : &endpoint_listening;
+}
+
 int endpoints_inherit(struct endpoints *endpoints, const struct takeover_listener *listeners,
                       size_t count)
 {
@@ -268,11 +352,10 @@ int endpoints_inherit(struct endpoints *endpoints, const struct takeover_listene
     for (size_t i = 0; i < count; i++) {
         const struct takeover_listener *listener = &listeners[i];
         struct endpoint *endpoint = &endpoints->list[endpoints->count++];
-        *endpoint = (struct endpoint){
-            .fd = listener->fd,
-            .service = (uint8_t)listener->noted.service,
-            .kind = listener->noted.end == LEDGER_ASIDE ? &endpoint_metrics : &endpoint_listening,
-            .bound = listener->bound};
+        *endpoint = (struct endpoint){.fd = listener->fd,
+                                      .service = (uint8_t)listener->noted.service,
+                                      .kind = endpoint_kind_noted(listener),
+                                      .bound = listener->bound};
         struct stat file;
         if (endpoint_stat(endpoint, &file) && endpoint_is_file(&listener->noted, &file)) {
             endpoint->made = file.st_mtim;
@@ -288,12 +371,14 @@ int endpoints_note(const struct endpoints *endpoints, struct ledger *ledger)
         const struct endpoint *endpoint = &endpoints->list[i];
         const uint64_t inode = endpoint->inode;
         const bool aside = endpoint->kind->aside;
+        const bool datagram = endpoint->kind == &endpoint_datagram;
         const struct ledger_state noted = {.kind = LEDGER_LISTENER,
                                            .service = endpoint->service,
                                            .end = aside ? LEDGER_ASIDE : LEDGER_OPEN,
                                            .received = (uint32_t)inode,
                                            .goal = (uint32_t)(inode >> 32),
-                                           .len = (uint32_t)endpoint->made.tv_nsec};
+                                           .len = datagram ? LEDGER_DATAGRAM
+                                                           : (uint32_t)endpoint->made.tv_nsec};
         net_survive_exec(endpoint->fd);
         bool listens = endpoint->kind->stop != NULL || aside;
         int rc = listens ? ledger_keep(ledger, endpoint->fd, &noted) : 0;
@@ -306,7 +391,8 @@ int endpoints_note(const struct endpoints *endpoints, struct ledger *ledger)
 void endpoints_keep_alive(const struct endpoints *endpoints, unsigned keepalive_s)
 {
     for (size_t i = 0; i < endpoints->count; i++)
-        if (endpoints->list[i].bound.sa.sa_family != AF_UNIX)
+        if (endpoints->list[i].bound.sa.sa_family != AF_UNIX &&
+            endpoints->list[i].kind != &endpoint_datagram)
             (void)net_set_keepalive(endpoints->list[i].fd, keepalive_s);
 }
 
@@ -320,8 +406,23 @@ int endpoints_start(struct endpoints *endpoints, const struct endpoint_context *
 {
     int rc = 0;
     for (size_t i = 0; i < endpoints->count && rc == 0; i++)
-        rc = endpoints->list[i].kind->start(&endpoints->list[i], context);
+        if (endpoints->list[i].kind->start != NULL)
+            rc = endpoints->list[i].kind->start(&endpoints->list[i], context);
     return rc;
+}
+
+unsigned endpoints_turn(const struct endpoints *endpoints, size_t place)
+{
+    const struct endpoint *endpoint = &endpoints->list[place];
+    return endpoints_at(endpoints, place, endpoint->kind, &endpoint->bound);
+}
+
+bool endpoints_have(const struct endpoints *endpoints, const struct endpoint_kind *kind)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (endpoints->list[i].kind == kind)
+            return true;
+    return false;
 }
 
 bool endpoints_stay(const struct endpoints *endpoints)

@@ -21,6 +21,13 @@ struct endpoint_addr {
     bool may_lack; /* the family may be missing here, if another address can be listened on */
 };
 
+/* Which sockets an IPv4 or IPv6 address gets. A Unix address gets one for streams in any case. */
+enum endpoints_udp {
+    ENDPOINTS_UDP_NONE, /* one for TCP */
+    ENDPOINTS_UDP_TOO,  /* one for TCP, and for UDP one for each worker */
+    ENDPOINTS_UDP_ONLY,
+};
+
 /* What the user asks for. */
 struct endpoints_config {
     const struct endpoint_addr *addrs; /* to listen on */
@@ -30,6 +37,8 @@ struct endpoints_config {
     mode_t socket_mode;                /* permissions of the files of Unix sockets */
     unsigned keepalive_s; /* silence of a TCP peer after which the kernel probes it; 0: never */
     const struct endpoint_kind *kind; /* NULL: endpoint_listening */
+    uint8_t udp;                      /* an enum endpoints_udp */
+    unsigned workers;                 /* how many share the datagrams */
 };
 
 struct endpoint {
@@ -58,7 +67,9 @@ struct endpoints {
  * may_lack is left out if the machine lacks its family, as long as there is another address to
  * listen on. Without any address in the config, both wildcard addresses are used, with may_lack.
  * Port 0 takes a free port, the same for all addresses, which is that of the predecessor if it has
- * one. Returns 0, -ENOMEM, or net_listen()'s negative errno with the address in failed.
+ * one. Fewer workers than there are get datagrams of an address at which somebody else has made the
+ * socket. Returns 0, -ENOMEM, or the negative errno of net_listen() or datagram_open() with the
+ * address in failed.
  * endpoints_close() must be called in either case.
  */
 int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *config);
@@ -121,6 +132,12 @@ void endpoints_remove_files(struct endpoints *endpoints);
  * not be started: the endpoints before it are served then, those after it are not.
  */
 int endpoints_start(struct endpoints *endpoints, const struct endpoint_context *context);
+
+/* How many endpoints of the same kind and at the same address come before the one at this place. */
+unsigned endpoints_turn(const struct endpoints *endpoints, size_t place);
+
+/* Whether any endpoint is of this kind. */
+bool endpoints_have(const struct endpoints *endpoints, const struct endpoint_kind *kind);
 
 /* Whether any endpoint is served by a task that runs until endpoints_stop(). */
 bool endpoints_stay(const struct endpoints *endpoints);

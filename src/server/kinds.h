@@ -1,9 +1,8 @@
 /*
  * kinds.h - how an endpoint is served: by a task that owns its descriptor.
  *
- * Two kinds are for clients of a service: a socket that listens, and a connection that another
- * process has accepted. The third one listens for something else. A descriptor of another sort,
- * such as a datagram socket, would be a further kind, whose own task yields recv on the descriptor.
+ * Three kinds are for clients of a service: a socket that listens, a connection that another
+ * process has accepted, and a datagram socket. The fourth one listens for something else.
  */
 #ifndef UVECHOD_KINDS_H
 #define UVECHOD_KINDS_H
@@ -27,7 +26,7 @@ struct endpoint_kind {
     /*
      * Starts to serve endpoint->fd. Takes the descriptor over and sets endpoint->fd to -1. May put
      * memory made by malloc() into endpoint->task, which the endpoint frees. Returns 0 or a
-     * negative errno.
+     * negative errno. NULL: it is served already, because that begins before the threads run.
      */
     int (*start)(struct endpoint *endpoint, const struct endpoint_context *context);
     /*
@@ -48,5 +47,7 @@ extern const struct endpoint_kind endpoint_metrics;
 
 /* The name by which such a socket is passed: FileDescriptorName= in systemd.socket(5). */
 #define ENDPOINT_METRICS "metrics"
+/* A datagram socket, which datagrams.h serves on the loop of any worker and ends there. */
+extern const struct endpoint_kind endpoint_datagram;
 
 #endif

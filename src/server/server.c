@@ -38,6 +38,7 @@ struct server {
     struct ledger *ledger;  /* of the connections of all workers: one of the two */
     struct sources sources; /* open only with a limit for each */
     struct workers workers;
+    struct datagrams datagrams;
     struct refusals refusals; /* started only with sources */
     struct complaints complaints;
     struct supervision supervision;
@@ -112,6 +113,7 @@ static void server_stats(struct supervised *supervised, struct stats *stats)
     for (unsigned result = 0; result < PROXY_RESULTS; result++)
         stats->proxied[result] += server->succession.proxied.results[result];
     stats->upgrades = past->generations;
+    datagrams_stats(server->ledger, stats);
 }
 
 static bool server_alive(struct supervised *supervised)
@@ -146,6 +148,7 @@ static void server_log_stats(struct controlled *controlled)
     stats_describe(&stats, text, sizeof text);
     log_write(server->log, LOG_LEVEL_NOTICE, _("Statistics: %s"), text);
     server_log_proxied(server, &stats);
+    datagrams_log_stats(&server->datagrams, &stats, server->log);
 }
 
 /* ---- what the metrics ask ---- */
@@ -303,6 +306,20 @@ static int server_contradicted(const struct server *server)
     return SERVER_MISUSE;
 }
 
+/* That is not worth a failure: after a restart it would end connections that have been kept. */
+static void server_warn_udp(const struct server *server)
+{
+    const struct endpoints *endpoints = &server->endpoints;
+    const uint8_t udp = server->config->endpoints.udp;
+    if (udp != ENDPOINTS_UDP_NONE && !endpoints_have(endpoints, &endpoint_datagram))
+        log_write(server->log, LOG_LEVEL_WARNING,
+                  _("--udp: systemd has passed no datagram socket; add ListenDatagram= with "
+                    "'systemctl edit uvechod.socket'"));
+    else if (udp == ENDPOINTS_UDP_ONLY && endpoints_have(endpoints, &endpoint_listening))
+        log_write(server->log, LOG_LEVEL_WARNING,
+                  _("--udp=only: systemd has passed other sockets, too, which are served"));
+}
+
 /* Both an option and systemd say where the statistics are served, or systemd says so twice. */
 static int server_metrics_contradicted(const struct server *server)
 {
@@ -335,8 +352,7 @@ static int server_adopt(struct server *server, int first, int count, char **name
         rc = endpoints_set_aside(&server->endpoints, &server->aside);
     if (rc < 0)
         log_write(server->log, LOG_LEVEL_ERROR,
-                  _("Cannot serve the passed socket %d (%s), only stream sockets of IPv4, IPv6 or "
-                    "Unix: %s"),
+                  _("Cannot serve the passed socket %d (%s), only sockets of TCP, UDP or Unix: %s"),
                   first + (int)bad, bad < into->count ? into->list[bad].name : "?", strerror(-rc));
     else if (aside < count && server->config->address_option != NULL)
         rc = server_contradicted(server);
@@ -344,6 +360,8 @@ static int server_adopt(struct server *server, int first, int count, char **name
         rc = server_metrics_contradicted(server);
     else
         endpoints_keep_alive(&server->endpoints, server->config->endpoints.keepalive_s);
+    if (rc == 0)
+        server_warn_udp(server);
     return rc;
 }
 
@@ -515,8 +533,10 @@ static int server_inherit_ledger(struct server *server, struct ledger_layout *la
     }
     ledger_widen(predecessor, layout);
     int rc = server_make_ledger(server, layout);
-    if (rc == 0)
+    if (rc == 0) {
+        ledger_carry_datagrams(predecessor, server->ledger);
         takeover_move(&server->succession.takeover, server->ledger);
+    }
     return rc;
 }
 
@@ -627,13 +647,32 @@ static int server_start_metrics(struct server *server)
     return server_inherits(server) ? 0 : rc;
 }
 
-static void server_log_endpoint(const struct server *server, const struct endpoint *endpoint)
+/* One line for all sockets of an address. A socket that has not been shared is one worker's. */
+static void server_log_datagrams(const struct server *server, size_t place, const char *addr)
 {
+    const struct endpoint *endpoint = &server->endpoints.list[place];
+    if (endpoints_turn(&server->endpoints, place) > 0)
+        return;
+    if (endpoint->name == NULL)
+        log_write(server->log, LOG_LEVEL_INFO, _("Answering datagrams on %s"), addr);
+    else if (server->workers.count == 1)
+        log_write(server->log, LOG_LEVEL_INFO, _("Answering datagrams on %s (%s)"), addr,
+                  endpoint->name);
+    else
+        log_write(server->log, LOG_LEVEL_INFO,
+                  _("Answering datagrams on %s (%s), by one of the workers"), addr, endpoint->name);
+}
+
+static void server_log_endpoint(const struct server *server, size_t place)
+{
+    const struct endpoint *endpoint = &server->endpoints.list[place];
     char addr[NET_ADDR_STRLEN];
     if (endpoint->kind->stop == NULL)
         return; /* a connection: it does not listen */
     (void)net_format(&endpoint->bound, addr);
-    if (endpoint->name == NULL)
+    if (endpoint->kind == &endpoint_datagram)
+        server_log_datagrams(server, place, addr);
+    else if (endpoint->name == NULL)
         log_write(server->log, LOG_LEVEL_INFO, _("Listening on %s"), addr);
     else
         log_write(server->log, LOG_LEVEL_INFO, _("Listening on %s (%s)"), addr, endpoint->name);
@@ -648,7 +687,7 @@ static int server_start_endpoints(struct server *server)
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < server->endpoints.count; i++)
-        server_log_endpoint(server, &server->endpoints.list[i]);
+        server_log_endpoint(server, i);
     if (server_inherits(server))
         succession_adopt(&server->succession, &server->workers);
     if (!endpoints_stay(&server->endpoints)) { /* the daemon ends with its last connection */
@@ -693,7 +732,9 @@ static void server_close(struct server *server)
     if (server->config->max_per_source > 0)
         refusals_close(&server->refusals);
     metrics_close(&server->metrics);
+    datagrams_close(&server->datagrams);
     workers_close(&server->workers);
+    datagrams_free(&server->datagrams);
     server_close_sources(server);
     ledger_close(server->ledger);
 }
@@ -740,8 +781,11 @@ int server_run(const struct server_config *config, struct log *log)
         server_give_up(&server, rc);
         return rc;
     }
-    server_start_tasks(&server);         /* supervision, drain and refusals; cannot fail */
-    rc = workers_start(&server.workers); /* while signals are blocked, as in all its threads */
+    server_start_tasks(&server); /* supervision, drain and refusals; cannot fail */
+    rc = datagrams_start(&server.datagrams, &config->datagrams, &server.endpoints, &server.workers,
+                         server.ledger, log); /* on the loops, before threads run them */
+    if (rc == 0)
+        rc = workers_start(&server.workers); /* while signals are blocked, as in all its threads */
     if (rc == 0)
         rc = control_start(&server.control, workers_sched(&server.workers)->loop,
                            &server.controlled);

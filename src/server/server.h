@@ -11,6 +11,7 @@
 #define UVECHOD_SERVER_H
 
 #include "os/program.h"
+#include "server/datagrams.h"
 #include "server/endpoints.h"
 #include "server/kept.h"
 #include "server/legacy.h"
@@ -23,6 +24,7 @@
 
 struct server_config {
     struct endpoints_config endpoints; /* to listen on, unless systemd has passed sockets */
+    struct datagrams_config datagrams; /* how they are answered, if any socket gets them */
     const char *address_option;        /* the last that says where to listen; NULL: none has */
     struct services services;          /* the first one is spoken at these endpoints */
     struct endpoints_config metrics;   /* where to serve statistics; without an address: nowhere */

@@ -8,6 +8,11 @@
 #define STATS(member)   .offset = offsetof(struct stats, member)
 #define WORKERS(member) .label = "worker", .offset = offsetof(struct stats_worker, member)
 /* One of several rows of the same name, by the result. */
+#define DATAGRAMS(said, result)                                                                    \
+    {                                                                                              \
+        "uvechod_udp_datagrams", "Datagrams that have come, by what became of them",               \
+            STATS_COUNTER, .label = "result", .value = (said), STATS(datagrams[result])            \
+    }
 #define PROXIED(said, result)                                                                      \
     {                                                                                              \
         "uvechod_proxy_headers", "Headers of the PROXY protocol, by what became of them",          \
@@ -40,6 +45,15 @@ const struct stats_row stats_rows[] = {
     {"uvechod_connections_max", "Connections that may be open at once", STATS(limit)},
     {"uvechod_log_lines_lost", "Lines that could not be written to the log", STATS_COUNTER,
      STATS(log_lines_lost)},
+    DATAGRAMS("answered", DATAGRAM_ANSWERED),
+    DATAGRAMS("source_port", DATAGRAM_PORT),
+    DATAGRAMS("own_port", DATAGRAM_OWN),
+    DATAGRAMS("address", DATAGRAM_ADDRESS),
+    DATAGRAMS("prefix", DATAGRAM_PREFIX),
+    DATAGRAMS("rate", DATAGRAM_RATE),
+    DATAGRAMS("size", DATAGRAM_SIZE),
+    DATAGRAMS("no_room", DATAGRAM_FULL),
+    DATAGRAMS("failed", DATAGRAM_FAILED),
     PROXIED("client", PROXY_CLIENT),
     PROXIED("anonymous", PROXY_ANONYMOUS),
     PROXIED("bad", PROXY_BAD),

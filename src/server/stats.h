@@ -9,6 +9,7 @@
 #define UVECHOD_STATS_H
 
 #include "os/process.h"
+#include "stream/origins.h"
 #include "stream/proxy.h"
 
 #include <stdbool.h>
@@ -39,8 +40,9 @@ struct stats {
     uint64_t up_s;           /* seconds since the first of these processes began */
     uint64_t limit;          /* of open connections */
     uint64_t log_lines_lost; /* ever, because nobody read the log */
-    uint64_t proxied[PROXY_RESULTS]; /* headers of proxies, by what became of them */
-    uint64_t draining;               /* 1 while the daemon stops, else 0 */
+    uint64_t proxied[PROXY_RESULTS];      /* headers of proxies, by what became of them */
+    uint64_t datagrams[DATAGRAM_RESULTS]; /* that have ever come, by what became of them */
+    uint64_t draining;                    /* 1 while the daemon stops, else 0 */
     /* What follows is for /metrics and /stats alone. */
     struct process_figures process;
     uint64_t process_started_us; /* since 1970 */

@@ -32,6 +32,8 @@ static void worker_obey(struct worker *worker, unsigned orders, int error)
     }
     if ((orders & WORKER_ABORT) != 0)
         conns_abort_all(&worker->conns, error);
+    if ((orders & WORKER_DRAIN) != 0 && worker->responders != NULL)
+        responders_stop(worker->responders);
     if (!worker->threaded)
         return; /* only a worker with a thread has the bell and answers the watchdog */
     if ((orders & WORKER_DRAIN) != 0)

@@ -19,6 +19,7 @@
 #include "server/mailbox.h"
 #include "server/spinner.h"
 #include "stream/reaper.h"
+#include "stream/responder.h"
 #include "task/sched.h"
 
 #include <stdatomic.h>
@@ -63,6 +64,7 @@ struct worker {
     struct sched sched;
     struct conns conns;
     struct reaper reaper;
+    struct responders *responders; /* which end when the worker drains; NULL: there are none */
     struct log *log;
     struct complaints *complaints;
     struct worker_parent *parent;

@@ -616,3 +616,10 @@ int ledger_transfer(const struct ledger *from, struct ledger *to, int fd)
         rc = ledger_write(to, fd, &state);
     return rc;
 }
+
+void ledger_carry_datagrams(const struct ledger *from, struct ledger *to)
+{
+    for (int i = 0; i < LEDGER_DATAGRAMS_MAX; i++)
+        atomic_store(&to->header->datagrams.count[i],
+                     atomic_load(&from->header->datagrams.count[i]));
+}

@@ -83,6 +83,7 @@ struct ledger_entry {
  * What the answer stands in. Or, of an entry that serves no connection, what the descriptor is. Of
  * a listener whose file this process or a predecessor has made, goal and received are the two
  * halves of the file's inode, and len the nanoseconds of its time; of other listeners they are 0.
+ * A datagram socket is a listener whose len is LEDGER_DATAGRAM, which no nanoseconds are.
  */
 enum ledger_kind {
     LEDGER_NOTHING,
@@ -98,6 +99,7 @@ enum ledger_kind {
      */
     LEDGER_HEADER = LEDGER_LISTENER,
 };
+#define LEDGER_DATAGRAM UINT32_MAX
 
 /* Whether the connection ends, and why. What it receives after our FIN is not noted. */
 enum ledger_end {
@@ -167,6 +169,15 @@ struct ledger_more {
     uint64_t log_lines_lost;
 };
 
+/*
+ * What has become of datagrams, by the numbers of enum datagram_result. They are counted here and
+ * nowhere else, by the threads of all workers, so that a crash loses nothing of it.
+ */
+enum { LEDGER_DATAGRAMS_MAX = 16 };
+struct ledger_datagrams {
+    _Atomic uint64_t count[LEDGER_DATAGRAMS_MAX];
+};
+
 /* A connection that was being served when the process crashed. */
 struct ledger_suspect {
     uint32_t fd; /* 0: none */
@@ -186,6 +197,7 @@ struct ledger_header {
     struct ledger_suspect suspects[LEDGER_SUSPECTS_MAX]; /* of the last crash; the takeover's */
     struct ledger_proxied proxied; /* as past; 0 in the ledger of a daemon that knew no proxies */
     struct ledger_more more;
+    struct ledger_datagrams datagrams; /* zero in files of versions that knew no datagrams */
 };
 
 struct ledger {
@@ -302,6 +314,9 @@ bool ledger_fits(const struct ledger *ledger, const struct ledger_layout *layout
 
 /* Raises the layout to what this ledger has room for, so that whatever stands there has, too. */
 void ledger_widen(const struct ledger *ledger, struct ledger_layout *layout);
+
+/* Copies to an empty ledger what a predecessor has counted of datagrams. */
+void ledger_carry_datagrams(const struct ledger *from, struct ledger *to);
 
 /*
  * Copies the entry of a connection that is served, which ledger_read() finds in order, with its

@@ -43,9 +43,12 @@ static int takeover_find_listener(struct takeover *takeover, int fd)
         return 0;
     listener->fd = fd;
     int rc = net_inspect(fd);
+    listener->datagram = rc == NET_DATAGRAM;
     if (takeover_is_no_listener(rc))
         return 0;
-    if (rc == NET_LISTENING)
+    if (rc >= 0 && listener->datagram != (listener->noted.len == LEDGER_DATAGRAM))
+        return 0; /* an old entry, whose number is another socket's now */
+    if (rc >= 0)
         rc = net_local(fd, &listener->bound);
     takeover->listening += rc == 0;
     return rc;
@@ -66,7 +69,7 @@ static const struct takeover_listener *takeover_listener_of(const struct takeove
         const struct takeover_listener *listener = &takeover->listeners[i];
         if (listener->fd == fd)
             return NULL;
-        if (found == NULL && listener->noted.end == LEDGER_OPEN &&
+        if (found == NULL && listener->noted.end == LEDGER_OPEN && !listener->datagram &&
             net_accepts(&listener->bound, &own))
             found = listener;
     }
@@ -247,6 +250,13 @@ static void takeover_served(struct takeover *takeover, int fd, const struct ledg
         takeover_add(takeover, &accepted);
 }
 
+/* Somebody has passed a listening or datagram socket once more, which is served already. */
+static bool takeover_is_passed_again(int fd)
+{
+    int kind = net_inspect(fd);
+    return kind == NET_LISTENING || kind == NET_DATAGRAM;
+}
+
 /*
  * No entry serves the descriptor. The entry may be that of a pipe's end, which the descriptor is,
  * or which has not outlived another predecessor and left its number to a connection. Of a Unix
@@ -267,8 +277,8 @@ static void takeover_orphan(struct takeover *takeover, int fd, enum ledger_end e
     int rc = net_remote(fd, &accepted.peer);
     if (rc == 0)
         rc = counts_get(fd, &counts);
-    if (rc == -ENOTCONN && net_inspect(fd) == NET_LISTENING)
-        return; /* somebody has passed a listening socket once more */
+    if (rc == -ENOTCONN && takeover_is_passed_again(fd))
+        return;
     bool fresh =
         rc == 0 ? counts.in == 0 && counts.out == 0 : rc == -EOPNOTSUPP && end == LEDGER_OPEN;
     if (fresh)

@@ -3,7 +3,7 @@
  * are open already, and the ledger of its predecessor.
  *
  * For each descriptor, the ledger and the kernel say together what it is:
- * - a listening socket, or an end of a pipe, which the predecessor has noted as such;
+ * - a listening or datagram socket, or an end of a pipe, which the predecessor has noted as such;
  * - a connection that the predecessor served. Its entry is brought in order: what was received and
  *   not answered becomes an answer that is under way, by the record of the predecessor. From then
  *   on the record is not needed any more, and options that have changed do no harm;
@@ -55,6 +55,7 @@ struct takeover_listener {
     int fd;
     struct ledger_state noted; /* as ledger_keep() has noted it */
     union net_addr bound;
+    bool datagram; /* it is a datagram socket */
 };
 
 struct takeover {

@@ -46,6 +46,8 @@ expect 'uvechod --bind=::1 --so' --socket-mode=
 expect 'uvechod --socket-mode=06' 0600 0660 0666
 expect 'uvechod --keepalive=6' 60s
 expect 'uvechod --rfc862='
+expect 'uvechod --udp' --udp --udp-any-source --udp-rate=
+expect 'uvechod --udp=' only
 # The cursor is in the middle of the line.
 COMP_LINE='uvechod --chu --quiet' COMP_POINT=13 COMPREPLY=()
 _uvechod uvechod x y

@@ -20,7 +20,7 @@ in_help() {
 # .It Fl p Ar PORT , Fl -port Ns = Ns Ar PORT
 in_man() {
     sed -n '/^\.Sh OPTIONS/,/^\.Sh SIGNALS/s/^\.It Fl //p' "$source/src/share/man/uvechod.8.in" |
-        sed -e 's/ Ns = Ns Ar /=/' \
+        sed -e 's/ Ns = Ns Ar /=/' -e 's/ Ns Op = Ns Cm \(.*\)/[=\1]/' \
             -e 's/^\([[:alnum:]]\) Ar \([^ ]*\) , Fl \(.*=\2\)$/\1 -\3/' \
             -e 's/^\([[:alnum:]]\) , Fl \([^=]*\)$/\1 -\2/' -e 's/^/-/'
 }
@@ -53,7 +53,7 @@ compare() {
 }
 
 in_help >"$scratch/help"
-sed 's/=.*/=/' "$scratch/help" >"$scratch/names"
+sed 's/\[=.*//; s/=.*/=/' "$scratch/help" >"$scratch/names"
 in_man >"$scratch/man"
 in_completion >"$scratch/completion"
 in_readme >"$scratch/readme"
@@ -76,7 +76,7 @@ grep -vxF -f "$scratch/help" "$scratch/readme" |
 # unknown PAGE: prints a complaint for each option on standard input that does not exist.
 unknown() {
     sort -u | while read -r name; do
-        grep -qE -e "(^| )$name(=.*| |\$)" "$scratch/help" ||
+        grep -qE -e "(^| )$name(\[?=.*| |\$)" "$scratch/help" ||
             echo "$1 names $name, which is no option"
     done
 }

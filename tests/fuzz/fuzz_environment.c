@@ -203,8 +203,8 @@ static const struct {
     {make_unix_connected, NET_CONNECTED},
     {make_tcp_bound, -ENOTCONN},
     {make_unix_idle, -ENOTCONN},
-    {make_udp, -EPROTONOSUPPORT},
-    {make_unix_datagram, -EPROTONOSUPPORT},
+    {make_udp, NET_DATAGRAM},
+    {make_unix_datagram, NET_DATAGRAM},
     {make_unix_packets, -EPROTONOSUPPORT},
     {make_netlink, -EPROTONOSUPPORT},
     {make_pipe, -ENOTSOCK},
@@ -395,6 +395,13 @@ static void check_manager(const struct run *run)
     CHECK(systemd.notify_fd == -1);
 }
 
+static const struct endpoint_kind *kind_of(int inspected)
+{
+    if (inspected == NET_DATAGRAM)
+        return &endpoint_datagram;
+    return inspected == NET_LISTENING ? &endpoint_listening : &endpoint_connected;
+}
+
 /* The first passed descriptor that cannot be served is named, and all of them are closed. */
 static void check_adopt(const struct run *run, int first, int count, char **names)
 {
@@ -408,8 +415,7 @@ static void check_adopt(const struct run *run, int first, int count, char **name
     CHECK(endpoints.count == (size_t)count);
     for (int i = 0; i < good; i++) {
         char text[NET_ADDR_STRLEN];
-        bool listens = run->inspected[i] == NET_LISTENING;
-        CHECK(endpoints.list[i].kind == (listens ? &endpoint_listening : &endpoint_connected));
+        CHECK(endpoints.list[i].kind == kind_of(run->inspected[i]));
         CHECK(strlen(net_format(&endpoints.list[i].bound, text)) < sizeof text);
     }
     if (rc == 0)

@@ -389,7 +389,7 @@ int net_inspect(int fd)
     case FILE_SOCKET:
         return NET_CONNECTED;
     case FILE_MANAGER:
-        return -EPROTONOSUPPORT;
+        return NET_DATAGRAM;
     default:
         return files_kind(fd) == FILE_NONE ? -EBADF : -ENOTSOCK;
     }

@@ -21,6 +21,9 @@ _uvechod() {
         --keepalive=
         --workers=
         --busy-poll=
+        --udp
+        --udp-any-source
+        --udp-rate=
         --keep
         --metrics=
         --check-handover
@@ -60,6 +63,8 @@ _uvechod() {
     --proxy-from) candidates='unix 127.0.0.0/8 10.0.0.0/8' ;;
     --proxy-timeout) candidates='5s 10s 1m' ;;
     --keepalive) candidates='0 60s 10m 1h' ;;
+    --udp) candidates='only' ;;
+    --udp-rate) candidates='0 10 100 1000' ;;
     --workers) candidates='0 1 2 4' ;;
     --busy-poll) candidates='0 50 200' ;;
     --metrics) candidates='127.0.0.1:9862 [::1]:9862 unix:/ unix:@' ;;

@@ -46,6 +46,12 @@ static enum cli_outcome help(const struct cli *cli, const char *value)
     return cli_help(cli, "before\n", "after\n");
 }
 
+/* Without a value, as if it were 15. */
+static enum cli_outcome maybe(const struct cli *cli, const char *value)
+{
+    return cli_number(cli, value != NULL ? value : "15");
+}
+
 #define FIELD(member) CLI_FIELD(struct fields, member)
 
 static const struct cli_option table[] = {
@@ -57,6 +63,7 @@ static const struct cli_option table[] = {
     {"most", 0, "N", cli_number, FIELD(most), 0, UINT64_MAX, "of 64 bits"},
     {"seconds", 0, "TIME", cli_seconds, FIELD(seconds), 0, 7200, "a time"},
     {"ms", 0, "TIME", cli_milliseconds, FIELD(ms), 0, 7200, "a time, too"},
+    {"maybe", 'm', "[=N]", maybe, FIELD(number), 10, 20, "a value or none"},
     {"stop", 's', NULL, end_here, {0, 0}, 0, 0, "go no further"},
     {"help", 'h', NULL, help, {0, 0}, 0, 0, "show this"},
 };
@@ -238,6 +245,17 @@ static void test_help(void **state)
 
 #define CLI_TEST(test) cmocka_unit_test_teardown(test, run_free)
 
+static void test_a_value_that_may_be_left_out(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_good("--maybe")->number, 15);
+    assert_int_equal(parse_good("--maybe=12")->number, 12);
+    assert_int_equal(parse_good("--maybe --flag")->number, 15);
+    assert_true(run.fields.flag);
+    assert_int_equal(parse("--help"), CLI_DONE);
+    assert_non_null(strstr(run.out, "--maybe[=N] "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +268,7 @@ int main(void)
         CLI_TEST(test_a_letter_of_several_bytes),
         CLI_TEST(test_a_long_complaint_is_cut_between_characters),
         CLI_TEST(test_control_characters),
+        CLI_TEST(test_a_value_that_may_be_left_out),
     };
     return RUN_TESTS("cli", tests);
 }

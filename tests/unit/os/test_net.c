@@ -1491,17 +1491,34 @@ static void test_inspect_unix(void **state)
     net_close(fds[1]);
 }
 
-/* Datagrams and packets, connected or not, and streams of other families are refused. */
+/* Whatever its family, but not what ping(8) uses. */
+static void test_inspect_datagrams(void **state)
+{
+    (void)state;
+    static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
+    for (size_t i = 0; i < COUNT(families); i++) {
+        int fd = socket(families[i], SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 && errno == EAFNOSUPPORT)
+            continue;
+        assert_return_code(fd, errno);
+        assert_int_equal(net_inspect(fd), NET_DATAGRAM);
+        net_close(fd);
+    }
+    int ping = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+    if (ping < 0)
+        return; /* not everybody may (icmp(7), ping_group_range) */
+    assert_int_equal(net_inspect(ping), -EPROTONOSUPPORT);
+    net_close(ping);
+}
+
+/* Packets, connected or not, and streams of other families are refused. */
 static void test_inspect_what_cannot_be_served(void **state)
 {
     (void)state;
     static const struct {
         int family;
         int type;
-    } kinds[] = {{AF_INET, SOCK_DGRAM},
-                 {AF_UNIX, SOCK_DGRAM},
-                 {AF_UNIX, SOCK_SEQPACKET},
-                 {AF_NETLINK, SOCK_RAW}};
+    } kinds[] = {{AF_UNIX, SOCK_SEQPACKET}, {AF_NETLINK, SOCK_RAW}};
     int fds[2];
     for (size_t i = 0; i < COUNT(kinds); i++) {
         int fd = socket(kinds[i].family, kinds[i].type | SOCK_CLOEXEC, 0);
@@ -1655,6 +1672,7 @@ static const struct CMUnitTest tests[] = {
     V6_TEST(test_inspect_what_was_reset),
     DIR_TEST(test_inspect_unix),
     FIXTURE_TEST(test_inspect_what_cannot_be_served),
+    FIXTURE_TEST(test_inspect_datagrams),
     FIXTURE_TEST(test_inspect_no_socket),
     DIR_TEST(test_connect_datagram),
     DIR_TEST(test_connect_datagram_failures),

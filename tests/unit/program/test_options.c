@@ -676,6 +676,33 @@ static void test_unknown_options(void **state)
 }
 
 /* For options of other daemons, the message says what to do here. */
+static void test_udp(void **state)
+{
+    (void)state;
+    const struct server_config *config = parse_good("");
+    assert_int_equal(config->endpoints.udp, ENDPOINTS_UDP_NONE);
+    assert_int_equal(config->datagrams.rate, 1000);
+    assert_false(config->datagrams.any_source);
+    config = parse_good("--udp --udp-any-source --udp-rate=0 --workers=3 --prefix=ab");
+    assert_int_equal(config->endpoints.udp, ENDPOINTS_UDP_TOO);
+    assert_int_equal(config->endpoints.workers, 3);
+    assert_int_equal(config->datagrams.rate, 0);
+    assert_true(config->datagrams.any_source);
+    assert_string_equal(config->datagrams.prefix, "ab");
+    assert_int_equal(config->datagrams.prefix_len, 2);
+    assert_int_equal(parse_good("--udp=only")->endpoints.udp, ENDPOINTS_UDP_ONLY);
+    assert_int_equal(parse_good("--udp=only --udp")->endpoints.udp, ENDPOINTS_UDP_TOO);
+    assert_int_equal(parse_good("--udp-rate=1000000")->datagrams.rate, 1000000);
+    parse_good("--udp --bind=127.0.0.1 --bind=unix:@x");
+    parse_good("--bind=unix:@x");
+    parse_bad("--udp=tcp", "--udp: 'tcp'", "'only'");
+    parse_bad("--udp=", "--udp: ''", "'only'");
+    parse_bad("--udp only", "'only'", "only options");
+    parse_bad("--udp-rate=1000001", "--udp-rate: '1000001'", "1000000");
+    parse_bad("--udp --bind=unix:@x", "--udp: --bind", "only Unix sockets");
+    parse_bad("--udp=only --bind=127.0.0.1 --bind=unix:@x", "--udp=only", "Unix socket");
+}
+
 static void test_options_of_other_daemons(void **state)
 {
     (void)state;
@@ -691,7 +718,6 @@ static void test_options_of_other_daemons(void **state)
     parse_bad("--threads=4", "unknown option '--threads'", "--workers");
     parse_bad("--maxconn=4", "unknown option '--maxconn'", "--max-connections");
     parse_bad("--timeout=4", "unknown option '--timeout'", "--idle-timeout");
-    parse_bad("--udp", "unknown option '--udp'", "UDP");
     parse_bad("--daemo", "'--daemo'", "unknown or ambiguous"); /* only whole names are known */
 }
 
@@ -878,6 +904,7 @@ int main(void)
         OPTIONS_TEST(test_superfluous_values),
         OPTIONS_TEST(test_unknown_options),
         OPTIONS_TEST(test_options_of_other_daemons),
+        OPTIONS_TEST(test_udp),
         OPTIONS_TEST(test_stray_arguments),
         OPTIONS_TEST(test_the_first_mistake_counts),
         OPTIONS_TEST(test_help_lists_every_option),

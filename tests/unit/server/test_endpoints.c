@@ -677,9 +677,9 @@ static void test_adopt_a_bad_socket(void **state)
     (void)state;
     int pipes[2];
     size_t bad = 99;
-    int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int packets = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-    pass((const int[]){make_listener(NULL), datagram, pipes[0], pipes[1]}, 4);
+    pass((const int[]){make_listener(NULL), packets, pipes[0], pipes[1]}, 4);
     int rc = endpoints_adopt(&fix.endpoints, PASSED_FD, 4, make_names(4), &bad);
     assert_int_equal(rc, -EPROTONOSUPPORT);
     assert_int_equal(bad, 1);
@@ -1065,6 +1065,131 @@ static void test_noted_as_aside(void **state)
     ledger_close(&ledger);
 }
 
+/* ---- datagrams ---- */
+
+static int open_udp(const union net_addr *addrs, size_t count, enum endpoints_udp udp,
+                    unsigned workers)
+{
+    struct endpoint_addr wanted[ADDRS_MAX] = {0};
+    for (size_t i = 0; i < count; i++)
+        wanted[i].addr = addrs[i];
+    const struct endpoints_config config = {.addrs = wanted,
+                                            .count = count,
+                                            .backlog = BACKLOG,
+                                            .socket_mode = MODE,
+                                            .udp = (uint8_t)udp,
+                                            .workers = workers};
+    return endpoints_open(&fix.endpoints, &config);
+}
+
+static unsigned count_kind(const struct endpoint_kind *kind)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < fix.endpoints.count; i++)
+        count += fix.endpoints.list[i].kind == kind;
+    assert_int_equal(endpoints_have(&fix.endpoints, kind), count > 0);
+    return count;
+}
+
+/* Each worker has one at each address, all with the same port; a Unix address has none. */
+static void test_open_datagrams(void **state)
+{
+    (void)state;
+    const union net_addr addrs[] = {addr_of("127.0.0.1"), addr_of("127.0.0.2"),
+                                    unix_addr(fix.path)};
+    assert_int_equal(open_udp(addrs, 3, ENDPOINTS_UDP_TOO, 3), 0);
+    assert_int_equal(count_kind(&endpoint_listening), 3);
+    assert_int_equal(count_kind(&endpoint_datagram), 6);
+    const uint16_t port = net_port(&fix.endpoints.list[0].bound);
+    unsigned turns[3] = {0};
+    for (size_t i = 0; i < fix.endpoints.count; i++) {
+        if (fix.endpoints.list[i].kind == &endpoint_datagram)
+            turns[endpoints_turn(&fix.endpoints, i)]++;
+        if (net_unix_path(&fix.endpoints.list[i].bound) == NULL)
+            assert_int_equal(net_port(&fix.endpoints.list[i].bound), port);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(turns[i], 2);
+    endpoints_keep_alive(&fix.endpoints, KEEPALIVE_S); /* which these cannot have */
+}
+
+static void test_open_datagrams_only(void **state)
+{
+    (void)state;
+    const union net_addr addr = addr_of("127.0.0.1");
+    assert_int_equal(open_udp(&addr, 1, ENDPOINTS_UDP_ONLY, 2), 0);
+    assert_int_equal(count_kind(&endpoint_listening), 0);
+    assert_int_equal(count_kind(&endpoint_datagram), 2);
+    assert_int_equal(net_port(&fix.endpoints.list[0].bound),
+                     net_port(&fix.endpoints.list[1].bound));
+    assert_true(endpoints_stay(&fix.endpoints));
+    endpoints_stop(&fix.endpoints);
+    endpoint_datagram.stop(&fix.endpoints.list[0]); /* which its own thread does */
+}
+
+static void test_datagrams_at_a_port_in_use(void **state)
+{
+    (void)state;
+    const union net_addr addrs[] = {addr_of("127.0.0.1"), addr_of("192.0.2.1")};
+    assert_int_equal(open_udp(addrs, 2, ENDPOINTS_UDP_ONLY, 1), -EADDRNOTAVAIL);
+    assert_int_equal(fix.endpoints.count, 0);
+}
+
+/* The predecessor's go on, also if there are fewer workers, and are joined if there are more. */
+static void test_keep_datagrams(void **state)
+{
+    (void)state;
+    const union net_addr addr = addr_of("127.0.0.1");
+    assert_int_equal(open_udp(&addr, 1, ENDPOINTS_UDP_ONLY, 2), 0);
+    const union net_addr bound = fix.endpoints.list[0].bound;
+    const int fd = fix.endpoints.list[0].fd;
+    assert_int_equal(open_udp(&addr, 1, ENDPOINTS_UDP_ONLY, 1), 0);
+    assert_int_equal(count_kind(&endpoint_datagram), 2);
+    assert_int_equal(open_udp(&addr, 1, ENDPOINTS_UDP_ONLY, 4), 0);
+    assert_int_equal(count_kind(&endpoint_datagram), 4);
+    assert_int_equal(fix.endpoints.list[0].fd, fd);
+    assert_int_equal(net_port(&fix.endpoints.list[3].bound), net_port(&bound));
+    assert_int_equal(open_udp(&addr, 1, ENDPOINTS_UDP_NONE, 4), 0);
+    assert_int_equal(count_kind(&endpoint_datagram), 0);
+}
+
+/* They are noted as what they are, and found so. */
+static void test_inherit_datagrams(void **state)
+{
+    const struct ledger_layout layout = {.entries = 4096, .services = 1};
+    struct ledger ledger;
+    struct ledger_state noted;
+    const union net_addr addr = addr_of("127.0.0.1");
+    (void)state;
+    assert_int_equal(ledger_open(&ledger, &layout), 0);
+    assert_int_equal(open_udp(&addr, 1, ENDPOINTS_UDP_ONLY, 1), 0);
+    assert_int_equal(endpoints_note(&fix.endpoints, &ledger), 0);
+    int fd = fix.endpoints.list[0].fd;
+    assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+    assert_int_equal(ledger_read(&ledger, (uint32_t)fd, &noted), 0);
+    assert_int_equal(noted.kind, LEDGER_LISTENER);
+    assert_int_equal(noted.len, LEDGER_DATAGRAM);
+    const struct takeover_listener found = {
+        .fd = dup(fd), .noted = noted, .bound = fix.endpoints.list[0].bound, .datagram = true};
+    endpoints_close(&fix.endpoints);
+    assert_int_equal(endpoints_inherit(&fix.endpoints, &found, 1), 0);
+    assert_int_equal(count_kind(&endpoint_datagram), 1);
+    assert_int_equal(endpoints_start(&fix.endpoints, NULL), 0); /* it is served elsewhere */
+    ledger_close(&ledger);
+}
+
+static void test_adopt_datagrams(void **state)
+{
+    (void)state;
+    size_t bad = 99;
+    int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    pass((const int[]){datagram}, 1);
+    assert_int_equal(endpoints_adopt(&fix.endpoints, PASSED_FD, 1, NULL, &bad), 0);
+    assert_int_equal(count_kind(&endpoint_datagram), 1);
+    endpoints_close(&fix.endpoints);
+    expect_passed_closed(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1113,6 +1238,12 @@ int main(void)
         TEST_WITH(real, test_a_file_after_a_restart),
         TEST_WITH(real, test_passed_sockets_after_a_restart),
         TEST_WITH(real, test_no_memory_after_a_restart),
+        TEST_WITH(real, test_open_datagrams),
+        TEST_WITH(real, test_open_datagrams_only),
+        TEST_WITH(real, test_datagrams_at_a_port_in_use),
+        TEST_WITH(real, test_keep_datagrams),
+        TEST_WITH(real, test_inherit_datagrams),
+        TEST_WITH(real, test_adopt_datagrams),
     };
     return RUN_TESTS("endpoints", tests);
 }

@@ -1138,13 +1138,13 @@ static void test_a_passed_socket_that_cannot_be_served(void **state)
     char line[LINE_MAX_BYTES];
     (void)state;
     need_systemd();
-    const int fds[] = {make_listener(&fix.addrs[0]), socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-    pass_sockets(fds, 2, "tcp:udp");
+    const int fds[] = {make_listener(&fix.addrs[0]), socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
+    pass_sockets(fds, 2, "tcp:packets");
     watch_server();
     server_start();
     (void)snprintf(line, sizeof line,
-                   "Cannot serve the passed socket %d (udp), only stream sockets of IPv4, IPv6 or "
-                   "Unix: Protocol not supported",
+                   "Cannot serve the passed socket %d (packets), only sockets of TCP, UDP or Unix: "
+                   "Protocol not supported",
                    PASSED_FD + 1);
     expect_line(line);
     server_ends(-EPROTONOSUPPORT);

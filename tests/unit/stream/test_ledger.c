@@ -1127,6 +1127,24 @@ static void test_version_1_reads_the_places(void **state)
 
 #define OPEN(test) cmocka_unit_test_setup_teardown(test, setup_open, teardown_open)
 
+/* What has been counted of datagrams goes on in a ledger that has more room. */
+static void test_carry_datagrams(void **state)
+{
+    (void)state;
+    const struct ledger_layout layout = {.entries = 4};
+    struct ledger from;
+    struct ledger to;
+    assert_int_equal(ledger_open(&from, &layout), 0);
+    assert_int_equal(ledger_open(&to, &layout), 0);
+    for (unsigned i = 0; i < LEDGER_DATAGRAMS_MAX; i++)
+        atomic_store(&from.header->datagrams.count[i], UINT64_MAX - i);
+    ledger_carry_datagrams(&from, &to);
+    for (unsigned i = 0; i < LEDGER_DATAGRAMS_MAX; i++)
+        assert_true(atomic_load(&to.header->datagrams.count[i]) == UINT64_MAX - i);
+    ledger_close(&from);
+    ledger_close(&to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1168,6 +1186,7 @@ int main(void)
         cmocka_unit_test(test_version_1_has_the_same_fields),
         OPEN(test_version_1_reads_the_file),
         OPEN(test_version_1_reads_the_places),
+        cmocka_unit_test(test_carry_datagrams),
     };
     return RUN_TESTS("ledger", tests);
 }

@@ -319,6 +319,61 @@ static void test_nothing_is_there(void **state)
     finish();
 }
 
+/* A socket for datagrams, at the address of the listener, and noted as what it is or as another. */
+static int datagrams_at_listener(uint32_t len)
+{
+    const struct ledger_state noted = {.kind = LEDGER_LISTENER, .service = LIVE, .len = len};
+    union net_addr addr;
+    assert_int_equal(net_local(fix.listener, &addr), 0);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, &addr.sa, net_addr_len(&addr)), 0);
+    if (len != 0)
+        assert_int_equal(ledger_keep(&fix.ledger, fd, &noted), 0);
+    return fd;
+}
+
+static void test_a_datagram_socket(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = datagrams_at_listener(LEDGER_DATAGRAM);
+    find(0, 0);
+    expect_none();
+    assert_int_equal(fix.takeover.listening, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(fix.takeover.listeners[i].datagram, fix.takeover.listeners[i].fd == fd);
+    (void)close(fd);
+    finish();
+}
+
+/* The number was a listener's, or systemd has passed the socket once more: it is left alone. */
+static void test_other_datagram_sockets(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int stale = datagrams_at_listener(77);
+    find(0, 0);
+    expect_none();
+    assert_int_equal(fix.cut_count, 0);
+    assert_int_equal(fix.takeover.listening, 1);
+    assert_true(fd_is_open(stale));
+    (void)close(stale);
+    finish();
+}
+
+static void test_a_datagram_socket_that_is_passed_again(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int passed = datagrams_at_listener(0);
+    find(0, 0);
+    expect_none();
+    assert_int_equal(fix.cut_count, 0);
+    assert_true(fd_is_open(passed));
+    (void)close(passed);
+    finish();
+}
+
 /* As systemd passes it with ReusePort=. Neither of the two was accepted from the other. */
 static void test_two_listeners_at_one_address(void **state)
 {
@@ -1384,6 +1439,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_is_there),
         TEST(test_two_listeners_at_one_address),
+        TEST(test_a_datagram_socket),
+        TEST(test_other_datagram_sockets),
+        TEST(test_a_datagram_socket_that_is_passed_again),
         TEST(test_an_idle_connection),
         TEST(test_one_that_ends_and_receives),
         TEST(test_a_pipe_with_one_end),
