@@ -52,6 +52,7 @@ struct server {
     struct upgraded upgraded;
     struct metrics metrics; /* open only with a socket for it */
     struct metered metered;
+    bool unmetered; /* the metrics cannot be served, and the log says why */
     uint64_t started_ms;
     uint64_t refused;       /* connections closed before they were handed to a worker */
     uint64_t accept_pauses; /* for lack of descriptors or memory */
@@ -644,7 +645,8 @@ static int server_start_metrics(struct server *server)
     else
         log_write(server->log, LOG_LEVEL_ERROR, _("Cannot serve metrics on %s: %s"), addr,
                   rc == -ENOPKG ? _("libmicrohttpd is not installed") : strerror(-rc));
-    return server_inherits(server) ? 0 : rc;
+    server->unmetered = rc < 0 && !server_inherits(server);
+    return server->unmetered ? rc : 0;
 }
 
 /* One line for all sockets of an address. A socket that has not been shared is one worker's. */
@@ -700,7 +702,7 @@ static int server_start_endpoints(struct server *server)
 /* Ends the tasks that run already, such as connections that were passed to the daemon. */
 static void server_cannot_start(struct server *server, int error)
 {
-    if (server->aside.count == 0 || server->metrics.open) /* else it has been logged */
+    if (!server->unmetered)
         log_write(server->log, LOG_LEVEL_ERROR, _("Cannot start: %s"), strerror(-error));
     (void)systemd_notify(&server->supervision.systemd, "ERRNO=%d", -error);
     succession_give_up(&server->succession);
@@ -773,7 +775,7 @@ int server_run(const struct server_config *config, struct log *log)
     if (rc == 0)
         rc = server_open_endpoints(&server); /* the sockets to serve */
     if (rc == 0)
-        rc = server_open_aside(&server);
+        rc = server_open_aside(&server);                /* that of the metrics */
     bool ended = rc == 0 && server_any_fd(&server) < 0; /* with the last connection */
     if (rc == 0 && !ended)
         rc = server_open_workers(&server); /* the loops, with their services */

@@ -929,6 +929,9 @@ static void test_start_without_metrics(void **state)
         (void)fclose(fix.log);
         fix.log = NULL;
     }
+    fault.http = 0;
+    fault.signal_init = -EMFILE; /* before the metrics are served */
+    check_cannot_start(-EMFILE, 0);
 }
 
 /* Makes a manager, which the server finds by NOTIFY_SOCKET. */
