@@ -125,6 +125,13 @@ FAULT(int, getsockopt, getsockopt, fd, -1,
 FAULT(int, setsockopt, setsockopt, fd, -1,
       (int fd, int level, int option, const void *value, unsigned len),
       (fd, level, option, value, len))
+FAULT(int, recvmmsg, recvmmsg, fd, -1,
+      (int fd, void *messages, unsigned count, int flags, void *limit),
+      (fd, messages, count, flags, limit))
+FAULT(int, sendmmsg, sendmmsg, fd, -1, (int fd, void *messages, unsigned count, int flags),
+      (fd, messages, count, flags))
+FAULT(ssize_t, getrandom, getrandom, -1, -1, (void *bytes, size_t len, unsigned flags),
+      (bytes, len, flags))
 FAULT(int, shutdown, shutdown, fd, -1, (int fd, int how), (fd, how))
 
 /* Tells the test the port, because the line of the log that says so may be what fails. */

@@ -38,6 +38,7 @@
     CALL(getpeername)                                                                              \
     CALL(getrlimit)                                                                                \
     CALL(getsockname)                                                                              \
+    CALL(getrandom)                                                                                \
     CALL(getsockopt)                                                                               \
     CALL(ioctl)                                                                                    \
     CALL(kill)                                                                                     \
@@ -62,8 +63,10 @@
     CALL(readlink)                                                                                 \
     CALL(realloc)                                                                                  \
     CALL(recv)                                                                                     \
+    CALL(recvmmsg)                                                                                 \
     CALL(recvmsg)                                                                                  \
     CALL(send)                                                                                     \
+    CALL(sendmmsg)                                                                                 \
     CALL(setlocale)                                                                                \
     CALL(setrlimit)                                                                                \
     CALL(setsockopt)                                                                               \

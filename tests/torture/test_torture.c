@@ -15,6 +15,7 @@
 
 enum {
     TALK_BYTES = 300000,      /* several buffers of the daemon */
+    DATAGRAM_MS = 500,        /* an answer that has not come by then is lost */
     TORTURE_WATCHDOG_S = 880, /* less than the timeout that ctest has */
     TALK_DEADLINE_MS = 30000,
     FEW_FDS = 1000,       /* a successor may have to look at each number, if /proc does not help */
@@ -218,6 +219,11 @@ static void launch_name(struct torture *torture)
     launch_with(torture, "--port=0 --bind=localhost");
 }
 
+static void launch_udp(struct torture *torture)
+{
+    launch_with(torture, TCP " --udp");
+}
+
 static void launch_verbatim(struct torture *torture)
 {
     launch_with(torture, TCP " --rfc862");
@@ -336,6 +342,41 @@ static void run_talk(struct torture *torture, size_t bytes)
 static void run_echo(struct torture *torture)
 {
     run_talk(torture, 5);
+}
+
+/* Whether an answer comes soon to a datagram that is sent now. */
+static bool datagram_answered(int fd)
+{
+    char text[16];
+    assert_int_equal(send(fd, "hello", 5, 0), 5);
+    if (!client_readable(fd, DATAGRAM_MS))
+        return false;
+    ssize_t n = recv(fd, text, sizeof text, 0);
+    assert_int_equal(n, 9);
+    assert_memory_equal(text, "GOT:hello", 9);
+    return true;
+}
+
+/*
+ * A datagram may be lost where a call fails. When none fails any more, one is answered at the
+ * latest after the daemon's pause.
+ */
+static void run_datagrams(struct torture *torture)
+{
+    const struct sockaddr_in addr = {.sin_family = AF_INET,
+                                     .sin_port = htons(torture->daemon.port),
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
+    if (torture->page->call == FAULT_getsockname)
+        return; /* the daemon does not know which port it has, and takes another for datagrams */
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof addr), 0);
+    if (!datagram_answered(fd)) {
+        torture_disarm(torture);
+        while (!datagram_answered(fd))
+            assert_true(harness_now_ms() < deadline);
+    }
+    (void)close(fd);
 }
 
 static void run_bulk(struct torture *torture)
@@ -622,6 +663,17 @@ static const struct scenario scenario_ipv6 = {.name = "echo, IPv6",
                                               .launch = launch_ipv6,
                                               .connect = connect_ipv6,
                                               .run = run_echo};
+static const struct scenario scenario_start_udp = {.name = "start, datagrams",
+                                                   .prefix = "GOT:",
+                                                   .from_start = true,
+                                                   .launch = launch_udp,
+                                                   .connect = connect_tcp,
+                                                   .run = run_datagrams};
+static const struct scenario scenario_datagrams = {.name = "datagrams",
+                                                   .prefix = "GOT:",
+                                                   .launch = launch_udp,
+                                                   .connect = connect_tcp,
+                                                   .run = run_datagrams};
 static const struct scenario scenario_verbatim = {.name = "verbatim",
                                                   .prefix = "",
                                                   .launch = launch_verbatim,
@@ -798,7 +850,7 @@ int main(int argc, char **argv)
         torture_case(deadline),   torture_case(stop_at_once), torture_case(idle),
         torture_case(listening),  torture_case(connected),    torture_case(notify),
         torture_case(watchdog),   torture_case(upgrade),      torture_case(proxy),
-        torture_case(metrics),
+        torture_case(metrics),    torture_case(datagrams),    torture_case(start_udp),
     };
     harness_init();
     const char *all = getenv("UVECHOD_TORTURE");
