@@ -180,10 +180,21 @@ void datagrams_get(struct datagrams_mail *mail, unsigned number, struct datagram
 
 /* ---- answering ---- */
 
+static bool datagram_same_own(const union net_peer *one, const union net_peer *other)
+{
+    if (one->sa.sa_family != other->sa.sa_family)
+        return false;
+    if (one->sa.sa_family == AF_INET)
+        return one->in.sin_addr.s_addr == other->in.sin_addr.s_addr;
+    return IN6_ARE_ADDR_EQUAL(&one->in6.sin6_addr, &other->in6.sin6_addr) &&
+           one->in6.sin6_scope_id == other->in6.sin6_scope_id;
+}
+
+/* The kernel has written the whole of both, with zeros where nothing stands. */
 static bool datagram_same_peer(const struct datagram_answer *answer,
                                const struct datagram *datagram)
 {
-    return memcmp(&answer->own, &datagram->own, sizeof answer->own) == 0 &&
+    return datagram_same_own(&answer->own, &datagram->own) &&
            memcmp(answer->peer, datagram->peer, net_addr_len(datagram->peer)) == 0;
 }
 
@@ -215,6 +226,14 @@ static struct datagram_answer *datagrams_answer_for(struct datagrams_mail *mail,
     return answer;
 }
 
+/* What is only read stands in structs that are for receiving, too. */
+static void *datagram_read_only(const void *memory)
+{
+    void *same;
+    memcpy(&same, &memory, sizeof same);
+    return same;
+}
+
 void datagrams_answer(struct datagrams_mail *mail, const struct datagram *datagram, char *bytes,
                       size_t len, const char *prefix, size_t prefix_len)
 {
@@ -227,7 +246,7 @@ void datagrams_answer(struct datagrams_mail *mail, const struct datagram *datagr
         memcpy(bytes - prefix_len, prefix, prefix_len);
         iov[0] = (struct iovec){.iov_base = bytes - prefix_len, .iov_len = whole};
     } else {
-        iov[0] = (struct iovec){.iov_base = (char *)(uintptr_t)prefix, .iov_len = prefix_len};
+        iov[0] = (struct iovec){.iov_base = datagram_read_only(prefix), .iov_len = prefix_len};
         iov[1] = (struct iovec){.iov_base = bytes, .iov_len = len};
     }
     mail->iovs += parts;
@@ -260,14 +279,18 @@ static void datagram_put_own(struct msghdr *msg, const union net_peer *own)
 }
 
 /* Describes segments of an answer, the first of which is given, to sendmmsg(2). */
-static void datagram_address(const struct datagram_answer *answer, unsigned first,
-                             unsigned segments, char *control, struct msghdr *msg)
+static void datagrams_address(struct datagrams_mail *mail, unsigned number, unsigned first,
+                              unsigned segments)
 {
-    *msg = (struct msghdr){.msg_name = (void *)(uintptr_t)answer->peer,
+    const struct datagram_answer *answer = &mail->answer[number];
+    struct msghdr *msg = &mail->out[number].msg_hdr;
+    const size_t parts = answer->parts;
+    const unsigned short iovs = (unsigned short)(segments * parts); /* fits any type of a length */
+    *msg = (struct msghdr){.msg_name = datagram_read_only(answer->peer),
                            .msg_namelen = net_addr_len(answer->peer),
-                           .msg_iov = answer->iov + first * answer->parts,
-                           .msg_iovlen = segments * answer->parts,
-                           .msg_control = control};
+                           .msg_iov = &answer->iov[first * parts],
+                           .msg_iovlen = iovs,
+                           .msg_control = mail->out_control[number]};
     datagram_put_own(msg, &answer->own);
     if (segments > 1) {
         const uint16_t segment = (uint16_t)answer->segment;
@@ -286,13 +309,13 @@ static int datagram_send(int fd, struct mmsghdr *messages, unsigned count)
 }
 
 /* What was refused as one: an interface that takes no such thing, or segments above its MTU. */
-static void datagram_send_singly(int fd, const struct datagram_answer *answer,
-                                 struct mmsghdr *message, char *control,
-                                 struct datagrams_sender *sender)
+static void datagrams_send_singly(int fd, struct datagrams_mail *mail, unsigned number,
+                                  struct datagrams_sender *sender)
 {
+    const struct datagram_answer *answer = &mail->answer[number];
     for (unsigned i = 0; i < answer->segments; i++) {
-        datagram_address(answer, i, 1, control, &message->msg_hdr);
-        int rc = datagram_send(fd, message, 1);
+        datagrams_address(mail, number, i, 1);
+        int rc = datagram_send(fd, &mail->out[number], 1);
         if (rc < 0)
             sender->on_unsent(sender, answer->peer, 1, rc);
         else
@@ -308,13 +331,12 @@ static bool datagram_is_full(int error)
 void datagrams_send(int fd, struct datagrams_mail *mail, struct datagrams_sender *sender)
 {
     for (unsigned i = 0; i < mail->answers; i++)
-        datagram_address(&mail->answer[i], 0, mail->answer[i].segments, mail->out_control[i],
-                         &mail->out[i].msg_hdr);
+        datagrams_address(mail, i, 0, mail->answer[i].segments);
     for (unsigned at = 0; at < mail->answers;) {
         int n = datagram_send(fd, &mail->out[at], mail->answers - at);
         const struct datagram_answer *answer = &mail->answer[at];
         if (n < 0 && answer->segments > 1 && !datagram_is_full(n))
-            datagram_send_singly(fd, answer, &mail->out[at], mail->out_control[at], sender);
+            datagrams_send_singly(fd, mail, at, sender);
         else if (n < 0)
             sender->on_unsent(sender, answer->peer, answer->segments, n);
         for (int i = 0; i < n; i++)

@@ -304,9 +304,9 @@ static int make_socket(int family, int type)
 static void sockets_of_another_kind(struct daemon *daemon)
 {
     (void)daemon;
-    int fd = make_socket(AF_INET, SOCK_DGRAM);
+    int fd = make_socket(AF_NETLINK, SOCK_RAW);
     check_unservable(&fd, 1, "socket 3 (odd)", "Protocol not supported");
-    fd = make_socket(AF_UNIX, SOCK_DGRAM);
+    fd = make_socket(AF_UNIX, SOCK_SEQPACKET);
     check_unservable(&fd, 1, "socket 3 (odd)", "Protocol not supported");
     fd = harness_bind_unix(harness_path("seqpacket"), SOCK_SEQPACKET);
     assert_int_equal(listen(fd, 1), 0);
@@ -339,7 +339,7 @@ static void no_sockets(struct daemon *daemon)
 static void one_of_two(struct daemon *daemon)
 {
     (void)daemon;
-    const int fds[] = {harness_listen("127.0.0.1"), make_socket(AF_INET, SOCK_DGRAM)};
+    const int fds[] = {harness_listen("127.0.0.1"), make_socket(AF_UNIX, SOCK_SEQPACKET)};
     check_unservable(fds, 2, "socket 4 (odd)", "Protocol not supported");
 }
 
