@@ -186,9 +186,11 @@ static void sockets_that_cannot_be_served(struct daemon *daemon)
     struct manager manager;
     manager_open_any(&manager);
     const char *const setup[] = {manager.setting, NULL};
-    daemon_launch(
-        daemon,
-        &(struct launch){.own_port = true, .fds = &manager.fd, .fds_count = 1, .setup = setup});
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    daemon_launch(daemon,
+                  &(struct launch){.own_port = true, .fds = &fd, .fds_count = 1, .setup = setup});
+    (void)close(fd);
     assert_int_equal(daemon_wait_exit(daemon), 1);
     manager_expect(&manager, "ERRNO=93"); /* EPROTONOSUPPORT on Linux */
     assert_false(manager_next(&manager, 0));
