@@ -724,6 +724,16 @@ static int server_stopped(const struct server *server, const struct worker *work
     return error;
 }
 
+/*
+ * Under a keeper, the ledger's file stays open when the ledger is closed: the successor of a daemon
+ * that is killed from here on finds in it that nothing is left. The keeper's end closes it.
+ */
+static void server_keep_file(const struct server *server, struct ledger *ledger)
+{
+    if (server->config->kept != NULL && ledger != NULL)
+        ledger->file = -1;
+}
+
 /* All tasks must have ended. */
 static void server_close(struct server *server)
 {
@@ -738,6 +748,7 @@ static void server_close(struct server *server)
     workers_close(&server->workers);
     datagrams_free(&server->datagrams);
     server_close_sources(server);
+    server_keep_file(server, server->ledger);
     ledger_close(server->ledger);
 }
 
@@ -749,6 +760,7 @@ static void server_give_up(struct server *server, int error)
     systemd_close(&server->systemd);
     endpoints_close(&server->endpoints);
     endpoints_close(&server->aside);
+    server_keep_file(server, server->succession.left);
     succession_give_up(&server->succession);
 }
 

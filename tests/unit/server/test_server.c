@@ -1261,6 +1261,12 @@ static void test_the_manager_learns_of_the_stop(void **state)
     server_ends(0);
 }
 
+/* A daemon that has a keeper leaves its ledger open. */
+static void close_kept_ledger(const struct kept *kept)
+{
+    assert_int_equal(close(atomic_load(&kept->ledger)), 0);
+}
+
 /* Pings come again and again, every 400 ms by the clock of the test. The keeper sees the same. */
 static void test_the_watchdog_is_pinged(void **state)
 {
@@ -1281,6 +1287,18 @@ static void test_the_watchdog_is_pinged(void **state)
     while (atomic_load(&kept.moved_ms) == LONG_AGO) /* some pings may have been sent before */
         expect_told("WATCHDOG=1");
     server_down();
+    close_kept_ledger(&kept);
+}
+
+/* The successor of a daemon that is killed at its end finds the ledger, and nothing to do. */
+static void test_the_ledger_of_a_keeper_stays_open(void **state)
+{
+    static struct kept kept;
+    (void)state;
+    fix.config.kept = &kept;
+    server_up();
+    server_down();
+    close_kept_ledger(&kept);
 }
 
 static void test_a_malformed_watchdog(void **state)
@@ -1614,6 +1632,28 @@ static void test_a_ledger_that_is_none(void **state)
     server_ends(-EPROTO);
 }
 
+/* The last connection has ended with the predecessor. A keeper's ledger stays open once more. */
+static void test_a_successor_with_nothing_to_do(void **state)
+{
+    static struct kept kept;
+    struct ledger_layout layout;
+    (void)state;
+    for (int keeps = 0; keeps < 2; keeps++) {
+        services_layout(&fix.config.services, 1, FEW_ENTRIES, &layout);
+        assert_int_equal(ledger_open(&past.ledger, &layout), 0);
+        int file = past.ledger.file;
+        past.ledger.file = -1; /* the successor's */
+        ledger_close(&past.ledger);
+        fix.config.ledger = file;
+        fix.config.kept = keeps ? &kept : NULL;
+        server_start();
+        server_ends(0);
+        log_end();
+        assert_int_equal(fd_is_open(file), keeps);
+    }
+    assert_int_equal(close(fix.config.ledger), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1658,6 +1698,7 @@ int main(void)
         FIXTURE_TEST(test_the_manager_receives_stats),
         FIXTURE_TEST(test_the_manager_learns_of_the_stop),
         FIXTURE_TEST(test_the_watchdog_is_pinged),
+        FIXTURE_TEST(test_the_ledger_of_a_keeper_stays_open),
         FIXTURE_TEST(test_a_malformed_watchdog),
         FIXTURE_TEST(test_the_manager_learns_of_a_failed_start),
         FIXTURE_TEST(test_a_failed_start_ends_a_passed_connection),
@@ -1671,6 +1712,7 @@ int main(void)
         FIXTURE_TEST(test_a_successor_that_cannot_start),
         FIXTURE_TEST(test_a_successor_without_memory),
         FIXTURE_TEST(test_a_ledger_that_is_none),
+        FIXTURE_TEST(test_a_successor_with_nothing_to_do),
     };
     hold_passed();
     loop_warm_up();
