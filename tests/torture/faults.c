@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,12 +21,15 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { FAULTS_FDS = 4096 };
 
 static struct fault_page *faults_page; /* NULL: nothing fails */
 static atomic_bool faults_waker[FAULTS_FDS];
+static pid_t faults_keeper;            /* whose calls are untouched; 0: there is none */
+static _Thread_local bool faults_dies; /* of the page's call, when it has been made */
 
 /*
  * The function behind ours. A sanitizer that is linked in statically has a name of its own for its
@@ -36,11 +40,27 @@ static atomic_bool faults_waker[FAULTS_FDS];
         extern __typeof__(name) __interceptor_##name __attribute__((weak));                        \
         static __typeof__(&name) real;                                                             \
         if (real == NULL)                                                                          \
-            real = __interceptor_##name;                                                           \
+            real = (__typeof__(&name))__interceptor_##name; /* a type may lose its noreturn */     \
         if (real == NULL)                                                                          \
             real = (__typeof__(&name))dlsym(RTLD_NEXT, #name);                                     \
         real;                                                                                      \
     })
+
+/* Whether the daemon is killed at calls, and not by this process. */
+static bool faults_kills(void)
+{
+    return faults_keeper != 0 && getpid() != faults_keeper;
+}
+
+/*
+ * Ends the process. By the system call itself, because the function's calls count. Nobody waits for
+ * the program any more that this process may have asked.
+ */
+static void faults_die(void)
+{
+    faults_page->asking = false;
+    (void)syscall(SYS_kill, getpid(), SIGKILL);
+}
 
 /* Counts a call, and returns whether the call shall fail; errno says how. */
 static bool faults_strike(enum fault_call call, int fd)
@@ -49,15 +69,41 @@ static bool faults_strike(enum fault_call call, int fd)
     if (page == NULL)
         return false;
     page->total++;
-    if (!page->armed || (fd >= 0 && fd == page->spared))
+    if (!page->armed || page->kept != faults_kills() || (fd >= 0 && fd == page->spared))
         return false;
     unsigned nth = ++page->counts[call];
     if (call != page->call || nth < page->first || nth - page->first >= page->times)
         return false;
+    faults_dies = page->error == FAULT_KILL_AFTER;
+    if (faults_dies)
+        return false;
     page->struck++;
+    if (page->error == FAULT_KILL_BEFORE)
+        faults_die();
     errno = page->error;
     return true;
 }
+
+/*
+ * The call has been made. Others that were made in it are not the one that counts. A wait may have
+ * lasted until nothing fails any more.
+ */
+static void faults_made(enum fault_call call)
+{
+    struct fault_page *page = faults_page;
+    if (page == NULL || !faults_dies || call != page->call || !page->armed)
+        return;
+    page->struck++;
+    faults_die();
+}
+
+/* What a real function returns, if this process lives on. */
+#define MADE(call, real)                                                                           \
+    __extension__({                                                                                \
+        __auto_type result = (real);                                                               \
+        faults_made(FAULT_##call);                                                                 \
+        result;                                                                                    \
+    })
 
 /* The same for a call that moves bytes. A short call is made, with *len lowered. */
 static bool faults_strike_bytes(enum fault_call call, int fd, size_t *len)
@@ -87,7 +133,7 @@ static bool faults_is_waker(int fd)
     type name parameters;                                                                          \
     type name parameters                                                                           \
     {                                                                                              \
-        return faults_strike(FAULT_##call, fd) ? (failed) : REAL(name) arguments;                  \
+        return faults_strike(FAULT_##call, fd) ? (failed) : MADE(call, REAL(name) arguments);      \
     }
 
 /* A function that returns its error. */
@@ -95,7 +141,8 @@ static bool faults_is_waker(int fd)
     int name parameters;                                                                           \
     int name parameters                                                                            \
     {                                                                                              \
-        return faults_strike(FAULT_##name, -1) ? faults_page->error : REAL(name) arguments;        \
+        return faults_strike(FAULT_##name, -1) ? faults_page->error                                \
+                                               : MADE(name, REAL(name) arguments);                 \
     }
 
 /* ---- memory ---- */
@@ -148,7 +195,7 @@ static void faults_note_port(int fd)
 int listen(int fd, int backlog);
 int listen(int fd, int backlog)
 {
-    int rc = faults_strike(FAULT_listen, fd) ? -1 : REAL(listen)(fd, backlog);
+    int rc = faults_strike(FAULT_listen, fd) ? -1 : MADE(listen, REAL(listen)(fd, backlog));
     if (rc == 0)
         faults_note_port(fd);
     return rc;
@@ -159,7 +206,7 @@ int accept4(int fd, void *addr, unsigned *len, int flags)
 {
     if (faults_strike(FAULT_accept4, fd))
         return -1;
-    int client = REAL(accept4)(fd, addr, len, flags);
+    int client = MADE(accept4, REAL(accept4)(fd, addr, len, flags));
     if (client >= 0 && faults_page != NULL)
         faults_page->accepted = client;
     return client;
@@ -168,13 +215,15 @@ int accept4(int fd, void *addr, unsigned *len, int flags)
 ssize_t recv(int fd, void *buf, size_t len, int flags);
 ssize_t recv(int fd, void *buf, size_t len, int flags)
 {
-    return faults_strike_bytes(FAULT_recv, fd, &len) ? -1 : REAL(recv)(fd, buf, len, flags);
+    return faults_strike_bytes(FAULT_recv, fd, &len) ? -1
+                                                     : MADE(recv, REAL(recv)(fd, buf, len, flags));
 }
 
 ssize_t send(int fd, const void *buf, size_t len, int flags);
 ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
-    return faults_strike_bytes(FAULT_send, fd, &len) ? -1 : REAL(send)(fd, buf, len, flags);
+    return faults_strike_bytes(FAULT_send, fd, &len) ? -1
+                                                     : MADE(send, REAL(send)(fd, buf, len, flags));
 }
 
 /* The beginning of struct msghdr. */
@@ -197,7 +246,7 @@ ssize_t recvmsg(int fd, struct faults_message *message, int flags)
     if (faults_strike_bytes(FAULT_recvmsg, fd, &len))
         return -1;
     if (len == first)
-        return REAL(recvmsg)(fd, message, flags);
+        return MADE(recvmsg, REAL(recvmsg)(fd, message, flags));
     message->iov[0].len = len;
     message->iov_count = 1;
     ssize_t n = REAL(recvmsg)(fd, message, flags);
@@ -210,8 +259,11 @@ ssize_t splice(int from, off_t *from_at, int to, off_t *to_at, size_t len, unsig
 {
     int fd = faults_page != NULL && to == faults_page->spared ? to : from;
     enum fault_call call = faults_is_waker(from) ? FAULT_splice_out : FAULT_splice;
-    return faults_strike_bytes(call, fd, &len) ? -1
-                                               : REAL(splice)(from, from_at, to, to_at, len, flags);
+    if (faults_strike_bytes(call, fd, &len))
+        return -1;
+    ssize_t n = REAL(splice)(from, from_at, to, to_at, len, flags);
+    faults_made(call);
+    return n;
 }
 
 FAULT_CODE(getaddrinfo, (const char *name, const char *service, const void *hints, void **found),
@@ -229,7 +281,7 @@ int close(int fd)
     faults_note_waker(fd, false);
     bool strikes = faults_strike(FAULT_close, fd);
     int error = errno;
-    int rc = REAL(close)(fd);
+    int rc = MADE(close, REAL(close)(fd));
     if (strikes)
         errno = error;
     return strikes ? -1 : rc;
@@ -238,14 +290,14 @@ int close(int fd)
 int eventfd(unsigned count, int flags);
 int eventfd(unsigned count, int flags)
 {
-    int fd = faults_strike(FAULT_eventfd, -1) ? -1 : REAL(eventfd)(count, flags);
+    int fd = faults_strike(FAULT_eventfd, -1) ? -1 : MADE(eventfd, REAL(eventfd)(count, flags));
     faults_note_waker(fd, true);
     return fd;
 }
 
 int pipe2(int fds[2], int flags)
 {
-    if (faults_strike(FAULT_pipe2, -1) || REAL(pipe2)(fds, flags) < 0)
+    if (faults_strike(FAULT_pipe2, -1) || MADE(pipe2, REAL(pipe2)(fds, flags)) < 0)
         return -1;
     faults_note_waker(fds[0], true);
     faults_note_waker(fds[1], true);
@@ -255,7 +307,11 @@ int pipe2(int fds[2], int flags)
 ssize_t write(int fd, const void *buf, size_t len)
 {
     enum fault_call call = faults_is_waker(fd) ? FAULT_wake : FAULT_write;
-    return faults_strike_bytes(call, fd, &len) ? -1 : REAL(write)(fd, buf, len);
+    if (faults_strike_bytes(call, fd, &len))
+        return -1;
+    ssize_t n = REAL(write)(fd, buf, len);
+    faults_made(call);
+    return n;
 }
 
 FAULT(ssize_t, pread, pread, fd, -1, (int fd, void *buf, size_t len, off_t at), (fd, buf, len, at))
@@ -269,8 +325,10 @@ FAULT(int, epoll_create1, epoll_create1, -1, -1, (int flags), (flags))
  */
 int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 {
-    int rc = REAL(epoll_ctl)(epoll, operation, fd, event);
-    if (operation != EPOLL_CTL_ADD || rc < 0 || faults_is_waker(fd) ||
+    if (faults_kills())
+        (void)faults_strike(FAULT_epoll_ctl, fd);
+    int rc = MADE(epoll_ctl, REAL(epoll_ctl)(epoll, operation, fd, event));
+    if (faults_kills() || operation != EPOLL_CTL_ADD || rc < 0 || faults_is_waker(fd) ||
         !faults_strike(FAULT_epoll_ctl, fd))
         return rc;
     int error = errno;
@@ -291,18 +349,19 @@ static bool faults_sleep(int ms)
 
 int epoll_wait(int epoll, struct epoll_event *events, int most, int ms)
 {
-    return faults_sleep(ms) ? -1 : REAL(epoll_wait)(epoll, events, most, ms);
+    return faults_sleep(ms) ? -1 : MADE(epoll_wait, REAL(epoll_wait)(epoll, events, most, ms));
 }
 
 int epoll_pwait(int epoll, struct epoll_event *events, int most, int ms, const sigset_t *mask)
 {
-    return faults_sleep(ms) ? -1 : REAL(epoll_pwait)(epoll, events, most, ms, mask);
+    return faults_sleep(ms) ? -1
+                            : MADE(epoll_wait, REAL(epoll_pwait)(epoll, events, most, ms, mask));
 }
 
 /* The flags of a descriptor that is open can always be read and set. */
 static bool faults_is_of_flags(enum fault_call call, int request)
 {
-    return call == FAULT_fcntl && (request == F_GETFD || request == F_SETFD);
+    return !faults_kills() && call == FAULT_fcntl && (request == F_GETFD || request == F_SETFD);
 }
 
 /* The third argument, where there is one, is a number or a pointer. */
@@ -316,7 +375,7 @@ static bool faults_is_of_flags(enum fault_call call, int request)
         va_end(arguments);                                                                         \
         bool fails =                                                                               \
             !faults_is_of_flags(FAULT_##call, (int)request) && faults_strike(FAULT_##call, fd);    \
-        return fails ? -1 : REAL(name)(fd, request, argument);                                     \
+        return fails ? -1 : MADE(call, REAL(name)(fd, request, argument));                         \
     }
 
 FAULT_CONTROL(fcntl, fcntl, int)
@@ -332,7 +391,7 @@ FAULT_CONTROL(ioctl, ioctl, unsigned long)
         va_start(arguments, flags);                                                                \
         unsigned mode = va_arg(arguments, unsigned);                                               \
         va_end(arguments);                                                                         \
-        return faults_strike(FAULT_open, -1) ? -1 : REAL(name)(path, flags, mode);                 \
+        return faults_strike(FAULT_open, -1) ? -1 : MADE(open, REAL(name)(path, flags, mode));     \
     }
 
 FAULT_OPEN(open)
@@ -348,9 +407,10 @@ FAULT(int, unlink, unlink, -1, -1, (const char *path), (path))
 
 /* ---- processes ---- */
 
+/* A keeper asks nobody. It waits for other children. */
 static void faults_note_asking(bool asking)
 {
-    if (faults_page != NULL)
+    if (faults_page != NULL && faults_page->kept == faults_kills())
         faults_page->asking = asking;
 }
 
@@ -362,7 +422,7 @@ int posix_spawn(pid_t *pid, const char *path, const void *plan, const void *attr
     if (faults_strike(FAULT_posix_spawn, -1))
         return faults_page->error;
     faults_note_asking(true);
-    int rc = REAL(posix_spawn)(pid, path, plan, attributes, argv, environment);
+    int rc = MADE(posix_spawn, REAL(posix_spawn)(pid, path, plan, attributes, argv, environment));
     faults_note_asking(rc == 0);
     return rc;
 }
@@ -379,6 +439,15 @@ int execve(const char *path, char *const argv[], char *const environment[])
     return rc;
 }
 
+/* Never fails, and leaves nobody who could be killed after the call. */
+void _exit(int code)
+{
+    if (faults_kills() && faults_page->error != FAULT_KILL_AFTER)
+        (void)faults_strike(FAULT_exit, -1);
+    REAL(_exit)(code);
+    __builtin_unreachable();
+}
+
 /* Unless a signal has interrupted the call, somebody else has waited for the child before. */
 pid_t waitpid(pid_t pid, int *status, int options);
 pid_t waitpid(pid_t pid, int *status, int options)
@@ -387,7 +456,7 @@ pid_t waitpid(pid_t pid, int *status, int options)
     int error = errno;
     if (strikes && error == EINTR)
         return -1;
-    pid_t rc = REAL(waitpid)(pid, status, options);
+    pid_t rc = MADE(waitpid, REAL(waitpid)(pid, status, options));
     faults_note_asking(false);
     if (strikes)
         errno = error;
@@ -427,4 +496,6 @@ __attribute__((constructor)) static void faults_begin(int argc, char **argv)
     if (page == MAP_FAILED)
         _exit(125);
     faults_page = page;
+    if (faults_page->kept)
+        faults_keeper = getpid();
 }

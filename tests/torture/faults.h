@@ -8,11 +8,17 @@
  * The test says in a page of shared memory which call fails, and reads there what has happened. A
  * program that the daemon asks before an upgrade makes its calls untouched: what it may answer is
  * the affair of other tests.
+ *
+ * Where the daemon has a keeper, its calls do not fail. The daemon is killed at them instead, right
+ * before the call is made or right after it. The keeper itself makes its calls untouched, and they
+ * do not count. The page is the same for all successors, so one of them counts on where the daemon
+ * before was killed.
  */
 #ifndef UVECHOD_TORTURE_FAULTS_H
 #define UVECHOD_TORTURE_FAULTS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /* The calls that can be made to fail. Allocations inside the C library count, too. */
 #define FAULT_CALLS(CALL)                                                                          \
@@ -24,12 +30,13 @@
     CALL(close)                                                                                    \
     CALL(connect)                                                                                  \
     CALL(epoll_create1)                                                                            \
-    CALL(epoll_ctl)  /* only those that add a watch: no other can fail */                          \
+    CALL(epoll_ctl)  /* can only fail when it adds a watch; kills come at all of them */           \
     CALL(epoll_wait) /* and epoll_pwait */                                                         \
     CALL(eventfd)                                                                                  \
+    CALL(exit) /* _exit(2), which no fault can keep from ending the process */                     \
     CALL(fallocate)                                                                                \
     CALL(fchmod)                                                                                   \
-    CALL(fcntl) /* but for the flags of a descriptor, which cannot fail */                         \
+    CALL(fcntl) /* the same: the flags of a descriptor are read and set without fail */            \
     CALL(flock)                                                                                    \
     CALL(fstat)                                                                                    \
     CALL(ftruncate)                                                                                \
@@ -87,8 +94,10 @@ enum fault_call {
 };
 
 enum {
-    FAULT_SHORT = -1,        /* in the place of an errno: the call moves one byte only */
-    FAULT_ALWAYS = 1U << 30, /* more calls than there are: all from the first on */
+    FAULT_SHORT = -1,          /* in the place of an errno: the call moves one byte only; */
+    FAULT_KILL_BEFORE = -2001, /* SIGKILL comes before the call is made, */
+    FAULT_KILL_AFTER = -2002,  /* or when it has been made, before its result is used */
+    FAULT_ALWAYS = 1U << 30,   /* more calls than there are: all from the first on */
 };
 
 /* The name in the environment of the file that is the page. */
@@ -100,7 +109,8 @@ struct fault_page {
     unsigned call;     /* enum fault_call: which fails, */
     unsigned first;    /* from which on, counted from 1, */
     unsigned times;    /* how many of them, */
-    int error;         /* and how: an errno, an EAI_* or FAULT_SHORT */
+    int error;         /* and how: an errno, an EAI_* or one of the above */
+    bool kept;         /* the first process is the daemon's keeper: only others are struck */
     atomic_int spared; /* a descriptor whose calls are not counted and do not fail; or -1 */
 
     /* Written by the daemon. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -32,8 +33,10 @@ struct talk {
     size_t sent;
     size_t checked; /* bytes that came back, without the prefixes */
     size_t matched; /* bytes of the current prefix */
+    bool framed;    /* a prefix has come, and nothing after it */
     bool shut;      /* the sending side has ended */
     bool ended;     /* the answer is over, or the connection broken */
+    bool broken;    /* there was no FIN */
 };
 
 /* No byte of the data is in a prefix. */
@@ -62,16 +65,18 @@ static void talk_send(struct talk *talk)
 static void talk_check(struct talk *talk, unsigned char byte)
 {
     size_t prefix_len = strlen(talk->prefix);
-    if (prefix_len > 0 && talk->matched == prefix_len && byte == (unsigned char)talk->prefix[0])
+    if (talk->matched == prefix_len && !talk->framed && byte == (unsigned char)talk->prefix[0])
         talk->matched = 0; /* a chunk has ended, and the next begins */
     if (talk->matched < prefix_len) {
         assert_int_equal(byte, talk->prefix[talk->matched]);
         talk->matched++;
+        talk->framed = true;
         return;
     }
     if (talk->checked >= talk->sent || byte != talk_byte(talk->checked))
         fail_msg("Wrong byte after %zu of %zu", talk->checked, talk->sent);
     talk->checked++;
+    talk->framed = false;
 }
 
 static void talk_recv(struct talk *talk)
@@ -80,25 +85,49 @@ static void talk_recv(struct talk *talk)
     ssize_t n = recv(talk->fd, data, sizeof data, MSG_DONTWAIT);
     for (ssize_t i = 0; i < n; i++)
         talk_check(talk, data[i]);
-    if (n == 0 || (n < 0 && errno != EAGAIN))
+    if (n < 0 && errno != EAGAIN)
+        talk->broken = true;
+    if (n == 0 || talk->broken)
         talk->ended = true;
+}
+
+/* Waits, and sends and receives what can be sent and received at once. */
+static void talk_turn(struct talk *talk)
+{
+    short out = talk->sent < talk->total ? POLLOUT : 0;
+    struct pollfd ready = {.fd = talk->fd, .events = (short)(POLLIN | out)};
+    if (poll(&ready, 1, TALK_DEADLINE_MS) <= 0)
+        fail_msg("No answer after %zu of %zu bytes", talk->checked, talk->total);
+    if (talk->sent < talk->total)
+        talk_send(talk);
+}
+
+/* Sends so many bytes, and receives their answer. */
+static void talk_ask(struct talk *talk, size_t bytes)
+{
+    talk->total += bytes;
+    while (!talk->ended && talk->checked < talk->total) {
+        talk_turn(talk);
+        talk_recv(talk);
+    }
+}
+
+/* Whether a connection that no call has failed on has got all, and nothing more. */
+static bool talk_is_whole(const struct talk *talk)
+{
+    return talk->checked == talk->total && !talk->framed && !talk->broken;
 }
 
 /* Sends the rest, ends the sending side, and receives all that comes. */
 static void talk_finish(struct torture *torture, struct talk *talk)
 {
     while (!talk->ended) {
-        short out = talk->sent < talk->total ? POLLOUT : 0;
-        struct pollfd ready = {.fd = talk->fd, .events = (short)(POLLIN | out)};
-        if (poll(&ready, 1, TALK_DEADLINE_MS) <= 0)
-            fail_msg("No answer after %zu of %zu bytes", talk->checked, talk->total);
-        if (talk->sent < talk->total)
-            talk_send(talk);
         if (talk->sent == talk->total && !talk->shut)
             talk->shut = shutdown(talk->fd, SHUT_WR) == 0;
+        talk_turn(talk);
         talk_recv(talk);
     }
-    if (talk->checked < talk->total)
+    if (talk->checked < talk->total || (torture->scenario->kept && !talk_is_whole(talk)))
         torture_is_cut(torture, talk->fd);
     client_close(talk->fd);
 }
@@ -118,12 +147,13 @@ static struct talk talk_begin(struct torture *torture, size_t bytes)
 static void launch_as(struct torture *torture, const char *options, int passed, const char *manager)
 {
     char setting[64];
+    const bool succeeds = torture->scenario->starts_anew || torture->scenario->kept;
     const char *const setup[] = {setting, manager, "WATCHDOG_USEC=40000", NULL};
     (void)snprintf(setting, sizeof setting, "%s=/proc/%ld/fd/%d", FAULT_PAGE_VARIABLE,
                    (long)getpid(), torture->page_fd);
     torture_launch(torture, &(struct launch){.options = options,
                                              .own_port = true,
-                                             .nofile = torture->scenario->starts_anew ? FEW_FDS : 0,
+                                             .nofile = succeeds ? FEW_FDS : 0,
                                              .setup = setup,
                                              .fds = &passed,
                                              .fds_count = passed >= 0});
@@ -209,6 +239,21 @@ static void launch_metrics(struct torture *torture)
     launch_with(torture, options);
 }
 
+static void launch_kept(struct torture *torture)
+{
+    launch_with(torture, TCP " --keep");
+}
+
+static void launch_kept_verbatim(struct torture *torture)
+{
+    launch_with(torture, TCP " --keep --rfc862");
+}
+
+static void launch_kept_workers(struct torture *torture)
+{
+    launch_with(torture, TCP " --keep --workers=2");
+}
+
 static void launch_start(struct torture *torture)
 {
     launch_with(torture, "--port=0");
@@ -284,6 +329,27 @@ static int connect_proxy(struct torture *torture)
 static int connect_ipv6(struct torture *torture)
 {
     return client_connect_to(&torture->daemon, "::1");
+}
+
+/*
+ * For a client that does not read. With small segments the kernel keeps little of what it does not
+ * read, and so a run takes little time.
+ */
+static int connect_narrow(const struct torture *torture)
+{
+    const struct sockaddr_in addr = {.sin_family = AF_INET,
+                                     .sin_port = htons(torture->daemon.port),
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int segment = 1000;
+    const int receive = 16384;
+    const int send = 65536;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof receive), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, sizeof send), 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof addr), 0);
+    return fd;
 }
 
 /* A start that lacks a family goes on without. */
@@ -392,19 +458,72 @@ static void run_three(struct torture *torture)
         run_talk(torture, 5000);
 }
 
-/* A client that does not read, until the daemon does not read it any more either. */
+/* Sends and does not read, until the daemon does not read any more either. */
+static void talk_jam(struct torture *torture, struct talk *talk)
+{
+    size_t before;
+    talk->total = JAM_BYTES;
+    do {
+        before = talk->sent;
+        talk_send(talk);
+        torture_wait_quiet(torture);
+    } while (talk->sent > before && !talk->ended);
+    assert_true(talk->sent < JAM_BYTES);
+    talk->total = talk->sent;
+}
+
 static void run_jam(struct torture *torture)
 {
-    struct talk talk = talk_begin(torture, JAM_BYTES);
-    size_t before;
-    do {
-        before = talk.sent;
-        talk_send(&talk);
-        torture_wait_quiet(torture);
-    } while (talk.sent > before && !talk.ended);
-    assert_true(talk.sent < JAM_BYTES);
-    talk.total = talk.sent;
+    struct talk talk = talk_begin(torture, 0);
+    talk_jam(torture, &talk);
     talk_finish(torture, &talk);
+}
+
+/* Some answers one by one, and the last one with the end. */
+static void run_messages(struct torture *torture)
+{
+    struct talk talk = talk_begin(torture, 0);
+    for (size_t len = 1; len <= 3; len++)
+        talk_ask(&talk, len);
+    talk.total += 5;
+    talk_finish(torture, &talk);
+}
+
+/*
+ * The daemon is killed, so that the calls that count are those of its successor. Of the client that
+ * was there, an answer is under way.
+ */
+static void run_killed_twice(struct torture *torture)
+{
+    struct talk talk = {.fd = torture->client,
+                        .prefix = torture->scenario->prefix,
+                        .total = torture->sent,
+                        .sent = torture->sent};
+    torture_kill(torture);
+    talk_finish(torture, &talk);
+    run_messages(torture);
+}
+
+static void prepare_jam(struct torture *torture)
+{
+    struct talk talk = {.fd = connect_narrow(torture), .prefix = torture->scenario->prefix};
+    talk_jam(torture, &talk);
+    torture->client = talk.fd;
+    torture->sent = talk.sent;
+}
+
+/* The keeper executes the program, unless the daemon is killed before it has asked for that. */
+static void run_killed_upgrade(struct torture *torture)
+{
+    struct talk talk = {.fd = torture->client, .prefix = torture->scenario->prefix};
+    (void)kill(torture->daemon.pid, SIGUSR2);
+    talk_ask(&talk, 5);
+    torture_wait_quiet(torture);
+    torture_read_log(torture);
+    if (torture->page->struck == 0 && strstr(torture->log, "Upgrading: ") == NULL)
+        fail_msg("There is no upgrade");
+    talk_finish(torture, &talk);
+    run_echo(torture);
 }
 
 /* Leaves without waiting for the answer, by a reset. */
@@ -423,11 +542,15 @@ static void prepare_client(struct torture *torture)
     client_ping(torture->client, torture->scenario->prefix, "before");
 }
 
-/* The daemon waits for the client's last answer. */
+/*
+ * The daemon waits for the client's last answer. That of a client whose daemon is killed is short,
+ * because how many calls a long one takes is another number each time.
+ */
 static void run_drain(struct torture *torture)
 {
-    struct talk talk = {
-        .fd = torture->client, .prefix = torture->scenario->prefix, .total = TALK_BYTES};
+    struct talk talk = {.fd = torture->client,
+                        .prefix = torture->scenario->prefix,
+                        .total = torture->scenario->kept ? 5 : TALK_BYTES};
     (void)kill(torture->daemon.pid, SIGTERM);
     torture_wait_quiet(torture);
     talk_finish(torture, &talk);
@@ -796,6 +919,66 @@ static const struct scenario scenario_connected = {.name = "passed connection",
                                                    .launch = launch_connected,
                                                    .run = run_passed};
 
+static const struct scenario scenario_killed_echo = {.name = "killed, echo",
+                                                     .prefix = "GOT:",
+                                                     .kept = true,
+                                                     .launch = launch_kept,
+                                                     .connect = connect_tcp,
+                                                     .run = run_messages};
+static const struct scenario scenario_killed_splice = {.name = "killed, splice",
+                                                       .prefix = "",
+                                                       .kept = true,
+                                                       .keeps = 2,
+                                                       .launch = launch_kept_verbatim,
+                                                       .connect = connect_tcp,
+                                                       .run = run_bulk};
+static const struct scenario scenario_killed_workers = {.name = "killed, workers",
+                                                        .prefix = "GOT:",
+                                                        .kept = true,
+                                                        .launch = launch_kept_workers,
+                                                        .connect = connect_tcp,
+                                                        .run = run_three};
+static const struct scenario scenario_killed_twice = {.name = "killed twice",
+                                                      .prefix = "GOT:",
+                                                      .kept = true,
+                                                      .keeps = -1,
+                                                      .launch = launch_kept,
+                                                      .connect = connect_tcp,
+                                                      .prepare = prepare_jam,
+                                                      .run = run_killed_twice};
+static const struct scenario scenario_killed_mailbox = {.name = "killed twice, workers",
+                                                        .prefix = "GOT:",
+                                                        .kept = true,
+                                                        .keeps = -1,
+                                                        .launch = launch_kept_workers,
+                                                        .connect = connect_tcp,
+                                                        .prepare = prepare_jam,
+                                                        .run = run_killed_twice};
+static const struct scenario scenario_killed_pipe = {.name = "killed, pipe",
+                                                     .prefix = "",
+                                                     .kept = true,
+                                                     .keeps = 1, /* may be a new pipe */
+                                                     .launch = launch_kept_verbatim,
+                                                     .connect = connect_tcp,
+                                                     .prepare = prepare_jam,
+                                                     .run = run_killed_twice};
+static const struct scenario scenario_killed_upgrade = {.name = "killed, upgrade",
+                                                        .prefix = "GOT:",
+                                                        .kept = true,
+                                                        .keeps = -1,
+                                                        .launch = launch_kept,
+                                                        .connect = connect_tcp,
+                                                        .prepare = prepare_client,
+                                                        .run = run_killed_upgrade};
+static const struct scenario scenario_killed_drain = {.name = "killed, drain",
+                                                      .prefix = "GOT:",
+                                                      .kept = true,
+                                                      .ends = true,
+                                                      .launch = launch_kept,
+                                                      .connect = connect_tcp,
+                                                      .prepare = prepare_client,
+                                                      .run = run_drain};
+
 /* ---- cmocka ---- */
 
 static int torture_setup(void **state)
@@ -841,18 +1024,24 @@ static int torture_teardown(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        torture_case(start),      torture_case(start_name),   torture_case(start_workers),
-        torture_case(start_unix), torture_case(start_stale),  torture_case(start_ipv6),
-        torture_case(echo),       torture_case(ipv6),         torture_case(verbatim),
-        torture_case(bulk),       torture_case(splice),       torture_case(jam),
-        torture_case(jam_splice), torture_case(full_log),     torture_case(reset),
-        torture_case(statistics), torture_case(workers),      torture_case(drain),
-        torture_case(deadline),   torture_case(stop_at_once), torture_case(idle),
-        torture_case(listening),  torture_case(connected),    torture_case(notify),
-        torture_case(watchdog),   torture_case(upgrade),      torture_case(proxy),
-        torture_case(metrics),    torture_case(datagrams),    torture_case(start_udp),
+        torture_case(start),          torture_case(start_name),     torture_case(start_workers),
+        torture_case(start_unix),     torture_case(start_stale),    torture_case(start_ipv6),
+        torture_case(echo),           torture_case(ipv6),           torture_case(verbatim),
+        torture_case(bulk),           torture_case(splice),         torture_case(jam),
+        torture_case(jam_splice),     torture_case(full_log),       torture_case(reset),
+        torture_case(statistics),     torture_case(workers),        torture_case(drain),
+        torture_case(deadline),       torture_case(stop_at_once),   torture_case(idle),
+        torture_case(listening),      torture_case(connected),      torture_case(notify),
+        torture_case(watchdog),       torture_case(upgrade),        torture_case(killed_echo),
+        torture_case(killed_splice),  torture_case(killed_workers), torture_case(killed_twice),
+        torture_case(killed_pipe),    torture_case(killed_upgrade), torture_case(killed_drain),
+        torture_case(killed_mailbox), torture_case(proxy),          torture_case(metrics),
+        torture_case(datagrams),      torture_case(start_udp),
     };
     harness_init();
+    /* A successor looks at each number up to the highest descriptor, also at what a shell left. */
+    for (int fd = STDERR_FILENO + 1; fd < FEW_FDS; fd++)
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     const char *all = getenv("UVECHOD_TORTURE");
     bool tries_all = all != NULL && strcmp(all, "all") == 0;
     (void)alarm(tries_all ? 0 : TORTURE_WATCHDOG_S); /* there are hundreds of daemons to start */

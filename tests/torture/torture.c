@@ -42,6 +42,7 @@ static const struct {
     [FAULT_epoll_ctl] = {"epoll_ctl", {ENOSPC, ENOMEM}},
     [FAULT_epoll_wait] = {"epoll_wait", {EINTR}},
     [FAULT_eventfd] = {"eventfd", {EMFILE, ENFILE, ENODEV, ENOMEM}},
+    [FAULT_exit] = {"_exit", {0}}, /* kills only */
     [FAULT_fallocate] = {"fallocate", {ENOMEM, EINTR}},
     [FAULT_fchmod] = {"fchmod", {EPERM, EIO, EROFS}},
     [FAULT_fcntl] = {"fcntl", {EPERM, EMFILE, EBUSY, EINVAL}},
@@ -114,6 +115,10 @@ static bool torture_is_eai(unsigned call)
 
 static const char *torture_error(const struct fault_page *page)
 {
+    if (page->error == FAULT_KILL_BEFORE)
+        return "killed before";
+    if (page->error == FAULT_KILL_AFTER)
+        return "killed after";
     if (page->error == FAULT_SHORT && !torture_is_eai(page->call))
         return "one byte only";
     return torture_is_eai(page->call) ? gai_strerror(page->error) : strerror(page->error);
@@ -205,10 +210,10 @@ static bool torture_thread_sleeps(int tasks, const char *thread)
 }
 
 /* Whether all of them do. A thread that has been woken and does not run yet does not sleep. */
-static bool torture_sleeps(const struct torture *torture)
+static bool torture_process_sleeps(pid_t pid)
 {
     char path[64];
-    (void)snprintf(path, sizeof path, "/proc/%ld/task", (long)torture->daemon.pid);
+    (void)snprintf(path, sizeof path, "/proc/%ld/task", (long)pid);
     DIR *tasks = opendir(path);
     if (tasks == NULL)
         return true;
@@ -217,6 +222,17 @@ static bool torture_sleeps(const struct torture *torture)
         sleeps = entry->d_name[0] == '.' || torture_thread_sleeps(dirfd(tasks), entry->d_name);
     (void)closedir(tasks);
     return sleeps;
+}
+
+/* The keeper comes first, because only the daemon can wake it then. */
+static bool torture_sleeps(const struct torture *torture)
+{
+    if (!torture_process_sleeps(torture->daemon.pid))
+        return false;
+    if (!torture->scenario->kept)
+        return true;
+    pid_t child = daemon_find_child(&torture->daemon);
+    return child > 0 && torture_process_sleeps(child);
 }
 
 void torture_wait_quiet(const struct torture *torture)
@@ -231,6 +247,12 @@ void torture_wait_quiet(const struct torture *torture)
             return;
     } while (torture->page->asking || torture->page->executing || !torture_sleeps(torture) ||
              torture->page->total != before);
+}
+
+void torture_kill(struct torture *torture)
+{
+    torture->kills++;
+    assert_int_equal(kill(daemon_child(&torture->daemon), SIGKILL), 0);
 }
 
 void torture_disarm(const struct torture *torture)
@@ -257,10 +279,12 @@ static void torture_check_fds(struct torture *torture)
 
 /* ---- what must hold ---- */
 
-/* Whether the call may be tried again, or its result can be done without. */
+/* Whether the call may be tried again, or its result can be done without, or it was no failure. */
 static bool torture_is_harmless(const struct fault_page *page)
 {
     int error = page->error;
+    if (page->kept)
+        return true;
     switch (page->call) {
     case FAULT_splice:
         return error != ENOMEM && error != ECONNRESET; /* where nothing splices, all is copied */
@@ -404,11 +428,57 @@ static void torture_check_refusal(struct torture *torture)
         fail_msg("The line does not give the error");
 }
 
+static unsigned torture_count(const struct torture *torture, const char *text)
+{
+    unsigned count = 0;
+    for (const char *at = torture->log; (at = strstr(at, text)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Whether the line about a takeover comes after each line of this text. */
+static bool torture_took_over_after(const struct torture *torture, const char *text)
+{
+    const char *last = torture->log;
+    for (const char *at = last; (at = strstr(at, text)) != NULL; at++)
+        last = at;
+    return last == torture->log || strstr(last, "Took over ") != NULL;
+}
+
+/* How often the daemon must have been killed. The wait that is the point may not have ended. */
+static unsigned torture_points(const struct fault_page *page)
+{
+    bool reached = page->times > 0 && page->counts[page->call] >= page->first;
+    bool waits = page->call == FAULT_epoll_wait && page->error == FAULT_KILL_AFTER;
+    return waits ? page->struck > 0 : reached;
+}
+
+/* At each point that was reached, the daemon was killed once, and a successor has gone on. */
+static void torture_check_kills(const struct torture *torture)
+{
+    const struct fault_page *page = torture->page;
+    unsigned points = torture_points(page);
+    if (page->struck != points)
+        fail_msg("%u kills at %u points", page->struck, points);
+    if (torture_count(torture, "starting a successor\n") != points + torture->kills)
+        fail_msg("The log does not have one line for each kill");
+    if (!torture->scenario->ends && (!torture_took_over_after(torture, "starting a successor\n") ||
+                                     !torture_took_over_after(torture, "Upgrading: ")))
+        fail_msg("No line says that a successor has taken over");
+    if (torture->cut)
+        fail_msg("A connection has ended by a kill");
+    if (strstr(torture->log, "Cannot ") != NULL || strstr(torture->log, "refused: ") != NULL ||
+        strstr(torture->log, " lost: ") != NULL)
+        fail_msg("A line tells of a loss");
+}
+
 static void torture_check_end(struct torture *torture)
 {
     torture_wait_end(torture);
     if (torture->killed || torture->status != 0)
         fail_msg("The daemon did not end with 0");
+    if (torture->scenario->kept)
+        torture_check_kills(torture);
     if (torture->cut && !torture_has_reason(torture))
         fail_msg("A connection has ended, and need not have, or no line says why");
     if (torture->scenario->check != NULL)
@@ -445,7 +515,8 @@ static void torture_ping_bystander(const struct torture *torture)
 static void torture_arm(struct torture *torture)
 {
     torture->fds = torture_fds(torture);
-    torture->page->spared = torture->bystander >= 0 ? torture->page->accepted : -1;
+    if (torture->bystander >= 0 && !torture->scenario->kept)
+        torture->page->spared = torture->page->accepted;
     torture->page->armed = true;
 }
 
@@ -469,6 +540,8 @@ static void torture_serve(struct torture *torture)
         return;
     if (torture_is_harmless(page))
         torture_ping_bystander(torture);
+    if (scenario->kept)
+        torture_wait_quiet(torture); /* no call is left of which it is not known how it went */
     torture_disarm(torture);
 }
 
@@ -502,6 +575,7 @@ static void torture_daemon(struct torture *torture)
     torture->bystander = -1;
     torture->client = -1;
     torture->cut = false;
+    torture->kills = 0;
     torture->victim[0] = '\0';
     torture->page->armed = scenario->from_start;
     scenario->launch(torture);
@@ -536,6 +610,7 @@ static bool torture_once(struct torture *torture, unsigned call, unsigned first,
     page->times = times;
     page->error = error;
     page->spared = -1;
+    page->kept = torture->scenario->kept;
     torture_daemon(torture);
     return page->struck > 0;
 }
@@ -545,8 +620,11 @@ void torture_print(struct torture *torture)
     siginfo_t info = {.si_status = 0};
     if (torture->daemon.pid > 0) {
         torture_read_log(torture);
+        pid_t child = torture->scenario->kept ? daemon_find_child(&torture->daemon) : 0;
         if (!torture_ended(torture, 100))
             (void)kill(torture->daemon.pid, SIGKILL);
+        if (child > 0)
+            (void)kill(child, SIGKILL);
         (void)waitid(P_PID, (id_t)torture->daemon.pid, &info, WEXITED);
         print_error("The daemon has ended by %d (%d)\n", info.si_status, info.si_code);
     }
@@ -588,9 +666,18 @@ static unsigned torture_nth_all(struct torture *torture, unsigned call, unsigned
     return struck;
 }
 
+/* Returns how often the daemon was killed. */
+static unsigned torture_nth_kept(struct torture *torture, unsigned call, unsigned nth)
+{
+    unsigned struck = torture_once(torture, call, nth, 1, FAULT_KILL_BEFORE);
+    return struck + torture_once(torture, call, nth, 1, FAULT_KILL_AFTER);
+}
+
 /* One error, another one for the next call, now alone and now with the later calls. */
 static unsigned torture_nth(struct torture *torture, unsigned call, unsigned nth)
 {
+    if (torture->scenario->kept)
+        return torture_nth_kept(torture, call, nth);
     if (torture_all())
         return torture_nth_all(torture, call, nth);
     unsigned errors = torture_errors(call);

@@ -16,6 +16,10 @@
  * - A program that is executed at an upgrade does the same as one that starts. Only then may a
  * fault end all connections.
  * - No descriptor is left, no memory (AddressSanitizer), and the daemon sleeps when all is done.
+ *
+ * A scenario may have a keeper (--keep). Then no call fails: at each call the daemon is killed,
+ * once right before it and once right after it. Nothing may be lost by that, neither a connection
+ * nor a byte nor a line about a takeover.
  */
 #ifndef UVECHOD_TORTURE_H
 #define UVECHOD_TORTURE_H
@@ -41,8 +45,10 @@ struct torture {
     bool killed;          /* or the signal that has ended it */
     int bystander;        /* -1: none */
     int client;           /* the connection that run is about, if it was there before; or -1 */
+    size_t sent;          /* bytes that the client has sent before, and not received */
     long fds;             /* that the daemon has open while it serves the bystander alone */
     bool cut;             /* the scenario's connection has not got all */
+    unsigned kills;       /* by the scenario itself, of a daemon that has a keeper */
     char victim[80];      /* that connection's name in the log */
 };
 
@@ -53,9 +59,11 @@ struct scenario {
     bool lonely;        /* there is no bystander */
     bool threads;       /* threads are started while calls fail */
     bool resolves;      /* a name is looked up */
-    int keeps;          /* descriptors that the daemon keeps for the next connection */
-    bool ends;          /* run makes the daemon end, and the bystander leave */
-    bool starts_anew;   /* run makes the daemon start anew: a start may fail */
+    int keeps;        /* descriptors that the daemon keeps for the next connection, less those that
+                         it has while the calls begin to count, and gives back */
+    bool ends;        /* run makes the daemon end, and the bystander leave */
+    bool starts_anew; /* run makes the daemon start anew: a start may fail */
+    bool kept;        /* the daemon has a keeper, and is killed at calls */
     void (*launch)(struct torture *torture); /* calls torture_launch() */
     int (*connect)(struct torture *torture);
     /* Before calls count. May be NULL. */
@@ -72,8 +80,11 @@ void torture_run(struct torture *torture);
 /* Ends the daemon that still runs, and prints the fault and the log of this run. */
 void torture_print(struct torture *torture);
 
-/* Waits until the daemon makes no calls any more, as it sleeps. */
+/* Waits until the daemon makes no calls any more, as it sleeps. With a keeper, both do. */
 void torture_wait_quiet(const struct torture *torture);
+
+/* Kills the daemon that has a keeper. It must sleep, so that no fault kills it meanwhile. */
+void torture_kill(struct torture *torture);
 
 /* Whether the daemon has ended, or does so within so many milliseconds. */
 bool torture_ended(const struct torture *torture, int ms);
