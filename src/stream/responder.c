@@ -17,12 +17,11 @@ enum {
 
 /* ---- results ---- */
 
+/* So many datagrams are dropped, for this reason. */
 static void responders_count(struct responders *responders, const struct datagram *datagram,
                              unsigned count, enum datagram_result result)
 {
     responders->counts[result] += count;
-    if (result == DATAGRAM_ANSWERED)
-        return;
     responders->culprit = datagram->peer;
     responders->reason = result;
 }

@@ -389,6 +389,51 @@ static void test_segments_refused_as_one(void **state)
     assert_int_equal(fix.error, -EPERM);
 }
 
+/* As the kernel would say it of a link-local address, whose interface counts. */
+static void test_link_local(void **state)
+{
+    (void)state;
+    const struct in6_pktinfo info = {.ipi6_addr.s6_addr = {0xfe, 0x80, [15] = 1},
+                                     .ipi6_ifindex = 5};
+    struct datagram datagram;
+    struct msghdr *msg = &fix.mail.in[0].msg_hdr;
+    fix.mail.in_peer[0] = loopback(AF_INET6);
+    *msg = (struct msghdr){.msg_namelen = sizeof fix.mail.in_peer[0].in6,
+                           .msg_control = fix.mail.in_control[0],
+                           .msg_controllen = CMSG_SPACE(sizeof info)};
+    *CMSG_FIRSTHDR(msg) = (struct cmsghdr){
+        .cmsg_level = IPPROTO_IPV6, .cmsg_type = IPV6_PKTINFO, .cmsg_len = CMSG_LEN(sizeof info)};
+    memcpy(CMSG_DATA(CMSG_FIRSTHDR(msg)), &info, sizeof info);
+    datagrams_get(&fix.mail, 0, &datagram);
+    assert_int_equal(datagram.own.in6.sin6_scope_id, 5);
+}
+
+static unsigned answers_of(const struct datagram *one, const struct datagram *other)
+{
+    fix.mail.answers = fix.mail.iovs = 0;
+    datagrams_answer(&fix.mail, one, one->bytes, 1, "", 0);
+    datagrams_answer(&fix.mail, other, other->bytes, 1, "", 0);
+    return fix.mail.answers;
+}
+
+/* Answers are put together if both ends are the same. */
+static void test_what_is_put_together(void **state)
+{
+    (void)state;
+    static char bytes[DATAGRAM_ROOM + 1];
+    const union net_addr peer = loopback(AF_INET6);
+    const struct sockaddr_in6 own = loopback(AF_INET6).in6;
+    const struct datagram one = {
+        .peer = &peer, .own = {.in6 = own}, .bytes = bytes + DATAGRAM_ROOM, .len = 1, .segment = 1};
+    struct datagram other = one;
+    assert_int_equal(answers_of(&one, &other), 1);
+    other.own.in6.sin6_scope_id = 1;
+    assert_int_equal(answers_of(&one, &other), 2);
+    other.own.in = loopback(AF_INET).in;
+    assert_int_equal(answers_of(&one, &other), 2);
+    fix.mail.answers = fix.mail.iovs = 0;
+}
+
 /* ---- failures ---- */
 
 /* After an error that datagram is skipped, and not the rest. */
@@ -484,6 +529,8 @@ int main(void)
         FIXTURE_TEST(test_answers_of_one_client),
         FIXTURE_TEST(test_verbatim),
         FIXTURE_TEST(test_ipv6),
+        FIXTURE_TEST(test_link_local),
+        FIXTURE_TEST(test_what_is_put_together),
         FIXTURE_TEST(test_segments_with_prefixes),
         FIXTURE_TEST(test_segments_verbatim),
         FIXTURE_TEST(test_segments_refused_as_one),

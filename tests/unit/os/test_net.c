@@ -158,9 +158,15 @@ static unsigned data_sent_ms; /* what TCP_INFO says of the last data; 0: the rea
 static unsigned data_received_ms;
 
 int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
+static bool protocol_fails; /* SO_PROTOCOL cannot be read */
+
 int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
 int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
 {
+    if (option == SO_PROTOCOL && protocol_fails) {
+        errno = ENOBUFS;
+        return -1;
+    }
     int rc = __real_getsockopt(fd, level, option, value, len);
     if (rc == 0 && level == SOL_SOCKET && option == SO_DOMAIN && domain != 0)
         memcpy(value, &domain, sizeof domain);
@@ -1502,6 +1508,9 @@ static void test_inspect_datagrams(void **state)
             continue;
         assert_return_code(fd, errno);
         assert_int_equal(net_inspect(fd), NET_DATAGRAM);
+        protocol_fails = families[i] != AF_UNIX;
+        assert_int_equal(net_inspect(fd), protocol_fails ? -ENOBUFS : NET_DATAGRAM);
+        protocol_fails = false;
         net_close(fd);
     }
     int ping = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);

@@ -6,6 +6,7 @@
  */
 #include "server/endpoints.h"
 
+#include "os/datagram.h"
 #include "unit/ledgers.h"
 #include "unit/support.h"
 
@@ -31,6 +32,7 @@ enum {
 static struct {
     bool real;
     bool calloc_fails;
+    bool is_foreign; /* the datagram socket, so that none can stand beside it */
     bool local_fails;
     int results[CALLS_MAX];              /* of each net_listen(): an errno, or 0 for a descriptor */
     int always;                          /* an errno of every net_listen() except the first one */
@@ -56,6 +58,8 @@ int __real_unlink(const char *path);
 int __wrap_unlink(const char *path);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
+int __real_datagram_open(const union net_addr *addr, int beside);
+int __wrap_datagram_open(const union net_addr *addr, int beside);
 
 int __wrap_net_listen(const union net_addr *addr, int backlog, mode_t mode, unsigned keepalive_s)
 {
@@ -129,6 +133,11 @@ static int fixture_close(void **state)
     assert_int_equal(fix.open, 0);
     assert_null(fix.endpoints.list);
     return 0;
+}
+
+int __wrap_datagram_open(const union net_addr *addr, int beside)
+{
+    return fix.is_foreign && beside >= 0 ? -EADDRINUSE : __real_datagram_open(addr, beside);
 }
 
 static union net_addr addr_of(const char *text)
@@ -1153,6 +1162,15 @@ static void test_keep_datagrams(void **state)
     assert_int_equal(count_kind(&endpoint_datagram), 0);
 }
 
+static void test_a_socket_that_cannot_be_shared(void **state)
+{
+    (void)state;
+    const union net_addr addr = addr_of("127.0.0.1");
+    fix.is_foreign = true;
+    assert_int_equal(open_udp(&addr, 1, ENDPOINTS_UDP_ONLY, 3), 0);
+    assert_int_equal(count_kind(&endpoint_datagram), 1);
+}
+
 /* They are noted as what they are, and found so. */
 static void test_inherit_datagrams(void **state)
 {
@@ -1242,6 +1260,7 @@ int main(void)
         TEST_WITH(real, test_open_datagrams_only),
         TEST_WITH(real, test_datagrams_at_a_port_in_use),
         TEST_WITH(real, test_keep_datagrams),
+        TEST_WITH(real, test_a_socket_that_cannot_be_shared),
         TEST_WITH(real, test_inherit_datagrams),
         TEST_WITH(real, test_adopt_datagrams),
     };
