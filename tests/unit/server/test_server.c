@@ -1141,7 +1141,8 @@ static void test_a_passed_socket_that_cannot_be_served(void **state)
     char line[LINE_MAX_BYTES];
     (void)state;
     need_systemd();
-    const int fds[] = {make_listener(&fix.addrs[0]), socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
+    const int fds[] = {make_listener(&fix.addrs[0]),
+                       socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
     pass_sockets(fds, 2, "tcp:packets");
     watch_server();
     server_start();
