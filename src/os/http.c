@@ -102,22 +102,22 @@ static int http_fd(const struct http *http, struct MHD_Connection *connection)
     return info->connect_fd;
 }
 
-static struct http_client *http_client(struct http *http, int fd)
+/* There are never more clients than the library has been told, so one place is free. */
+static struct http_client *http_place(struct http *http)
 {
-    for (size_t i = 0; i < HTTP_CLIENTS; i++)
-        if (http->clients[i].fd == fd)
-            return &http->clients[i];
-    return NULL;
+    struct http_client *client = http->clients;
+    while (client->fd >= 0)
+        client++;
+    return client;
 }
 
-/* There are never more clients than the library has been told. */
 static void on_http_client(void *arg, struct MHD_Connection *connection, void **context,
                            enum MHD_ConnectionNotificationCode event)
 {
     struct http *http = arg;
     struct http_client *client = *context;
     if (event == MHD_CONNECTION_NOTIFY_STARTED) {
-        client = http_client(http, -1);
+        client = http_place(http);
         *client = (struct http_client){.fd = http_fd(http, connection),
                                        .late_ms = http_now_ms() + HTTP_CLIENT_MS};
         *context = client;
@@ -185,7 +185,7 @@ static enum MHD_Result on_http_request(void *arg, struct MHD_Connection *connect
     struct http_reply reply = {.status = 0};
     (void)version;
     (void)upload;
-    (void)upload_len;
+    *upload_len = 0; /* nothing of it is to be shown again */
     (void)context;
     if (http_is_read(method)) {
         const struct http_request request = {

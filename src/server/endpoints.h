@@ -76,9 +76,9 @@ int endpoints_open(struct endpoints *endpoints, const struct endpoints_config *c
 
 /*
  * Closes the sockets that endpoints_inherit() has taken over, and forgets them where they are
- * noted. Nobody goes on with them. endpoints is all zero then.
+ * noted. Nobody goes on with them. before is all zero then.
  */
-void endpoints_drop(struct endpoints *endpoints);
+void endpoints_drop(struct endpoints *before);
 
 /*
  * Moves the endpoints whose kind is aside to the end of another list, which is all zero or has some

@@ -62,12 +62,12 @@ struct stats_row {
     const char *name; /* as OpenMetrics names a family: what ends with the unit, if there is one */
     const char *help; /* one line of English, without a full stop */
     enum stats_kind kind;
+    bool micro;        /* it is counted in millionths of the unit */
     const char *unit;  /* "bytes" or "seconds"; NULL: a number of something */
     const char *label; /* what tells the rows of one name apart, which follow each other; or NULL */
     const char
         *value;       /* of that label; NULL: the number of the worker, or the text of STATS_INFO */
     size_t offset;    /* in struct stats; of rows with "worker" as label, in struct stats_worker */
-    bool micro;       /* it is counted in millionths of the unit */
     const char *said; /* in the log, marked with N_(), with '#' for the number; or NULL */
     const char *joins; /* what stands before that in the log; NULL: "; " */
 };
