@@ -165,6 +165,15 @@ static void datagrams_end_peer(union net_addr *peer, socklen_t len)
         memset((char *)peer + len, 0, sizeof *peer - len);
 }
 
+/* In musl, CMSG_NXTHDR() changes a sign, which gcc tells although it is that header's affair. */
+static struct cmsghdr *datagram_next(struct msghdr *msg, struct cmsghdr *cmsg)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+    return CMSG_NXTHDR(msg, cmsg);
+#pragma GCC diagnostic pop
+}
+
 void datagrams_get(struct datagrams_mail *mail, unsigned number, struct datagram *datagram)
 {
     struct msghdr *msg = &mail->in[number].msg_hdr;
@@ -174,7 +183,7 @@ void datagrams_get(struct datagrams_mail *mail, unsigned number, struct datagram
                                   .bytes = mail->slot[number] + DATAGRAM_ROOM,
                                   .len = mail->in[number].msg_len};
     datagram->segment = datagram->len;
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg))
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = datagram_next(msg, cmsg))
         datagram_note(datagram, cmsg);
 }
 
