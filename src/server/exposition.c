@@ -9,15 +9,17 @@
 
 static const char exposition_openmetrics[] = "application/openmetrics-text";
 
+static bool exposition_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* Whether the text of len bytes, without the blanks around it, is the word, in any case. */
 static bool exposition_is(const char *text, size_t len, const char *word)
 {
-    const size_t blank = strspn(text, " \t");
-    if (blank > len)
-        return false;
-    text += blank;
-    len -= blank;
-    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
+    for (; len > 0 && exposition_is_blank(*text); len--)
+        text++;
+    while (len > 0 && exposition_is_blank(text[len - 1]))
         len--;
     return len == strlen(word) && strncasecmp(text, word, len) == 0;
 }

@@ -352,12 +352,19 @@ static void takeover_unwatch(const struct takeover *takeover, int fd)
         (void)watches_remove(takeover->loops[i], fd);
 }
 
+/* Not a socket: that of another thread may be closed at any time, and is no loop in any case. */
+static bool takeover_is_loop(const struct takeover *takeover, int fd)
+{
+    struct ledger_state state;
+    bool served = takeover_read(takeover, fd, &state) == 0 && state.served;
+    return !served && net_inspect(fd) == -ENOTSOCK && watches_is_epoll(fd);
+}
+
 /* Comes last, because the numbers of all else are known then: a pipe may have been closed. */
 static void takeover_find_loops(struct takeover *takeover)
 {
-    struct ledger_state state;
     for (int fd = TAKEOVER_FIRST; fd < takeover->end; fd++)
-        if ((takeover_read(takeover, fd, &state) < 0 || !state.served) && watches_is_epoll(fd))
+        if (takeover_is_loop(takeover, fd))
             takeover->loops[takeover->loops_count++] = fd;
     for (size_t i = 0; i < takeover->listening; i++)
         takeover_unwatch(takeover, takeover->listeners[i].fd);

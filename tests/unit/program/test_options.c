@@ -484,6 +484,23 @@ static void test_metrics(void **state)
     expect_metrics("--metrics=127.0.0.1:1 --metrics=127.0.0.2:2", "127.0.0.2:0", 2);
 }
 
+static bool without_library;
+
+bool __real_http_supported(void);
+bool __wrap_http_supported(void);
+bool __wrap_http_supported(void)
+{
+    return !without_library && __real_http_supported();
+}
+
+static void test_metrics_without_a_library(void **state)
+{
+    (void)state;
+    without_library = true;
+    parse_bad("--metrics=127.0.0.1:9862", "--metrics", "libmicrohttpd");
+    without_library = false;
+}
+
 static void test_bad_metrics(void **state)
 {
     char line[400] = "--metrics=";
@@ -894,6 +911,7 @@ int main(void)
         OPTIONS_TEST(test_the_last_address_option_is_recorded),
         OPTIONS_TEST(test_metrics),
         OPTIONS_TEST(test_bad_metrics),
+        OPTIONS_TEST(test_metrics_without_a_library),
         OPTIONS_TEST(test_bind_twice),
         OPTIONS_TEST(test_bind_is_bounded),
         OPTIONS_TEST(test_bad_bind),

@@ -41,6 +41,7 @@ static struct {
     int file;              /* of memory_file_make() */
     int calloc_at;         /* the call that fails; counts down */
     int http;              /* of http_open() */
+    bool hangs;            /* a worker does not answer when /livez asks */
 } fault;
 
 static struct {
@@ -57,6 +58,7 @@ static struct {
     FILE *log;  /* the reading end */
     char line[LINE_MAX_BYTES];
     unsigned port;
+    unsigned alive_status; /* of /livez */
     uv_sem_t loop_runs;
     int manager;           /* receives the server's messages; -1: there is no manager */
     int early;             /* messages received before the server listened */
@@ -104,6 +106,8 @@ void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 int __real_http_open(struct http *http, int listening, struct http_handler *handler);
 int __wrap_http_open(struct http *http, int listening, struct http_handler *handler);
+bool __real_workers_alive(struct workers *workers);
+bool __wrap_workers_alive(struct workers *workers);
 
 uint64_t __wrap_uv_now(const uv_loop_t *loop)
 {
@@ -212,7 +216,18 @@ void *__wrap_calloc(size_t count, size_t size)
 
 int __wrap_http_open(struct http *http, int listening, struct http_handler *handler)
 {
+    struct http_reply reply = {.status = 0};
+    if (fault.hangs) {
+        handler->answer(handler, &(struct http_request){.path = "/livez"}, &reply);
+        free(reply.body);
+        fix.alive_status = reply.status;
+    }
     return fault.http < 0 ? fault.http : __real_http_open(http, listening, handler);
+}
+
+bool __wrap_workers_alive(struct workers *workers)
+{
+    return __real_workers_alive(workers) && !fault.hangs;
 }
 
 /* Occupies the numbers of passed sockets, so that the test opens no other descriptor there. */
@@ -932,6 +947,19 @@ static void test_start_without_metrics(void **state)
     fault.http = 0;
     fault.signal_init = -EMFILE; /* before the metrics are served */
     check_cannot_start(-EMFILE, 0);
+}
+
+/* A worker may be busy for a moment, and is alive then. */
+static void test_a_worker_that_is_busy(void **state)
+{
+    (void)state;
+    serve_metrics();
+    fault.hangs = true;
+    fault.http = -ENOMEM; /* asking is all */
+    server_start();
+    (void)expect_start("Cannot serve metrics on 127.0.0.2:");
+    server_ends(-ENOMEM);
+    assert_int_equal(fix.alive_status, 200);
 }
 
 /* Makes a manager, which the server finds by NOTIFY_SOCKET. */
@@ -1686,6 +1714,7 @@ int main(void)
         FIXTURE_TEST(test_starts_that_fail_before_the_loop),
         FIXTURE_TEST(test_starts_that_fail_within_the_loop),
         FIXTURE_TEST(test_start_without_metrics),
+        FIXTURE_TEST(test_a_worker_that_is_busy),
         FIXTURE_TEST(test_a_unix_socket),
         FIXTURE_TEST(test_passed_sockets_are_served),
         FIXTURE_TEST(test_a_passed_connection_is_served),
