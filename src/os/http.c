@@ -247,9 +247,8 @@ int64_t http_run(struct http *http)
     const int64_t late_ms = http_cut(http); /* after the call, in which clients come and go */
     if (http->left) /* the library accepts again in the next call only, if it was full */
         return 0;
-    if (http->library->timeout(http->daemon, &wanted_ms) != MHD_YES)
-        return late_ms;
-    if (late_ms >= 0 && wanted_ms > (uint64_t)late_ms)
+    const bool wants = http->library->timeout(http->daemon, &wanted_ms) == MHD_YES;
+    if (!wants || (late_ms >= 0 && wanted_ms > (uint64_t)late_ms))
         return late_ms;
     return wanted_ms < INT32_MAX ? (int64_t)wanted_ms : INT32_MAX;
 }
