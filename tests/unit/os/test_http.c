@@ -32,6 +32,8 @@ static struct {
     bool calloc;
     int fcntl; /* the call that fails; counts down */
     uint64_t late_ms;
+    bool wants; /* the library is to be run again after wants_ms */
+    unsigned long long wants_ms;
 } fault;
 
 void *__real_dlopen(const char *name, int flags);
@@ -55,13 +57,25 @@ static void *no_daemon(void)
     return NULL;
 }
 
+static int wants(void *daemon, unsigned long long *ms)
+{
+    (void)daemon;
+    *ms = fault.wants_ms;
+    return 1; /* MHD_YES */
+}
+
 /* A symbol after '!' is found, and fails when it is called. */
 void *__wrap_dlsym(void *handle, const char *name)
 {
     void *(*fails)(void) = no_daemon;
     void *function;
+    int (*asks)(void *, unsigned long long *) = wants;
     if (fault.symbol != NULL && strcmp(fault.symbol, name) == 0)
         return NULL;
+    if (fault.wants && strcmp(name, "MHD_get_timeout") == 0) {
+        memcpy(&function, &asks, sizeof function);
+        return function;
+    }
     if (fault.symbol == NULL || fault.symbol[0] != '!' || strcmp(fault.symbol + 1, name) != 0)
         return __real_dlsym(handle, name);
     memcpy(&function, &fails, sizeof function);
@@ -234,6 +248,23 @@ static void test_late_client(void **state)
     assert_int_equal(fix.asked, 0);
 }
 
+/* The sooner of the two times, and no more than fits into what libuv's timer is given. */
+static void test_library_wants_to_be_run(void **state)
+{
+    (void)state;
+    fault.wants = true;
+    serve();
+    assert_int_equal(http_run(&fix.http), 0);
+    fault.wants_ms = 7;
+    assert_int_equal(http_run(&fix.http), 7);
+    fault.wants_ms = UINT64_MAX;
+    assert_int_equal(http_run(&fix.http), INT32_MAX);
+    int fd = client();
+    wait_for(fix.fd, POLLIN);
+    assert_in_range(http_run(&fix.http), 1, HTTP_CLIENT_MS);
+    (void)close(fd);
+}
+
 static void test_ninth_client(void **state)
 {
     int fds[HTTP_CLIENTS];
@@ -320,6 +351,7 @@ int main(void)
         http_test(test_get),
         http_test(test_other_methods),
         http_test(test_late_client),
+        http_test(test_library_wants_to_be_run),
         http_test(test_ninth_client),
         http_test(test_close),
         http_test(test_open_fails),
