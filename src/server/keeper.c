@@ -170,7 +170,10 @@ static void keeper_forget_legacy(struct keeper *keeper)
     keeper->config->legacy = (struct legacy){.found = false};
 }
 
-/* Nothing is left of the daemon but the ledger, and what the ledger speaks of. */
+/*
+ * Nothing is left of the daemon but the ledger, what the ledger speaks of, and the epoll
+ * descriptors of its loops, which the successor closes (takeover.h).
+ */
 static void keeper_clear(struct keeper *keeper)
 {
     int ledger = atomic_load(&keeper->kept->ledger);

@@ -89,7 +89,8 @@ struct takeover {
  * net_local(); takeover_free() must be called in either case.
  *
  * The descriptors are the caller's then. Needs at most eight system calls for a connection with an
- * answer under way, none for any other that has an entry, and one for all of them together.
+ * answer under way, none for any other that has an entry, one for all of them together, and up to
+ * two for each number that no connection has.
  */
 int takeover_find(struct takeover *takeover, struct ledger *ledger, const struct services *services,
                   bool dates);

@@ -306,6 +306,15 @@ static void test_a_source_after_a_failed_handover(void **state)
     sources_close(&sources);
 }
 
+/* A successor closes the epoll descriptor: execve(2) would let everybody wait for that. */
+static void test_the_loop_outlives_the_program(void **state)
+{
+    (void)state;
+    assert_int_equal(try_open(false), 0);
+    assert_int_equal(fcntl(uv_backend_fd(&fix.worker.loop), F_GETFD), 0);
+    worker_close(&fix.worker);
+}
+
 static void test_without_a_thread(void **state)
 {
     (void)state;
@@ -399,6 +408,7 @@ int main(void)
         FIXTURE_TEST(test_no_memory_for_a_connection),
         FIXTURE_TEST(test_no_memory_for_a_handover),
         FIXTURE_TEST(test_a_source_after_a_failed_handover),
+        TEST_WITH(bare, test_the_loop_outlives_the_program),
         TEST_WITH(bare, test_without_a_thread),
         TEST_WITH(bare, test_a_spinner),
         TEST_WITH(bare, test_failures),
