@@ -260,7 +260,8 @@ static uint32_t ledger_named(const struct ledger *ledger, const struct ledger_st
 static void ledger_survey(struct ledger *ledger)
 {
     uint32_t filled = ledger_load(&ledger->header->filled);
-    for (uint32_t fd = 0; fd < filled && fd < ledger->layout.entries; fd++) {
+    ledger->surveyed = filled < ledger->layout.entries ? filled : ledger->layout.entries;
+    for (uint32_t fd = 0; fd < ledger->surveyed; fd++) {
         struct ledger_state state;
         ledger_copy(ledger, fd, &state);
         if (!ledger_names(&state) || !ledger_is_possible(ledger, &state))
@@ -361,12 +362,13 @@ void ledger_settle(struct ledger *ledger, const struct ledger_layout *layout)
 /* ---- entries ---- */
 
 /* Whether what an entry of a predecessor names is what the survey has found, and is its alone. */
-static bool ledger_is_alone(const struct ledger *ledger, const struct ledger_state *state)
+static bool ledger_is_alone(const struct ledger *ledger, uint32_t fd,
+                            const struct ledger_state *state)
 {
     if (ledger->named == NULL || !ledger_names(state))
         return true;
     uint32_t named = ledger_named(ledger, state);
-    return set_has(ledger->named, named) && !set_has(ledger->twice, named);
+    return fd < ledger->surveyed && set_has(ledger->named, named) && !set_has(ledger->twice, named);
 }
 
 int ledger_read(const struct ledger *ledger, uint32_t fd, struct ledger_state *state)
@@ -375,7 +377,7 @@ int ledger_read(const struct ledger *ledger, uint32_t fd, struct ledger_state *s
     if (fd >= ledger->layout.entries)
         return -EBADF;
     ledger_copy(ledger, fd, &read);
-    if (!ledger_is_possible(ledger, &read) || !ledger_is_alone(ledger, &read))
+    if (!ledger_is_possible(ledger, &read) || !ledger_is_alone(ledger, fd, &read))
         return -EPROTO;
     *state = read;
     return 0;

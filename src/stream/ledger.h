@@ -211,6 +211,7 @@ struct ledger {
     uint32_t lent_before; /* all buffers are lent whose bits stand in the words before this one */
     uint64_t *named;      /* of a ledger of a predecessor: what its entries name; or NULL */
     uint64_t *twice;      /* what more than one of them names */
+    uint32_t surveyed;    /* of them: those that the two sets know of */
 };
 
 /* A buffer that is lent. */

@@ -712,6 +712,23 @@ static void test_two_entries_with_one_buffer(void **state)
     check_named_twice(LEDGER_PIPE);
 }
 
+/* The header of a broken predecessor says that there are fewer entries. */
+static void test_an_entry_behind_the_last(void **state)
+{
+    struct ledger successor;
+    struct ledger_state entry;
+    (void)state;
+    assert_int_equal(ledger_enter(&fix.ledger, 30, 0), 0);
+    assert_int_equal(ledger_enter(&fix.ledger, 31, 0), 0);
+    fix.ledger.entries[30].place = place(LEDGER_BUFFER, 8);
+    fix.ledger.entries[31].place = place(LEDGER_BUFFER, 8);
+    fix.ledger.header->filled = 31;
+    assert_int_equal(attach(&successor), 0);
+    assert_int_equal(ledger_read(&successor, 30, &entry), 0);
+    assert_int_equal(ledger_read(&successor, 31, &entry), -EPROTO);
+    ledger_close(&successor);
+}
+
 /* The number of a buffer and the descriptor of a pipe may be equal. */
 static void test_a_buffer_is_no_pipe(void **state)
 {
@@ -1172,6 +1189,7 @@ int main(void)
         OPEN(test_a_header),
         OPEN(test_transferring_a_header),
         OPEN(test_two_entries_with_one_buffer),
+        OPEN(test_an_entry_behind_the_last),
         OPEN(test_a_buffer_is_no_pipe),
         OPEN(test_an_entry_that_changes_later),
         OPEN(test_what_was_left_names_nothing),
