@@ -277,7 +277,10 @@ struct holding {
     int messages; /* what it says on its standard error */
 };
 
-/* Returns when it holds the connection. */
+/*
+ * Returns when it holds the connection and has had an answer: a server that has not accepted the
+ * connection would not end but reset it.
+ */
 static struct holding start_holding(int output)
 {
     char address[32], line[64];
@@ -295,7 +298,7 @@ static struct holding start_holding(int output)
     (void)dup2(output, STDOUT_FILENO);
     (void)dup2(messages[1], STDERR_FILENO);
     (void)execl(ECHOLOAD_BINARY, "echoload", "--rfc862", "--mode=idle", "--duration=50",
-                "--server-ends", address, (char *)NULL);
+                "--echo-first", "--server-ends", address, (char *)NULL);
     _exit(127);
 }
 
@@ -313,7 +316,7 @@ static void test_signal_after_the_end(void **state)
     (void)state;
     static char junk[4096]; /* a pipe of one page is filled by one write of a page */
     int output[2], status;
-    start_server(answer_never);
+    start_server(answer_verbatim);
     assert_return_code(pipe2(output, O_CLOEXEC), errno);
     assert_return_code(fcntl(output[1], F_SETPIPE_SZ, sizeof junk), errno);
     assert_int_equal(write(output[1], junk, sizeof junk), sizeof junk);
