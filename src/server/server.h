@@ -2,10 +2,11 @@
  * server.h - the daemon, from the first listening socket to the end of the last connection.
  *
  * Listeners, signals, supervision and drain live on the loop of the first worker, on the thread
- * that calls server_run(). That function is the start from top to bottom: sockets, loops, tasks,
- * signals, threads, and the listeners last, because the log then says that the daemon listens.
- * drain.h tells how the daemon stops, and upgrade.h how it executes its program again. A daemon
- * that was executed so begins with what its predecessor has left: succession.h.
+ * that calls server_run(). server.c is the start from top to bottom: sockets, loops, tasks,
+ * threads, signals, and the listeners last, because the log then says that the daemon listens. The
+ * longer steps have files of their own: server_parts.h. drain.h tells how the daemon stops, and
+ * upgrade.h how it executes its program again. A daemon that was executed so begins with what its
+ * predecessor has left: succession.h.
  */
 #ifndef UVECHOD_SERVER_H
 #define UVECHOD_SERVER_H

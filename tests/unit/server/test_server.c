@@ -1,8 +1,9 @@
 /*
- * server.c: server_run() in a thread of the test, on the loopback interface. The test uses signals
- * and connections, as users of the daemon do. It reads the log line by line through a pipe, and
- * waits by waiting for a line. The clock of connections and sleeps is wrapped and runs CLOCK_SPEED
- * times as fast, so that deadlines come soon. The calls by which a start can fail are wrapped, too.
+ * server.c and the files of its steps: server_run() in a thread of the test, on the loopback
+ * interface. The test uses signals and connections, as users of the daemon do. It reads the log
+ * line by line through a pipe, and waits by waiting for a line. The clock of connections and sleeps
+ * is wrapped and runs CLOCK_SPEED times as fast, so that deadlines come soon. The calls by which a
+ * start can fail are wrapped, too.
  */
 #include "server/server.h"
 
