@@ -1,7 +1,6 @@
 #include "server/datagrams.h"
 
 #include "base/counter.h"
-#include "base/i18n.h"
 #include "os/datagram.h"
 
 #include <errno.h>
@@ -93,23 +92,6 @@ void datagrams_stats(const struct ledger *ledger, struct stats *stats)
 {
     for (int i = 0; i < DATAGRAM_RESULTS; i++)
         stats->datagrams[i] = counter_get(&ledger->header->datagrams.count[i]);
-}
-
-void datagrams_log_stats(const struct datagrams *datagrams, const struct stats *stats,
-                         struct log *log)
-{
-    unsigned long long counts[DATAGRAM_RESULTS];
-    if (datagrams->list == NULL)
-        return;
-    for (int i = 0; i < DATAGRAM_RESULTS; i++)
-        counts[i] = (unsigned long long)stats->datagrams[i];
-    log_write(log, LOG_LEVEL_NOTICE,
-              _("Datagrams: %llu answered; dropped: %llu for the source port, %llu for a port "
-                "of ours, %llu for the address, %llu for the prefix, %llu for --udp-rate, %llu too "
-                "long, %llu for lack of room, %llu refused"),
-              counts[DATAGRAM_ANSWERED], counts[DATAGRAM_PORT], counts[DATAGRAM_OWN],
-              counts[DATAGRAM_ADDRESS], counts[DATAGRAM_PREFIX], counts[DATAGRAM_RATE],
-              counts[DATAGRAM_SIZE], counts[DATAGRAM_FULL], counts[DATAGRAM_FAILED]);
 }
 
 void datagrams_close(struct datagrams *datagrams)

@@ -60,10 +60,6 @@ int datagrams_start(struct datagrams *datagrams, const struct datagrams_config *
 /* Stores how many datagrams have been answered and dropped, in this process and before. */
 void datagrams_stats(const struct ledger *ledger, struct stats *stats);
 
-/* Logs these figures, if there is a datagram socket. */
-void datagrams_log_stats(const struct datagrams *datagrams, const struct stats *stats,
-                         struct log *log);
-
 /* Closes what is left. All tasks must have ended or never have run; all loops run once more. */
 void datagrams_close(struct datagrams *datagrams);
 

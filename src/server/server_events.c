@@ -76,30 +76,23 @@ static bool server_alive(struct supervised *supervised)
     return alive;
 }
 
-/* A line of its own, for those who have proxies. */
-static void server_log_proxied(const struct server *server, const struct stats *stats)
-{
-    const struct proxy_rules *rules = &server->config->proxies;
-    if (rules->count == 0 && !rules->local)
-        return;
-    log_write(server->log, LOG_LEVEL_NOTICE,
-              _("PROXY headers: %llu with a client, %llu without, %llu bad, %llu late"),
-              (unsigned long long)stats->proxied[PROXY_CLIENT],
-              (unsigned long long)stats->proxied[PROXY_ANONYMOUS],
-              (unsigned long long)stats->proxied[PROXY_BAD],
-              (unsigned long long)stats->proxied[PROXY_LATE]);
-}
-
 static void server_log_stats(struct controlled *controlled)
 {
     struct server *server = container_of(controlled, struct server, controlled);
+    const struct proxy_rules *rules = &server->config->proxies;
     struct stats stats;
     char text[512];
     server_stats(&server->supervised, &stats);
-    stats_describe(&stats, text, sizeof text);
+    stats_describe(&stats, STATS_MAIN, text, sizeof text);
     log_write(server->log, LOG_LEVEL_NOTICE, _("Statistics: %s"), text);
-    server_log_proxied(server, &stats);
-    datagrams_log_stats(&server->datagrams, &stats, server->log);
+    if (rules->count > 0 || rules->local) {
+        stats_describe(&stats, STATS_PROXIED, text, sizeof text);
+        log_write(server->log, LOG_LEVEL_NOTICE, _("PROXY headers: %s"), text);
+    }
+    if (server->datagrams.list != NULL) {
+        stats_describe(&stats, STATS_DATAGRAMS, text, sizeof text);
+        log_write(server->log, LOG_LEVEL_NOTICE, _("Datagrams: %s"), text);
+    }
 }
 
 /* ---- what the metrics ask ---- */

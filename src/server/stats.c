@@ -8,15 +8,17 @@
 #define STATS(member)   .offset = offsetof(struct stats, member)
 #define WORKERS(member) .label = "worker", .offset = offsetof(struct stats_worker, member)
 /* One of several rows of the same name, by the result. */
-#define DATAGRAMS(said, result)                                                                    \
-    {                                                                                              \
-        "uvechod_udp_datagrams", "Datagrams that have come, by what became of them",               \
-            STATS_COUNTER, .label = "result", .value = (said), STATS(datagrams[result])            \
-    }
-#define PROXIED(said, result)                                                                      \
+#define PROXIED(result, number, text)                                                              \
     {                                                                                              \
         "uvechod_proxy_headers", "Headers of the PROXY protocol, by what became of them",          \
-            STATS_COUNTER, .label = "result", .value = (said), STATS(proxied[result])              \
+            STATS_COUNTER, .label = "result", .value = (result), STATS(proxied[number]),           \
+                           .line = STATS_PROXIED, .said = (text), .joins = ", "                    \
+    }
+#define DATAGRAMS(result, number, text, before)                                                    \
+    {                                                                                              \
+        "uvechod_udp_datagrams", "Datagrams that have come, by what became of them",               \
+            STATS_COUNTER, .label = "result", .value = (result), STATS(datagrams[number]),         \
+                           .line = STATS_DATAGRAMS, .said = (text), .joins = (before)              \
     }
 
 /* In the order in which the log says them. */
@@ -41,23 +43,23 @@ const struct stats_row stats_rows[] = {
      .unit = "seconds", STATS(up_s), .said = N_("up # s")},
     {"uvechod_generations", "Processes that have left their connections to the next one",
      STATS_COUNTER, STATS(upgrades), .said = N_("# upgrades")},
-    /* Not in the log's line, which would be too long. */
+    /* Not in the log, whose line would be too long. */
     {"uvechod_connections_max", "Connections that may be open at once", STATS(limit)},
     {"uvechod_log_lines_lost", "Lines that could not be written to the log", STATS_COUNTER,
      STATS(log_lines_lost)},
-    DATAGRAMS("answered", DATAGRAM_ANSWERED),
-    DATAGRAMS("source_port", DATAGRAM_PORT),
-    DATAGRAMS("own_port", DATAGRAM_OWN),
-    DATAGRAMS("address", DATAGRAM_ADDRESS),
-    DATAGRAMS("prefix", DATAGRAM_PREFIX),
-    DATAGRAMS("rate", DATAGRAM_RATE),
-    DATAGRAMS("size", DATAGRAM_SIZE),
-    DATAGRAMS("no_room", DATAGRAM_FULL),
-    DATAGRAMS("failed", DATAGRAM_FAILED),
-    PROXIED("client", PROXY_CLIENT),
-    PROXIED("anonymous", PROXY_ANONYMOUS),
-    PROXIED("bad", PROXY_BAD),
-    PROXIED("late", PROXY_LATE),
+    DATAGRAMS("answered", DATAGRAM_ANSWERED, N_("# answered"), ", "),
+    DATAGRAMS("source_port", DATAGRAM_PORT, N_("dropped: # for the source port"), "; "),
+    DATAGRAMS("own_port", DATAGRAM_OWN, N_("# for a port of ours"), ", "),
+    DATAGRAMS("address", DATAGRAM_ADDRESS, N_("# for the address"), ", "),
+    DATAGRAMS("prefix", DATAGRAM_PREFIX, N_("# for the prefix"), ", "),
+    DATAGRAMS("rate", DATAGRAM_RATE, N_("# for --udp-rate"), ", "),
+    DATAGRAMS("size", DATAGRAM_SIZE, N_("# too long"), ", "),
+    DATAGRAMS("no_room", DATAGRAM_FULL, N_("# for lack of room"), ", "),
+    DATAGRAMS("failed", DATAGRAM_FAILED, N_("# refused by the kernel"), ", "),
+    PROXIED("client", PROXY_CLIENT, N_("# with a client")),
+    PROXIED("anonymous", PROXY_ANONYMOUS, N_("# without")),
+    PROXIED("bad", PROXY_BAD, N_("# bad")),
+    PROXIED("late", PROXY_LATE, N_("# late")),
     {"uvechod_draining", "Whether the daemon stops and waits for its connections", STATS(draining)},
     {"uvechod_worker_connections", "Connections that are open now on one worker",
      WORKERS(connections)},
@@ -105,11 +107,11 @@ static size_t stats_say(const struct stats *stats, const struct stats_row *row, 
     return len < size ? len : size - 1;
 }
 
-void stats_describe(const struct stats *stats, char *text, size_t size)
+void stats_describe(const struct stats *stats, enum stats_line line, char *text, size_t size)
 {
     size_t len = 0;
     text[0] = '\0';
     for (size_t i = 0; i < stats_row_count; i++)
-        if (stats_rows[i].said != NULL)
+        if (stats_rows[i].said != NULL && stats_rows[i].line == line)
             len = stats_say(stats, &stats_rows[i], text, len, size);
 }

@@ -1,7 +1,7 @@
 /*
  * stats.h - what the daemon has done so far, and the one list of what that is.
  *
- * There are four ways to see a figure, and all of them come from here: the line that SIGUSR1 logs,
+ * There are four ways to see a figure, and all of them come from here: the lines that SIGUSR1 logs,
  * the status that the service manager shows (supervision.h), /metrics and /stats (metrics.h). A
  * new figure is a field of struct stats and a row of the list.
  */
@@ -57,6 +57,13 @@ enum stats_kind {
     STATS_INFO,    /* a text, as the value of its label */
 };
 
+/* The lines of the log. */
+enum stats_line {
+    STATS_MAIN,
+    STATS_PROXIED,   /* for those who have proxies */
+    STATS_DATAGRAMS, /* for those who answer datagrams */
+};
+
 /* A row of the list. */
 struct stats_row {
     const char *name; /* as OpenMetrics names a family: what ends with the unit, if there is one */
@@ -66,10 +73,11 @@ struct stats_row {
     const char *unit;  /* "bytes" or "seconds"; NULL: a number of something */
     const char *label; /* what tells the rows of one name apart, which follow each other; or NULL */
     const char
-        *value;       /* of that label; NULL: the number of the worker, or the text of STATS_INFO */
-    size_t offset;    /* in struct stats; of rows with "worker" as label, in struct stats_worker */
-    const char *said; /* in the log, marked with N_(), with '#' for the number; or NULL */
-    const char *joins; /* what stands before that in the log; NULL: "; " */
+        *value;    /* of that label; NULL: the number of the worker, or the text of STATS_INFO */
+    size_t offset; /* in struct stats; of rows with "worker" as label, in struct stats_worker */
+    enum stats_line line; /* in which the log says it */
+    const char *said;     /* there, marked with N_(), with '#' for the number; or NULL */
+    const char *joins;    /* what stands before that in the log; NULL: "; " */
 };
 
 /* The list, and how many rows it has. */
@@ -82,7 +90,10 @@ bool stats_is_of_workers(const struct stats_row *row);
 /* The number of a row that is no STATS_INFO; of the given worker, if there is one for each. */
 uint64_t stats_get(const struct stats *stats, const struct stats_row *row, unsigned worker);
 
-/* Writes what the log says, in the language of the user, to text: size bytes with the NUL. */
-void stats_describe(const struct stats *stats, char *text, size_t size);
+/*
+ * Writes what a line of the log says, in the language of the user, to text: size bytes with the
+ * NUL.
+ */
+void stats_describe(const struct stats *stats, enum stats_line line, char *text, size_t size);
 
 #endif

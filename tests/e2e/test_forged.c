@@ -128,7 +128,7 @@ static void no_hosts(struct daemon *daemon)
     forge("127.0.0.9", 40000, "127.255.255.255", 25000, "x");
     visit(25000);
     expect_datagrams(daemon, "Datagrams: 1 answered; dropped: 0 for the source port, ");
-    expect_datagrams(daemon, " 0 refused");
+    expect_datagrams(daemon, " 0 refused by the kernel");
 }
 
 /* Two daemons are made to talk to each other. The second one sees an answer, and is silent. */

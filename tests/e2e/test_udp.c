@@ -372,7 +372,7 @@ static void no_rate(struct daemon *daemon)
         udp_ping(fd, "GOT:", "x");
     expect_datagrams(daemon, "Datagrams: 1500 answered; dropped: 0 for the source port, 0 for a "
                              "port of ours, 0 for the address, 0 for the prefix, 0 for --udp-rate, "
-                             "0 too long, 0 for lack of room, 0 refused");
+                             "0 too long, 0 for lack of room, 0 refused by the kernel");
     (void)close(fd);
 }
 
@@ -483,7 +483,7 @@ static void unix_datagrams(struct daemon *daemon)
     udp_send(fd, "farewell", 8);
     (void)close(fd);
     daemon_signal(daemon, SIGCONT);
-    expect_datagrams(daemon, " 1 refused");
+    expect_datagrams(daemon, " 1 refused by the kernel");
     assert_int_equal(unlink(client), 0);
     (void)close(passed);
 }

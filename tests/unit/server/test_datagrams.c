@@ -137,16 +137,12 @@ static const struct responders *server_of(size_t place)
 
 static void test_none(void **state)
 {
-    struct stats stats = {.open = 0};
-    char line[16];
     (void)state;
     fix.list[0] = (struct endpoint){.fd = -1, .kind = &endpoint_listening};
     fix.endpoints.count = 1;
     assert_int_equal(start(), 0);
     assert_null(fix.datagrams.list);
     assert_null(fix.workers.list[0].responders);
-    datagrams_log_stats(&fix.datagrams, &stats, &fix.log);
-    assert_int_equal(recv(fix.lines, line, sizeof line, MSG_DONTWAIT), -1);
 }
 
 /* Each worker one of those that share an address, and the first worker one that stands alone. */
@@ -169,7 +165,6 @@ static void test_shares(void **state)
 static void test_statistics(void **state)
 {
     struct stats stats;
-    char line[1024] = "";
     (void)state;
     add_socket(0);
     assert_int_equal(start(), 0);
@@ -178,11 +173,6 @@ static void test_statistics(void **state)
     datagrams_stats(&fix.ledger, &stats);
     for (int i = 0; i < DATAGRAM_RESULTS; i++)
         assert_int_equal(stats.datagrams[i], 10 + i);
-    datagrams_log_stats(&fix.datagrams, &stats, &fix.log);
-    assert_true(recv(fix.lines, line, sizeof line - 1, MSG_DONTWAIT) > 0);
-    assert_string_equal(line, "Datagrams: 10 answered; dropped: 11 for the source port, 12 for a "
-                              "port of ours, 13 for the address, 14 for the prefix, 15 for "
-                              "--udp-rate, 16 too long, 17 for lack of room, 18 refused\n");
 }
 
 static void test_failures(void **state)
