@@ -62,7 +62,7 @@ static void server_stats(struct supervised *supervised, struct stats *stats)
     stats->refused += past->refused + server->refused;
     stats->over_source += past->over_source;
     for (unsigned result = 0; result < PROXY_RESULTS; result++)
-        stats->proxied[result] += server->succession.proxied.results[result];
+        stats->proxied[result] = counter_get(&server->ledger->header->proxied.count[result]);
     stats->upgrades = past->generations;
     datagrams_stats(server->ledger, stats);
 }
@@ -184,7 +184,6 @@ static void server_note_past(struct server *server, struct ledger_past *past)
                                  .over_source = stats.over_source,
                                  .accept_pauses = stats.accept_pauses,
                                  .rate_pauses = stats.rate_pauses};
-    memcpy(server->ledger->header->proxied.results, stats.proxied, sizeof stats.proxied);
     server->ledger->header->more = (struct ledger_more){.log_lines_lost = stats.log_lines_lost};
 }
 

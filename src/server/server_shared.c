@@ -87,7 +87,7 @@ static int server_inherit_ledger(struct server *server, struct ledger_layout *la
     ledger_widen(predecessor, layout);
     int rc = server_make_ledger(server, layout);
     if (rc == 0) {
-        ledger_carry_datagrams(predecessor, server->ledger);
+        ledger_carry_counts(predecessor, server->ledger);
         takeover_move(&server->succession.takeover, server->ledger);
     }
     return rc;

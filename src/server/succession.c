@@ -61,7 +61,6 @@ int succession_open(struct succession *succession, int file, const struct servic
     if (rc < 0)
         return rc;
     succession->past = ledger->header->past;
-    succession->proxied = ledger->header->proxied;
     succession->more = ledger->header->more;
     rc = takeover_find(&succession->takeover, ledger, services, dates);
     if (rc < 0) {

@@ -24,9 +24,8 @@ struct succession {
     struct ledger *left;  /* the same, until somebody takes it; NULL: it is not open, or taken */
     struct takeover takeover;
     struct log *log;
-    struct ledger_past past;       /* what predecessors have counted; all zero without any */
-    struct ledger_proxied proxied; /* the same, of headers */
-    struct ledger_more more;       /* the same */
+    struct ledger_past past; /* what predecessors have counted; all zero without any */
+    struct ledger_more more; /* the same */
     struct task task;
     struct timer timer;
     struct workers *workers; /* NULL: nothing has been handed to a worker yet */

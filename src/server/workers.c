@@ -284,8 +284,6 @@ void workers_stats(const struct workers *workers, struct stats *stats)
         stats->refused += counter_get(&worker->refused);
         stats->bytes_in += counter_get(&worker->conns.bytes_in);
         stats->bytes_out += counter_get(&worker->conns.bytes_out);
-        for (unsigned result = 0; result < PROXY_RESULTS; result++)
-            stats->proxied[result] += counter_get(&worker->conns.proxied[result]);
     }
     if (workers->list->conns.sources != NULL)
         stats->over_source = workers->list->conns.sources->refused;

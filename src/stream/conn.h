@@ -163,7 +163,6 @@ struct conns {
     _Atomic uint64_t closed;   /* and their descriptors with them */
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t bytes_out;
-    _Atomic uint64_t proxied[PROXY_RESULTS]; /* headers */
 };
 
 /*

@@ -619,9 +619,11 @@ int ledger_transfer(const struct ledger *from, struct ledger *to, int fd)
     return rc;
 }
 
-void ledger_carry_datagrams(const struct ledger *from, struct ledger *to)
+void ledger_carry_counts(const struct ledger *from, struct ledger *to)
 {
     for (int i = 0; i < LEDGER_DATAGRAMS_MAX; i++)
         atomic_store(&to->header->datagrams.count[i],
                      atomic_load(&from->header->datagrams.count[i]));
+    for (int i = 0; i < LEDGER_PROXIED_MAX; i++)
+        atomic_store(&to->header->proxied.count[i], atomic_load(&from->header->proxied.count[i]));
 }

@@ -155,10 +155,13 @@ struct ledger_past {
     uint64_t rate_pauses;
 };
 
-/* What became of headers of proxies: the counters of proxy.h, by their numbers; others are 0. */
+/*
+ * What has become of headers of proxies, by the numbers of enum proxy_result. They are counted here
+ * and nowhere else, by the threads of all workers, so that a crash loses nothing of it.
+ */
 enum { LEDGER_PROXIED_MAX = 8 };
 struct ledger_proxied {
-    uint64_t results[LEDGER_PROXIED_MAX];
+    _Atomic uint64_t count[LEDGER_PROXIED_MAX];
 };
 
 /*
@@ -169,10 +172,7 @@ struct ledger_more {
     uint64_t log_lines_lost;
 };
 
-/*
- * What has become of datagrams, by the numbers of enum datagram_result. They are counted here and
- * nowhere else, by the threads of all workers, so that a crash loses nothing of it.
- */
+/* The same as of headers, of datagrams and by the numbers of enum datagram_result. */
 enum { LEDGER_DATAGRAMS_MAX = 16 };
 struct ledger_datagrams {
     _Atomic uint64_t count[LEDGER_DATAGRAMS_MAX];
@@ -195,7 +195,7 @@ struct ledger_header {
     struct ledger_layout layout;
     struct ledger_past past;
     struct ledger_suspect suspects[LEDGER_SUSPECTS_MAX]; /* of the last crash; the takeover's */
-    struct ledger_proxied proxied; /* as past; 0 in the ledger of a daemon that knew no proxies */
+    struct ledger_proxied proxied; /* zero in the ledger of a daemon that knew no proxies */
     struct ledger_more more;
     struct ledger_datagrams datagrams; /* zero in files of versions that knew no datagrams */
 };
@@ -316,8 +316,8 @@ bool ledger_fits(const struct ledger *ledger, const struct ledger_layout *layout
 /* Raises the layout to what this ledger has room for, so that whatever stands there has, too. */
 void ledger_widen(const struct ledger *ledger, struct ledger_layout *layout);
 
-/* Copies to an empty ledger what a predecessor has counted of datagrams. */
-void ledger_carry_datagrams(const struct ledger *from, struct ledger *to);
+/* Copies to an empty ledger what a predecessor has counted of datagrams and headers. */
+void ledger_carry_counts(const struct ledger *from, struct ledger *to);
 
 /*
  * Copies the entry of a connection that is served, which ledger_read() finds in order, with its

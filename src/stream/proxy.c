@@ -93,7 +93,8 @@ const union net_addr *proxy_client(const struct conn *conn)
 
 static void proxy_count(struct conn *conn, enum proxy_result result)
 {
-    counter_add(&conn_owner(conn)->proxied[result], 1);
+    struct ledger_proxied *proxied = &conn_owner(conn)->ledger->header->proxied;
+    (void)atomic_fetch_add_explicit(&proxied->count[result], 1, memory_order_relaxed);
 }
 
 static struct yield proxy_refuse(struct conn *conn, enum proxy_header_kind fault)
@@ -121,9 +122,10 @@ static struct yield proxy_ended(struct conn *conn, const struct proxied *proxied
 static struct yield proxy_pass(struct conn *conn, struct proxied *proxied,
                                const struct proxy_header *header)
 {
+    /* First: the entry says from then on that the header is over, and a successor counts none. */
+    proxy_count(conn, header->kind == PROXY_HEADER_CLIENT ? PROXY_CLIENT : PROXY_ANONYMOUS);
     proxy_put(conn, proxied, LEDGER_NOTHING);
     proxied->client = header->client;
-    proxy_count(conn, header->kind == PROXY_HEADER_CLIENT ? PROXY_CLIENT : PROXY_ANONYMOUS);
     conn_header_done(conn);
     return proxy_handler(conn)->start(&conn->task);
 }

@@ -1145,7 +1145,7 @@ static void test_version_1_reads_the_places(void **state)
 #define OPEN(test) cmocka_unit_test_setup_teardown(test, setup_open, teardown_open)
 
 /* What has been counted of datagrams goes on in a ledger that has more room. */
-static void test_carry_datagrams(void **state)
+static void test_carry_counts(void **state)
 {
     (void)state;
     const struct ledger_layout layout = {.entries = 4};
@@ -1155,9 +1155,13 @@ static void test_carry_datagrams(void **state)
     assert_int_equal(ledger_open(&to, &layout), 0);
     for (unsigned i = 0; i < LEDGER_DATAGRAMS_MAX; i++)
         atomic_store(&from.header->datagrams.count[i], UINT64_MAX - i);
-    ledger_carry_datagrams(&from, &to);
+    for (unsigned i = 0; i < LEDGER_PROXIED_MAX; i++)
+        atomic_store(&from.header->proxied.count[i], UINT64_MAX / 2 - i);
+    ledger_carry_counts(&from, &to);
     for (unsigned i = 0; i < LEDGER_DATAGRAMS_MAX; i++)
         assert_true(atomic_load(&to.header->datagrams.count[i]) == UINT64_MAX - i);
+    for (unsigned i = 0; i < LEDGER_PROXIED_MAX; i++)
+        assert_true(atomic_load(&to.header->proxied.count[i]) == UINT64_MAX / 2 - i);
     ledger_close(&from);
     ledger_close(&to);
 }
@@ -1204,7 +1208,7 @@ int main(void)
         cmocka_unit_test(test_version_1_has_the_same_fields),
         OPEN(test_version_1_reads_the_file),
         OPEN(test_version_1_reads_the_places),
-        cmocka_unit_test(test_carry_datagrams),
+        cmocka_unit_test(test_carry_counts),
     };
     return RUN_TESTS("ledger", tests);
 }

@@ -220,7 +220,7 @@ static void expect_got(const char *bytes)
 static void expect_counted(enum proxy_result result)
 {
     for (int i = 0; i < PROXY_RESULTS; i++)
-        assert_int_equal(fix.conns.proxied[i], i == (int)result);
+        assert_int_equal(fix.ledger.header->proxied.count[i], i == (int)result);
 }
 
 static void test_the_rules(void **state)

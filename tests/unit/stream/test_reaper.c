@@ -863,9 +863,9 @@ static void test_a_late_header(void **state)
     (void)open_headless();
     assert_int_equal(sweep(), HEADER_MS - 100);
     assert_int_equal(sweep_after(HEADER_MS - 101), 1);
-    assert_int_equal(fix.conns.proxied[PROXY_LATE], 0);
+    assert_int_equal(fix.ledger.header->proxied.count[PROXY_LATE], 0);
     assert_int_equal(sweep_after(1), 100);
-    assert_int_equal(fix.conns.proxied[PROXY_LATE], 1);
+    assert_int_equal(fix.ledger.header->proxied.count[PROXY_LATE], 1);
     assert_true(ends(0));
     assert_int_equal(fix.errors[0], -ETIMEDOUT);
     assert_int_equal(fix.discards, 1);
@@ -885,7 +885,7 @@ static void test_a_header_in_time(void **state)
     assert_int_equal(sweep(), IDLE_MS);
     assert_int_equal(sweep_after(IDLE_MS - 1), 1);
     assert_false(conn->lingering);
-    assert_int_equal(fix.conns.proxied[PROXY_LATE], 0);
+    assert_int_equal(fix.ledger.header->proxied.count[PROXY_LATE], 0);
 }
 
 static void test_a_header_that_may_take_for_ever(void **state)
@@ -894,7 +894,7 @@ static void test_a_header_that_may_take_for_ever(void **state)
     (void)open_headless();
     fix.conns.proxies.timeout_ms = 0;
     assert_int_equal(sweep_after(1 << 30), IDLE_MS);
-    assert_int_equal(fix.conns.proxied[PROXY_LATE], 0);
+    assert_int_equal(fix.ledger.header->proxied.count[PROXY_LATE], 0);
 }
 
 /* The sleep may be too long for the first header that is awaited; for others it is not. */
