@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 enum {
-    TALK_BYTES = 300000,      /* several buffers of the daemon */
-    DATAGRAM_MS = 500,        /* an answer that has not come by then is lost */
+    TALK_BYTES = 300000, /* several buffers of the daemon */
+    DATAGRAM_MS = 500,   /* an answer that has not come by then is lost */
+    KILLED_DATAGRAMS = 3,
     TORTURE_WATCHDOG_S = 880, /* less than the timeout that ctest has */
     TALK_DEADLINE_MS = 30000,
     FEW_FDS = 1000,       /* a successor may have to look at each number, if /proc does not help */
@@ -254,6 +255,16 @@ static void launch_kept_workers(struct torture *torture)
     launch_with(torture, TCP " --keep --workers=2");
 }
 
+static void launch_kept_udp(struct torture *torture)
+{
+    launch_with(torture, TCP " --keep --udp");
+}
+
+static void launch_kept_proxy(struct torture *torture)
+{
+    launch_with(torture, TCP " --keep --proxy-from=127.0.0.1");
+}
+
 static void launch_start(struct torture *torture)
 {
     launch_with(torture, "--port=0");
@@ -410,6 +421,16 @@ static void run_echo(struct torture *torture)
     run_talk(torture, 5);
 }
 
+static int connect_udp(const struct torture *torture)
+{
+    const struct sockaddr_in addr = {.sin_family = AF_INET,
+                                     .sin_port = htons(torture->daemon.port),
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof addr), 0);
+    return fd;
+}
+
 /* Whether an answer comes soon to a datagram that is sent now. */
 static bool datagram_answered(int fd)
 {
@@ -429,14 +450,10 @@ static bool datagram_answered(int fd)
  */
 static void run_datagrams(struct torture *torture)
 {
-    const struct sockaddr_in addr = {.sin_family = AF_INET,
-                                     .sin_port = htons(torture->daemon.port),
-                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const uint64_t deadline = harness_now_ms() + HARNESS_DEADLINE_MS;
     if (torture->page->call == FAULT_getsockname)
         return; /* the daemon does not know which port it has, and takes another for datagrams */
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof addr), 0);
+    int fd = connect_udp(torture);
     if (!datagram_answered(fd)) {
         torture_disarm(torture);
         while (!datagram_answered(fd))
@@ -510,6 +527,79 @@ static void prepare_jam(struct torture *torture)
     talk_jam(torture, &talk);
     torture->client = talk.fd;
     torture->sent = talk.sent;
+}
+
+/* ---- kills of a daemon that counts ---- */
+
+/*
+ * Reads the first number of the line of statistics that begins so. No call counts any more: how the
+ * last one went is known before.
+ */
+static unsigned long ask_count(struct torture *torture, const char *line)
+{
+    torture_wait_quiet(torture);
+    torture_disarm(torture);
+    (void)kill(torture->daemon.pid, SIGUSR1);
+    torture_wait_quiet(torture);
+    torture_read_log(torture);
+    const char *found = strstr(torture->log, line);
+    if (found == NULL)
+        fail_msg("The statistics have no line '%s'", line);
+    return strtoul(found + strlen(line), NULL, 10);
+}
+
+/*
+ * Sends a datagram that is like no other, and looks when the daemon sleeps what has come. Returns
+ * whether that is the answer; it may be nothing. An answer to an earlier datagram would be one too
+ * many, because that one was looked for as long.
+ */
+static bool ask_datagram(struct torture *torture, int fd, unsigned number)
+{
+    char sent[32];
+    char wanted[sizeof sent + 8];
+    char got[64];
+    int len = snprintf(sent, sizeof sent, "datagram %u", number);
+    int wanted_len = snprintf(wanted, sizeof wanted, "%s%s", torture->scenario->prefix, sent);
+    assert_int_equal(send(fd, sent, (size_t)len, 0), len);
+    torture_wait_quiet(torture);
+    ssize_t n = recv(fd, got, sizeof got, MSG_DONTWAIT);
+    if (n < 0)
+        return false;
+    assert_int_equal(n, wanted_len);
+    assert_memory_equal(got, wanted, (size_t)n);
+    return true;
+}
+
+/*
+ * Datagrams, and a connection with an answer between each two of them. A kill costs the datagram
+ * that is being answered, and its count, at most.
+ */
+static void run_killed_datagrams(struct torture *torture)
+{
+    unsigned answers = 0;
+    struct talk talk = talk_begin(torture, 0);
+    int fd = connect_udp(torture);
+    for (unsigned i = 1; i <= KILLED_DATAGRAMS; i++) {
+        answers += ask_datagram(torture, fd, i);
+        talk_ask(&talk, i);
+    }
+    talk_finish(torture, &talk);
+    unsigned long counted = ask_count(torture, "Datagrams: ");
+    unsigned kills = torture->page->struck;
+    if (answers + kills < KILLED_DATAGRAMS)
+        fail_msg("%u answers to %u datagrams, with %u kills", answers, KILLED_DATAGRAMS, kills);
+    assert_between(counted, answers - kills, answers);
+    assert_true(ask_datagram(torture, fd, 0)); /* the socket serves */
+    assert_true(recv(fd, &answers, sizeof answers, MSG_DONTWAIT) < 0);
+    (void)close(fd);
+}
+
+/* Every header is counted once, whoever has received how much of it: also the bystander's. */
+static void run_killed_proxy(struct torture *torture)
+{
+    run_messages(torture);
+    run_echo(torture);
+    assert_int_equal(ask_count(torture, "PROXY headers: 0 with a client, "), 3);
 }
 
 /* The keeper executes the program, unless the daemon is killed before it has asked for that. */
@@ -925,6 +1015,18 @@ static const struct scenario scenario_killed_echo = {.name = "killed, echo",
                                                      .launch = launch_kept,
                                                      .connect = connect_tcp,
                                                      .run = run_messages};
+static const struct scenario scenario_killed_datagrams = {.name = "killed, datagrams",
+                                                          .prefix = "GOT:",
+                                                          .kept = true,
+                                                          .launch = launch_kept_udp,
+                                                          .connect = connect_tcp,
+                                                          .run = run_killed_datagrams};
+static const struct scenario scenario_killed_proxy = {.name = "killed, proxy",
+                                                      .prefix = "GOT:",
+                                                      .kept = true,
+                                                      .launch = launch_kept_proxy,
+                                                      .connect = connect_proxy,
+                                                      .run = run_killed_proxy};
 static const struct scenario scenario_killed_splice = {.name = "killed, splice",
                                                        .prefix = "",
                                                        .kept = true,
@@ -1036,7 +1138,8 @@ int main(int argc, char **argv)
         torture_case(killed_splice),  torture_case(killed_workers), torture_case(killed_twice),
         torture_case(killed_pipe),    torture_case(killed_upgrade), torture_case(killed_drain),
         torture_case(killed_mailbox), torture_case(proxy),          torture_case(metrics),
-        torture_case(datagrams),      torture_case(start_udp),
+        torture_case(datagrams),      torture_case(start_udp),      torture_case(killed_datagrams),
+        torture_case(killed_proxy),
     };
     harness_init();
     /* A successor looks at each number up to the highest descriptor, also at what a shell left. */
