@@ -323,7 +323,7 @@ void socket_close(struct socket *socket)
     sockets.count--;
     unsigned most = plan_get()->config.max_per_source;
     if (socket->orphan)
-        ; /* the predecessor has counted it, or nobody does */
+        sockets.counts.lost += !socket->served;
     else if (!socket->served && most > 0 && sockets_of_source(socket, true) >= most)
         sockets.counts.over_source++;
     else if (!socket->served)

@@ -179,6 +179,7 @@ unsigned sockets_of_source(const struct socket *socket, bool ending);
 /* What the kernel has counted, for the statistics. */
 struct socket_counts {
     uint64_t served, refused, over_source, bytes_in, bytes_out, messages, accepted, spoke, refusals;
+    uint64_t lost; /* that a predecessor has served, and no successor */
 };
 struct socket_counts *sockets_counts(void);
 
