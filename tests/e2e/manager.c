@@ -99,7 +99,9 @@ void manager_launch(const struct manager *manager, struct daemon *daemon, const 
     char names[1024] = "";
     int count = 0;
     for (int i = 0; i < manager->socket_count; i++) {
-        (void)strcat(names, count > 0 ? ":test.socket" : "test.socket");
+        const char *name = manager->socket_names[i];
+        (void)strcat(names, count > 0 ? ":" : "");
+        (void)strcat(names, name != NULL ? name : "test.socket");
         fds[count++] = manager->sockets[i];
     }
     for (int i = 0; i < manager->store_count; i++) {

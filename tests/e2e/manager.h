@@ -18,6 +18,7 @@ struct manager {
     char setting[128];                /* NOTIFY_SOCKET=... */
     int sockets[MANAGER_SOCKETS_MAX]; /* that it has opened for the daemon; set by the test */
     int socket_count;
+    const char *socket_names[MANAGER_SOCKETS_MAX]; /* NULL: test.socket; set by the test */
     int store[MANAGER_STORE_MAX];
     int store_count;
     bool stores_nothing; /* as with FileDescriptorStoreMax=0 */

@@ -533,6 +533,56 @@ static void passed_alone(struct daemon *daemon)
     client_close(fd);
 }
 
+/* Two sockets, of which the first is the metrics' if its name says so. fd is an old client. */
+static void expect_served(const struct daemon *daemon, const struct manager *manager, int fd)
+{
+    int fresh = client_connect_like(manager->sockets[1]);
+    find_metrics(daemon);
+    expect_status(ask("/readyz"), 200);
+    client_ping(fresh, "GOT:", "x");
+    client_ping(fd, "GOT:", "y");
+    client_leave(fresh);
+}
+
+/*
+ * After an upgrade, LISTEN_FDNAMES has the names of descriptors that have long been something else:
+ * the ledger knows better. After a restart the names are new, and may have changed.
+ */
+static void passed_again(struct daemon *daemon)
+{
+    struct manager manager;
+    need_metrics();
+    manager_open(&manager);
+    manager.socket_count = 2;
+    for (int i = 0; i < 2; i++)
+        manager.sockets[i] = harness_listen("127.0.0.1");
+    manager.socket_names[0] = "metrics";
+    manager_launch(&manager, daemon, "");
+    (void)daemon_wait_line(daemon, "Listening on ");
+    int fd = client_connect_like(manager.sockets[1]);
+    expect_served(daemon, &manager, fd);
+    (void)manager_restart(&manager, daemon, "");
+    expect_served(daemon, &manager, fd);
+    for (int i = 0; i < 2; i++) {
+        daemon_signal(daemon, SIGUSR2);
+        (void)daemon_wait_line(daemon, "Took over ");
+        expect_served(daemon, &manager, fd);
+    }
+    (void)manager_restart(&manager, daemon, "");
+    expect_served(daemon, &manager, fd);
+    manager.socket_names[0] = "more";
+    (void)manager_restart(&manager, daemon, "");
+    assert_int_equal(daemon_count(daemon, "Serving metrics on "), 0);
+    int more = client_connect_like(manager.sockets[0]);
+    client_ping(more, "GOT:", "z");
+    client_ping(fd, "GOT:", "y");
+    client_leave(more);
+    client_leave(fd);
+    manager_stop(&manager, daemon);
+    for (int i = 0; i < 2; i++)
+        (void)close(manager.sockets[i]);
+}
+
 static void passed_and_named(struct daemon *daemon)
 {
     int fds[] = {harness_listen("127.0.0.1"), harness_listen("127.0.0.1")};
@@ -672,6 +722,7 @@ int main(void)
         e2e_test(unix_socket),
         e2e_test(passed_with_others),
         e2e_test(passed_alone),
+        e2e_test(passed_again),
         e2e_test(passed_and_named),
         e2e_test(address_in_use),
         e2e_test(promtool_checks),
