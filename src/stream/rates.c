@@ -9,7 +9,8 @@ _Static_assert(sizeof(struct rate) * RATES_WAYS == 64, "a set is a line of a cac
 
 enum {
     RATES_SECOND_MS = 1000,
-    RATES_TOKEN = 1000, /* so that a rate is also what comes back in a millisecond */
+    RATES_BEHIND_MS = 60000, /* of the clock of one loop behind that of another, at the most */
+    RATES_TOKEN = 1000,      /* so that a rate is also what comes back in a millisecond */
     RATES_SETS = RATES_BUCKETS / RATES_WAYS,
 };
 
@@ -68,11 +69,16 @@ static uint64_t rates_hash(const struct rates *rates, uint64_t source)
     return hash ^ hash >> 33;
 }
 
-/* A bucket that has never been used has no source, and is full. */
+/*
+ * A bucket that has never been used has no source, and is full. Nothing has passed for a loop that
+ * has looked at its clock before the one that has counted last.
+ */
 static void rate_count(const struct rates *rates, struct rate *rate, uint32_t now_ms)
 {
     const uint64_t full = (uint64_t)rates->rate * RATES_TOKEN;
     uint32_t passed_ms = now_ms - rate->counted_ms;
+    if (rate->source != 0 && rate->counted_ms - now_ms < RATES_BEHIND_MS)
+        return;
     rate->counted_ms = now_ms;
     if (passed_ms > RATES_SECOND_MS || rate->source == 0)
         passed_ms = RATES_SECOND_MS; /* more fills no more */

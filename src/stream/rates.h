@@ -57,8 +57,9 @@ void rates_lock(struct rates *rates);
 void rates_unlock(struct rates *rates);
 
 /*
- * Returns the bucket of a source, with what it has at now_ms (uv_now()); NULL: there is no limit,
- * or the peer is a local one, of a Unix socket. Valid until rates_unlock().
+ * Returns the bucket of a source, with what it has at now_ms (uv_now() of any loop, which may be a
+ * little behind those of others); NULL: there is no limit, or the peer is a local one, of a Unix
+ * socket. Valid until rates_unlock().
  */
 struct rate *rates_find(struct rates *rates, const union net_addr *peer, uint64_t now_ms);
 

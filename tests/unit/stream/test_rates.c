@@ -83,6 +83,21 @@ static void test_a_burst_and_a_rate(void **state)
     rates_close(&rates);
 }
 
+/* One loop has looked at its clock before another one, and answers after it. */
+static void test_loops_that_are_behind(void **state)
+{
+    (void)state;
+    assert_int_equal(rates_open(&rates, 10), 0);
+    assert_int_equal(take_all(in4(1), 1000), 10);
+    assert_int_equal(take_all(in4(1), 999), 0);
+    assert_int_equal(take_all(in4(1), 0), 0);
+    assert_int_equal(take_all(in4(1), 1100), 1);
+    assert_int_equal(take_all(in4(2), UINT32_MAX), 10);
+    assert_int_equal(take_all(in4(2), (uint64_t)UINT32_MAX + 100), 1); /* the clock has wrapped */
+    assert_int_equal(take_all(in4(2), UINT32_MAX), 0);
+    rates_close(&rates);
+}
+
 static void test_what_a_source_is(void **state)
 {
     (void)state;
@@ -184,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_burst_and_a_rate),
+        cmocka_unit_test(test_loops_that_are_behind),
         cmocka_unit_test(test_what_a_source_is),
         cmocka_unit_test(test_the_highest_rate),
         cmocka_unit_test(test_no_limit),
