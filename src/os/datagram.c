@@ -332,7 +332,7 @@ static void datagrams_send_singly(int fd, struct datagrams_mail *mail, unsigned 
     }
 }
 
-static bool datagram_is_full(int error)
+bool datagram_is_full(int error)
 {
     return error == -EAGAIN || error == -ENOBUFS;
 }

@@ -75,6 +75,9 @@ struct datagrams_mail {
     char slot[DATAGRAM_BATCH][DATAGRAM_ROOM + DATAGRAM_BYTES];
 };
 
+/* Whether a negative errno of sendmmsg(2) says that the kernel has no room at the moment. */
+bool datagram_is_full(int error);
+
 /* Is told what becomes of answers. Who sends embeds it. */
 struct datagrams_sender {
     /* So many have been sent. */

@@ -36,9 +36,8 @@ static void on_unsent(struct datagrams_sender *sender, const union net_addr *pee
                       int error)
 {
     struct responders *responders = container_of(sender, struct responders, sender);
-    const bool full = error == -EAGAIN || error == -ENOBUFS;
     responders_count(responders, &(struct datagram){.peer = peer}, count,
-                     full ? DATAGRAM_FULL : DATAGRAM_FAILED);
+                     datagram_is_full(error) ? DATAGRAM_FULL : DATAGRAM_FAILED);
 }
 
 /* Adds what a round has counted to what all loops have. */

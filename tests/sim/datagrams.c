@@ -47,6 +47,11 @@ void datagrams_send(int fd, struct datagrams_mail *mail, struct datagrams_sender
     world_fail("datagrams are sent to descriptor %d", fd);
 }
 
+bool datagram_is_full(int error)
+{
+    world_fail("error %d of a datagram is judged", error);
+}
+
 void *memory_map(size_t bytes)
 {
     world_fail("%zu bytes are mapped for datagrams", bytes);
