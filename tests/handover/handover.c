@@ -4,6 +4,7 @@
  * everything a client gets is checked. A round that fails says its seed, and what has happened.
  */
 #include "handover/crowd.h"
+#include "handover/mail.h"
 #include "handover/plan.h"
 #include "handover/victim.h"
 
@@ -27,11 +28,14 @@ static struct {
     struct toll toll;
     uint64_t connections;
     uint64_t bytes;
+    uint64_t answers; /* to datagrams, */
+    uint64_t unheard; /* and datagrams that were lost */
     /* Of the round that runs. */
     struct plan plan;
     struct dice dice;         /* of what happens to the daemon */
     struct dice dice_clients; /* which are thrown more or less often, as the machine is fast */
     struct crowd crowd;
+    struct mail mail;
     struct victim victim;
 } run = {.seconds = 10};
 
@@ -83,6 +87,16 @@ static void join_all(void)
 {
     for (int habit = HABIT_IDLE + 1; habit < HABITS; habit++)
         crowd_join(&run.crowd, (enum habit)habit, run.plan.clients[habit]);
+    if (run.plan.mailed)
+        mail_open(&run.mail, run.crowd.daemon);
+}
+
+/* Whatever has happened, datagrams are answered in the end. */
+static void end_mail(void)
+{
+    if (run.plan.mailed)
+        victim_settle(&run.victim);
+    mail_close(&run.mail);
 }
 
 /* Clients that do not come again, because nobody listens while a daemon stops. */
@@ -104,13 +118,15 @@ static void play(struct daemon *daemon)
 {
     run.dice_clients = run.dice;
     crowd_init(&run.crowd, daemon, &run.plan, &run.dice_clients);
-    victim_start(&run.victim, daemon, &run.crowd, &run.dice, &run.toll);
+    mail_init(&run.mail, &run.plan, &run.dice_clients);
+    victim_start(&run.victim, daemon, &run.crowd, &run.mail, &run.dice, &run.toll);
     crowd_join(&run.crowd, HABIT_IDLE, run.plan.clients[HABIT_IDLE]);
     crowd_ping(&run.crowd);
     struct needs before = measure(daemon);
     join_all();
     for (unsigned i = 0; i < run.plan.acts && !(is_over() && i > ACTS_MIN); i++)
         victim_suffer(&run.victim);
+    end_mail();
     crowd_leave(&run.crowd, false);
     compare(daemon, before);
     join_for_the_stop();
@@ -128,6 +144,8 @@ static void random_ends(struct daemon *daemon)
         run.rounds++;
         run.connections += run.crowd.connections;
         run.bytes += run.crowd.bytes;
+        run.answers += run.mail.answers;
+        run.unheard += run.mail.sent - run.mail.answers;
     } while (!is_over());
 }
 
@@ -135,12 +153,14 @@ static void random_ends(struct daemon *daemon)
 static void print_totals(int wrong)
 {
     const struct toll *toll = &run.toll;
-    print_message("handover: %llu s, %lu rounds, %lu kills (%lu during a takeover or an upgrade), "
-                  "%lu upgrades, %lu restarts, %lu takeovers, %llu connections, %llu bytes "
-                  "verified, %d wrong\n",
-                  (unsigned long long)(harness_now_ms() - run.start_ms) / 1000, run.rounds,
-                  toll->kills, toll->interrupted, toll->upgrades, toll->restarts, toll->takeovers,
-                  (unsigned long long)run.connections, (unsigned long long)run.bytes, wrong);
+    print_message(
+        "handover: %llu s, %lu rounds, %lu kills (%lu during a takeover or an upgrade), "
+        "%lu upgrades, %lu restarts, %lu takeovers, %llu connections, %llu bytes and %llu "
+        "datagrams verified, %llu lost, %d wrong\n",
+        (unsigned long long)(harness_now_ms() - run.start_ms) / 1000, run.rounds, toll->kills,
+        toll->interrupted, toll->upgrades, toll->restarts, toll->takeovers,
+        (unsigned long long)run.connections, (unsigned long long)run.bytes,
+        (unsigned long long)run.answers, (unsigned long long)run.unheard, wrong);
 }
 
 static int tell_and_tear_down(void **state)

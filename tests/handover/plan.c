@@ -114,13 +114,15 @@ void plan_draw(struct plan *plan, struct dice *dice, uint64_t seed)
     draw_clients(plan, dice);
     draw_acts(plan, dice);
     plan->proxied = dice_once_in(dice, 3);
+    plan->mailed = dice_once_in(dice, 3);
     (void)snprintf(prefix, sizeof prefix, "--prefix=%s", plan->prefix);
     (void)snprintf(plan->options, sizeof plan->options,
-                   "--bind=127.0.0.1 --drain-timeout=3600 --workers=%u --chunk=%zu %s%s%s",
+                   "--bind=127.0.0.1 --drain-timeout=3600 --workers=%u --chunk=%zu %s%s%s%s",
                    workers[dice_below(dice, 3)], plan->chunk,
                    plan->prefix[0] == '\0' && dice_once_in(dice, 2) ? "--rfc862" : prefix,
                    plan->kept ? " --keep" : "",
-                   plan->proxied ? " --proxy-from=127.0.0.1 --proxy-timeout=3600" : "");
+                   plan->proxied ? " --proxy-from=127.0.0.1 --proxy-timeout=3600" : "",
+                   plan->mailed ? " --udp --udp-rate=0" : "");
 }
 
 void plan_print(const struct plan *plan)

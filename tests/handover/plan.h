@@ -45,6 +45,7 @@ struct plan {
     uint64_t seed;
     bool kept;    /* --keep */
     bool proxied; /* every client comes with the header of a proxy */
+    bool mailed;  /* there is a client that sends datagrams */
     bool managed; /* there is a service manager, so that the daemon can be restarted */
     size_t chunk;
     char prefix[256];

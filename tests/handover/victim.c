@@ -42,9 +42,14 @@ __attribute__((format(printf, 2, 3))) static void tell(struct victim *victim, co
 
 static bool is_bad(const char *line)
 {
-    static const char *const bad[] = {
-        "Cannot ", "giving up", "nothing to go on with", "Ending the connection",
-        " lost: ", "Sanitizer", "runtime error: "};
+    static const char *const bad[] = {"Cannot ",
+                                      "giving up",
+                                      "nothing to go on with",
+                                      "Ending the connection",
+                                      " lost: ",
+                                      " dropped, the last from ",
+                                      "Sanitizer",
+                                      "runtime error: "};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (strstr(line, bad[i]) != NULL)
             return true;
@@ -103,6 +108,7 @@ static void follow(struct victim *victim)
 static void turn(struct victim *victim)
 {
     crowd_turn(victim->crowd, TURN_MS);
+    mail_turn(victim->mail);
     follow(victim);
 }
 
@@ -155,6 +161,19 @@ static bool is_settled(struct victim *victim)
     if (settled && !victim->erred)
         victim->blamed = false;
     return settled;
+}
+
+static bool is_mail_answered(struct victim *victim)
+{
+    follow(victim);
+    return mail_is_answered(victim->mail);
+}
+
+void victim_settle(struct victim *victim)
+{
+    turn_until(victim, is_settled, "does not serve");
+    mail_ask(victim->mail);
+    turn_until(victim, is_mail_answered, "answers no datagrams");
 }
 
 /* ---- kills ---- */
@@ -414,7 +433,7 @@ void victim_suffer(struct victim *victim)
     for (uint64_t turns = dice_skewed(victim->dice, TURNS_MAX); turns > 0; turns--)
         turn(victim);
     if (dice_once_in(victim->dice, 2))
-        turn_until(victim, is_settled, "does not serve");
+        victim_settle(victim);
     spin(dice_skewed(victim->dice, SOON_US));
     draw(victim)(victim);
 }
@@ -469,10 +488,14 @@ void victim_stop(struct victim *victim)
 }
 
 void victim_start(struct victim *victim, struct daemon *daemon, struct crowd *crowd,
-                  struct dice *dice, struct toll *toll)
+                  struct mail *mail, struct dice *dice, struct toll *toll)
 {
-    *victim = (struct victim){
-        .daemon = daemon, .crowd = crowd, .plan = crowd->plan, .dice = dice, .toll = toll};
+    *victim = (struct victim){.daemon = daemon,
+                              .crowd = crowd,
+                              .mail = mail,
+                              .plan = crowd->plan,
+                              .dice = dice,
+                              .toll = toll};
     if (victim->plan->managed)
         manager_open(&victim->manager);
     begin_life(victim);

@@ -11,6 +11,7 @@
 #include "e2e/daemon.h"
 #include "e2e/manager.h"
 #include "handover/crowd.h"
+#include "handover/mail.h"
 #include "handover/plan.h"
 
 #include <stdbool.h>
@@ -28,6 +29,7 @@ struct toll {
 struct victim {
     struct daemon *daemon;
     struct crowd *crowd;
+    struct mail *mail;
     const struct plan *plan;
     struct dice *dice;
     struct toll *toll;
@@ -47,10 +49,13 @@ struct victim {
 
 /* Starts the daemon. Everything must outlive the victim; victim_stop() must follow. */
 void victim_start(struct victim *victim, struct daemon *daemon, struct crowd *crowd,
-                  struct dice *dice, struct toll *toll);
+                  struct mail *mail, struct dice *dice, struct toll *toll);
 
 /* Lets the clients go on for a moment, and then one of many things happen. */
 void victim_suffer(struct victim *victim);
+
+/* Waits until the process of now serves, and has answered a datagram if some are sent. */
+void victim_settle(struct victim *victim);
 
 /* Upgrades the daemon, and waits until the successor has taken over. */
 void victim_upgrade(struct victim *victim);
