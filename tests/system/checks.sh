@@ -7,6 +7,8 @@ export LC_ALL=C.UTF-8 SYSTEMD_PAGER='' SYSTEMD_COLORS=0 DEBIAN_FRONTEND=noninter
 
 service=uvechod.service
 socket=uvechod.socket
+# Of a check only: the package has no such unit.
+metrics=uvechod-metrics.socket
 # The daemon's user can read it: check_sandbox runs a program from here in the daemon's place.
 work=/run/checks
 mkdir -p "$work"
@@ -61,6 +63,11 @@ drop_out() {
 # listens, and the service does not run.
 fresh() {
     systemctl stop "$socket" "$service"
+    if [ -f "/run/systemd/system/$metrics" ]; then
+        systemctl stop "$metrics"
+        rm -r "/run/systemd/system/$metrics"*
+        systemctl daemon-reload
+    fi
     if [ -n "$(find /run/systemd/system /etc/systemd/system -name 'uvechod.*.d')" ]; then
         rm -rf /run/systemd/system/uvechod.* /etc/systemd/system/uvechod.*
         systemctl daemon-reload
@@ -87,6 +94,11 @@ ask() {
 }
 
 echoes() { same "answer from $*" "$(ask Hello "$@")" GOT:Hello; }
+
+# answers_datagram ADDRESS PORT: sends one, and fails unless its answer comes from there.
+answers_datagram() {
+    same "datagram from $*" "$(printf Hello | timeout 120 nc -u -W 1 "$@")" GOT:Hello
+}
 
 # refuses ADDRESS PORT: fails if something listens there.
 refuses() { ! ask Hello "$@" || fail "Something listens on $*."; }
@@ -518,6 +530,158 @@ END
     unit_is "$socket" active
 }
 
+# As the manual has it. The sockets are opened, and the service does not run.
+datagrams_on() {
+    drop_in "$socket" <<'END'
+[Socket]
+ListenDatagram=0.0.0.0:25000
+ListenDatagram=[::]:25000
+PassPacketInfo=yes
+ReceiveBuffer=4M
+END
+    systemctl stop "$socket" "$service"
+    systemctl start "$socket"
+    unit_is "$service" inactive
+}
+
+# The first datagram starts the service, which must read it: otherwise systemd would start it again.
+check_datagrams() {
+    datagrams_on
+    answers_datagram 127.0.0.1 25000
+    unit_is "$service" active
+    pid=$(property MainPID)
+    answers_datagram 127.0.0.5 25000
+    answers_datagram ::1 25000
+    echoes 127.0.0.1 25000
+    same "sockets" "$(said | grep -c 'Answering datagrams on')" 2
+    systemctl kill --signal=SIGUSR1 "$service"
+    soon says 'Datagrams: 3 answered; dropped: 0 '
+    # A socket of a service that has ended wakes it again.
+    systemctl stop "$service"
+    answers_datagram ::1 25000
+    [ "$(property MainPID)" != "$pid" ] || fail "It was not stopped."
+    same "restarts that nobody asked for" "$(property NRestarts)" 0
+}
+
+# A client that sends one datagram after the other, and waits for each answer. What is not answered
+# within ten seconds is lost, which may only happen once at each end of a process.
+check_restart_datagrams() {
+    cat >"$work/datagrams.pl" <<'END'
+use IO::Socket::IP;
+my ($enough, $most) = @ARGV;
+my $socket = IO::Socket::IP->new(PeerAddr => "127.0.0.1", PeerPort => 25000, Proto => "udp") or die;
+my ($sent, %open) = (0);
+until (-e $enough) {
+    my $question = "datagram " . ++$sent;
+    $open{"GOT:$question"} = 1;
+    defined $socket->send($question) or die "$question: $!\n";
+    while ($open{"GOT:$question"}) {
+        vec(my $ready = "", fileno $socket, 1) = 1;
+        select $ready, undef, undef, 10 or last;
+        defined $socket->recv(my $answer, 1000) or die "After $question: $!\n";
+        delete $open{$answer} or die "'$answer', which nobody has asked for\n";
+    }
+}
+print "datagrams: $sent, lost: ", scalar keys %open, "\n";
+exit(keys %open > $most || $sent < 50);
+END
+    rm -f "$work/enough"
+    datagrams_on
+    load_begin
+    perl "$work/datagrams.pl" "$work/enough" 3 >"$work/datagrams" 2>&1 4>&- &
+    datagrams=$!
+    systemctl restart "$service"
+    soon took_over 1
+    systemctl reload "$service"
+    soon took_over 2
+    systemctl restart "$service"
+    soon took_over 3
+    answers_datagram ::1 25000
+    load_end
+    touch "$work/enough"
+    wait "$datagrams" || fail "$(cat "$work/datagrams")"
+    cat "$work/datagrams"
+    same "restarts that nobody asked for" "$(property NRestarts)" 0
+}
+
+# scrape PATH NC-ARGUMENT...: prints the answer.
+scrape() {
+    path=$1
+    shift
+    printf 'GET %s HTTP/1.0\r\n\r\n' "$path" | timeout 120 nc "$@" | tr -d '\r'
+}
+
+# healthy NC-ARGUMENT...: fails unless the probes there are answered by 200.
+healthy() {
+    for path in /livez /readyz; do
+        same "$path from $*" "$(scrape "$path" "$@" | sed -n '1p;$p')" "$(printf 'HTTP/1.1 200 OK\nok')"
+    done
+}
+
+# metered NAME NC-ARGUMENT...: prints this figure.
+metered() {
+    name=$1
+    shift
+    scrape /metrics "$@" | sed -n "s/^$name //p"
+}
+
+# As the manual has it, and then by a Unix socket. The figures go on where the process ends.
+check_metrics() {
+    cat >"/run/systemd/system/$metrics" <<'END'
+[Socket]
+ListenStream=127.0.0.1:9862
+FileDescriptorName=metrics
+Service=uvechod.service
+END
+    printf '[Service]\nSockets=%s %s\n' "$socket" "$metrics" | drop_in "$service"
+    systemctl stop "$service"
+    systemctl start "$metrics"
+    unit_is "$service" inactive
+    healthy 127.0.0.1 9862
+    unit_is "$service" active
+    echoes 127.0.0.1 25000
+    accepted=uvechod_connections_accepted_total
+    same "connections" "$(metered "$accepted" 127.0.0.1 9862)" 1
+    for verb in reload restart; do
+        systemctl "$verb" "$service"
+        soon property_is SubState running
+        echoes 127.0.0.1 25000
+        healthy 127.0.0.1 9862
+    done
+    same "connections" "$(metered "$accepted" 127.0.0.1 9862)" 3
+    same "ends of processes" "$(metered uvechod_generations_total 127.0.0.1 9862)" 2
+    drop_in "$metrics" <<'END'
+[Socket]
+ListenStream=
+ListenStream=/run/uvechod-metrics.sock
+RemoveOnStop=yes
+END
+    systemctl stop "$socket" "$metrics" "$service"
+    systemctl start "$socket" "$metrics"
+    healthy -U /run/uvechod-metrics.sock
+    same "connections" "$(metered "$accepted" -U /run/uvechod-metrics.sock)" 0
+}
+
+# A header that names the client, and one of which a restart comes in the middle.
+check_proxy() {
+    options '--proxy-from=127.0.0.1 --verbose'
+    systemctl restart "$service"
+    answer=$(ask "$(printf 'PROXY TCP4 192.0.2.1 192.0.2.2 1234 25000\r\nHello')" 127.0.0.1 25000)
+    same "answer" "$answer" GOT:Hello
+    soon says -F 'Connection from 192.0.2.1:1234 via 127.0.0.1:'
+    echoes ::1 25000
+    session_open 127.0.0.1 25000
+    printf 'PROXY TCP4 192.0.2.3 192.0.2.2' >&3
+    soon has_connections 1
+    systemctl restart "$service"
+    soon says 'Took over 1 connection '
+    printf ' 1234 25000\r\n' >&3
+    session_send after
+    session_got after
+    says -F 'Connection from 192.0.2.3:1234 via 127.0.0.1:'
+    session_close
+}
+
 check_languages() {
     for words in 'de_DE:Verbindung von' 'fr_FR:Connexion de'; do
         systemctl stop "$service"
@@ -568,9 +732,12 @@ check_own_port() {
     unit_is "$service" active enabled
     echoes 127.0.0.1 25000
     echoes ::1 25000
-    options --port=25001
+    options '--port=25001 --udp --metrics=127.0.0.1:9862'
     systemctl restart "$service"
     echoes 127.0.0.1 25001
+    answers_datagram 127.0.0.1 25001
+    answers_datagram ::1 25001
+    healthy 127.0.0.1 9862
     refuses 127.0.0.1 25000
     # Sockets that listen all the same must give up the port.
     systemctl stop "$service"
@@ -803,10 +970,14 @@ watchdog|A daemon that hangs is killed by the watchdog and restarted
 stop|systemctl stop lets an open connection finish
 restart|systemctl restart under load fails no connection
 restart_sessions|systemctl restart ends no session, and no byte is lost
+datagrams|The first datagram starts the service, and is answered from the address that was asked
+restart_datagrams|Restarts and a reload under a stream of datagrams and TCP double no answer and cut nobody
+metrics|A second socket unit serves metrics and health out of the full sandbox, also after a restart
+proxy|Headers of proxies name the client, also one in the middle of which a restart comes
 languages|German and French reach the journal
 priorities|Journal entries have priorities and no prefixes
 alone|The service, started by itself, fetches its sockets
-own_port|With the drop-in the service binds its own port
+own_port|With the drop-in the service binds its own port, also for datagrams and metrics
 rfc862|A drop-in adds port 7
 another_port|A drop-in changes the port
 wrong_options|Wrong options leave the socket there, and clients that wait are served once they are right

@@ -16,9 +16,9 @@ answer_help "$@"
 image=$1 suite=$2
 
 # With Debian's smallest base: systemd, what the checks use, and what makes locales of the daemon's
-# languages. What the package needs, apt adds: its name differs between the suites.
+# languages. What the package needs and recommends, apt adds: its name differs between the suites.
 packages=systemd,systemd-sysv,dbus,kmod,locales,netcat-openbsd,procps
-libraries='libuv1 libsystemd0'
+libraries='libuv1 libsystemd0 libmicrohttpd12'
 
 find_mirror
 if [ "$image" = --key ]; then
