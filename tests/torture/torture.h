@@ -19,7 +19,7 @@
  *
  * A scenario may have a keeper (--keep). Then no call fails: at each call the daemon is killed,
  * once right before it and once right after it. Nothing may be lost by that, neither a connection
- * nor a byte nor a line about a takeover.
+ * nor a byte nor a line about a takeover. But for a datagram that is being answered.
  */
 #ifndef UVECHOD_TORTURE_H
 #define UVECHOD_TORTURE_H
