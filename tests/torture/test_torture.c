@@ -240,6 +240,13 @@ static void launch_metrics(struct torture *torture)
     launch_with(torture, options);
 }
 
+static void launch_kept_metrics(struct torture *torture)
+{
+    char options[128];
+    (void)snprintf(options, sizeof options, TCP " --keep --metrics=unix:%s", metrics_name());
+    launch_with(torture, options);
+}
+
 static void launch_kept(struct torture *torture)
 {
     launch_with(torture, TCP " --keep");
@@ -807,19 +814,44 @@ static void check_full_log(const struct torture *torture)
         fail_msg("%lu lines are there, and %lu are lost", lines, lost);
 }
 
-/* Who asks may be cut, and not answered. The next one is. */
+/* Returns whether the answer has come as a whole. Who asks may be cut, and not answered. */
+static bool ask_metrics(void)
+{
+    static const char request[] = "GET /metrics HTTP/1.0\r\nAccept: "
+                                  "application/openmetrics-text; version=1.0.0\r\n\r\n";
+    static const char end[] = "# EOF\n";
+    char answer[16384];
+    size_t len = 0;
+    ssize_t n;
+    int fd = client_connect_unix(metrics_name());
+    (void)send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
+    while ((n = recv(fd, answer + len, sizeof answer - len, 0)) > 0)
+        len += (size_t)n;
+    if (n < 0 && errno == EAGAIN)
+        fail_msg("A client of the metrics gets neither an answer nor an end");
+    client_close(fd);
+    return len >= sizeof end - 1 &&
+           memcmp(answer + len - (sizeof end - 1), end, sizeof end - 1) == 0;
+}
+
+/* The next one is answered. */
 static void run_metrics(struct torture *torture)
 {
-    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-    char answer[16384];
-    for (int i = 0; i < 2; i++) {
-        int fd = client_connect_unix(metrics_name());
-        (void)send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
-        while (recv(fd, answer, sizeof answer, 0) > 0)
-            ;
-        client_close(fd);
-    }
+    for (int i = 0; i < 2; i++)
+        (void)ask_metrics();
     torture_wait_quiet(torture);
+}
+
+/* A kill cuts whoever asks at that moment, and nobody else. */
+static void run_killed_metrics(struct torture *torture)
+{
+    if (!ask_metrics() && torture->page->struck == 0)
+        fail_msg("There is no answer without a kill");
+    torture_wait_quiet(torture);
+    run_echo(torture);
+    torture_wait_quiet(torture);
+    torture_disarm(torture);
+    assert_true(ask_metrics());
 }
 
 static void run_statistics(struct torture *torture)
@@ -1021,6 +1053,12 @@ static const struct scenario scenario_killed_datagrams = {.name = "killed, datag
                                                           .launch = launch_kept_udp,
                                                           .connect = connect_tcp,
                                                           .run = run_killed_datagrams};
+static const struct scenario scenario_killed_metrics = {.name = "killed, metrics",
+                                                        .prefix = "GOT:",
+                                                        .kept = true,
+                                                        .launch = launch_kept_metrics,
+                                                        .connect = connect_tcp,
+                                                        .run = run_killed_metrics};
 static const struct scenario scenario_killed_proxy = {.name = "killed, proxy",
                                                       .prefix = "GOT:",
                                                       .kept = true,
@@ -1139,7 +1177,7 @@ int main(int argc, char **argv)
         torture_case(killed_pipe),    torture_case(killed_upgrade), torture_case(killed_drain),
         torture_case(killed_mailbox), torture_case(proxy),          torture_case(metrics),
         torture_case(datagrams),      torture_case(start_udp),      torture_case(killed_datagrams),
-        torture_case(killed_proxy),
+        torture_case(killed_proxy),   torture_case(killed_metrics),
     };
     harness_init();
     /* A successor looks at each number up to the highest descriptor, also at what a shell left. */
