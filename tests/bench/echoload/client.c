@@ -169,10 +169,9 @@ static uint64_t client_due(const struct client *client, uint64_t message)
     const struct args *args = traffic->args;
     if (args->mode == MODE_CHURN)
         return client->opened_ns;
-    if (traffic->interval_ns <= 0)
+    if (traffic->pacer.interval_ns <= 0)
         return client->times[message % args->depth];
-    double number = (double)(message * args->connections + client->index);
-    return traffic->first_ns + (uint64_t)(number * traffic->interval_ns);
+    return pacer_due(&traffic->pacer, message * args->connections + client->index);
 }
 
 static void client_count(struct client *client, uint64_t now)
@@ -257,7 +256,7 @@ static void client_check_connect(struct client *client)
 static void client_write(struct client *client)
 {
     const struct traffic *traffic = client->traffic;
-    if (traffic->flowing && traffic->interval_ns <= 0)
+    if (traffic->flowing && traffic->pacer.interval_ns <= 0)
         client_start_due(client, uv_hrtime());
     client_send(client);
     client_end_if_done(client);

@@ -10,6 +10,7 @@
 
 #include "echoload/args.h"
 #include "echoload/histogram.h"
+#include "echoload/pacer.h"
 #include "echoload/verifier.h"
 
 #include <stdbool.h>
@@ -27,8 +28,7 @@ struct traffic {
     struct histogram latencies; /* nanoseconds */
     uint64_t messages;          /* answered, since the start */
     uint64_t bytes;             /* received, since the start, without prefixes */
-    uint64_t first_ns;          /* open loop: when the first message must be sent */
-    double interval_ns;         /* open loop: from one message to the next */
+    struct pacer pacer;         /* open loop */
     bool flowing;               /* each answer makes room for a new message */
     bool ending;                /* a connection ends when all its messages are answered */
     void (*on_connected)(struct client *client);

@@ -1,15 +1,13 @@
 #include "echoload/load.h"
 
 #include "echoload/client.h"
-#include "echoload/cpu.h"
+#include "echoload/sample.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -25,15 +23,6 @@ enum load_phase {
     PHASE_ENDING,
 };
 
-/* What has happened up to one moment of the run. */
-struct load_sample {
-    uint64_t ns;
-    uint64_t messages;
-    uint64_t bytes;
-    double cpu;
-    struct cpu server;
-};
-
 struct load {
     uv_loop_t loop;
     const struct args *args;
@@ -42,26 +31,23 @@ struct load {
     struct client *clients;
     uint64_t *times;
     enum load_phase phase;
-    uint64_t serial;    /* connections begun since the start */
-    size_t connected;   /* of those, how many have been connected */
-    size_t slots;       /* clients that have been used */
-    size_t open;        /* of those, how many are not closed for good */
-    size_t echoes;      /* --echo-last: clients whose last message has been started */
-    size_t echoing;     /* of those, the clients whose last message is not answered */
-    uint64_t open_next; /* open loop: number of the next message */
+    uint64_t serial;  /* connections begun since the start */
+    size_t connected; /* of those, how many have been connected */
+    size_t slots;     /* clients that have been used */
+    size_t open;      /* of those, how many are not closed for good */
+    size_t echoes;    /* --echo-last: clients whose last message has been started */
+    size_t echoing;   /* of those, the clients whose last message is not answered */
     uint64_t begun_ns;
-    struct load_sample begin;
+    struct sample begin;
     uint64_t progress; /* at the last look */
     unsigned stalls;   /* how many looks in a row have found no progress */
     bool failed;
     uv_timer_t timer; /* ends the warm-up, later the measurement */
     uv_timer_t watchdog;
     uv_idle_t connector; /* active while there are clients to connect */
-    uv_poll_t pacer;     /* open loop: a timerfd, more exact than uv_timer_t's milliseconds */
     uv_signal_t signals[LOAD_SIGNALS];
     uv_poll_t stdin_poll;
     bool stdin_watched;
-    int pacer_fd;
     char buffer[CLIENT_BUFFER];
 };
 
@@ -98,28 +84,16 @@ static uint64_t load_goal(const struct load *load, uint64_t index)
     return args->count / args->connections + (index < args->count % args->connections);
 }
 
-static void load_take_sample(const struct load *load, struct load_sample *sample)
+static void load_take_sample(const struct load *load, struct sample *sample)
 {
-    *sample = (struct load_sample){.ns = uv_hrtime(),
-                                   .messages = load->traffic.messages,
-                                   .bytes = load->traffic.bytes,
-                                   .cpu = cpu_own()};
-    if (load->args->pid > 0)
-        cpu_of_process(load->args->pid, &sample->server);
+    sample_take(sample, load->args->pid, load->traffic.messages, load->traffic.bytes);
 }
 
 static void load_measured(struct load *load)
 {
-    struct load_sample end;
-    struct load_result *result = load->result;
+    struct sample end;
     load_take_sample(load, &end);
-    result->seconds = (double)(end.ns - load->begin.ns) / 1e9;
-    result->messages = end.messages - load->begin.messages;
-    result->bytes = end.bytes - load->begin.bytes;
-    result->cpu = end.cpu - load->begin.cpu;
-    result->server_cpu = end.server.total - load->begin.server.total;
-    result->server_user = end.server.user - load->begin.server.user;
-    result->server_system = end.server.system - load->begin.server.system;
+    sample_result(&load->begin, &end, load->result);
 }
 
 /* Only some clients at a time: the kernel needs a buffer for each message that is on its way. */
@@ -140,8 +114,7 @@ static void load_end(struct load *load)
     load->traffic.ending = true;
     uv_idle_stop(&load->connector);
     (void)uv_timer_stop(&load->timer);
-    if (load->pacer_fd >= 0)
-        (void)uv_poll_stop(&load->pacer);
+    pacer_stop(&load->traffic.pacer);
     if (load->stdin_watched)
         (void)uv_poll_stop(&load->stdin_poll);
     if (load->args->echo_last)
@@ -192,47 +165,19 @@ static void load_warm_up(struct load *load)
     (void)uv_timer_start(&load->timer, on_warm, (uint64_t)(load->args->warmup * 1000), 0);
 }
 
-/* Sends every message whose time has come, and sets the timer for the next one. */
-static void load_pace(struct load *load)
+static void on_due(struct pacer *pacer, uint64_t number)
 {
-    const struct traffic *traffic = &load->traffic;
-    double due = (double)(uv_hrtime() - traffic->first_ns) / traffic->interval_ns;
-    for (; (double)load->open_next <= due && !load->failed; load->open_next++) {
-        struct client *client = &load->clients[load->open_next % load->args->connections];
-        if (client->open && client->started < client->goal)
-            client_push(client);
-    }
-    uint64_t next =
-        traffic->first_ns + (uint64_t)((double)load->open_next * traffic->interval_ns) + 1;
-    const struct itimerspec when = {.it_value.tv_sec = (time_t)(next / 1000000000),
-                                    .it_value.tv_nsec = (long)(next % 1000000000)};
-    (void)timerfd_settime(load->pacer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
-static void on_pace(uv_poll_t *poll, int status, int events)
-{
-    struct load *load = poll->data;
-    uint64_t expirations;
-    (void)status;
-    (void)events;
-    (void)!read(load->pacer_fd, &expirations, sizeof expirations);
-    load_pace(load);
+    struct load *load = pacer->owner;
+    struct client *client = &load->clients[number % load->args->connections];
+    if (client->open && client->started < client->goal && !load->failed)
+        client_push(client);
 }
 
 static void load_start_pacing(struct load *load)
 {
-    /* The clock of uv_hrtime(). */
-    load->pacer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    int rc = load->pacer_fd < 0 ? -errno : uv_poll_init(&load->loop, &load->pacer, load->pacer_fd);
-    if (rc < 0) {
+    int rc = pacer_start(&load->traffic.pacer, &load->loop, load->args->rate);
+    if (rc < 0)
         load_fail(load, "timerfd", strerror(-rc));
-        return;
-    }
-    load->pacer.data = load;
-    (void)uv_poll_start(&load->pacer, UV_READABLE, on_pace);
-    load->traffic.interval_ns = 1e9 / load->args->rate;
-    load->traffic.first_ns = uv_hrtime();
-    load_pace(load);
 }
 
 /* All clients are connected, and have sent nothing, or with --echo-first one message. */
@@ -431,6 +376,7 @@ static void load_init_traffic(struct load *load)
     traffic->loop = &load->loop;
     traffic->args = args;
     traffic->owner = load;
+    traffic->pacer = (struct pacer){.fd = -1, .on_due = on_due, .owner = load};
     traffic->buffer = load->buffer;
     traffic->on_connected = on_connected;
     traffic->on_answered = on_answered;
@@ -456,7 +402,6 @@ static void load_init_handles(struct load *load)
     (void)uv_idle_init(&load->loop, &load->connector);
     load->connector.data = load;
     (void)uv_idle_start(&load->connector, on_connect);
-    load->pacer_fd = -1;
     if (load_is_idle(load) && load->args->seconds <= 0)
         load_watch_stdin(load);
 }
@@ -487,8 +432,7 @@ static void load_close(struct load *load)
     uv_walk(&load->loop, on_walk, NULL);
     (void)uv_run(&load->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&load->loop);
-    if (load->pacer_fd >= 0)
-        (void)close(load->pacer_fd);
+    pacer_close(&load->traffic.pacer);
 }
 
 static bool load_go(struct load *load)
