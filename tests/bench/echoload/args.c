@@ -1,5 +1,6 @@
 #include "echoload/args.h"
 
+#include "echoload/packet.h"
 #include "echoload/verifier.h"
 
 #include <limits.h>
@@ -91,7 +92,9 @@ static enum cli_outcome args_help(const struct cli *cli, const char *value)
         "  idle      connects and waits, for --duration or until standard input ends\n\n"
         "A latency is that of a message (churn: of a connection). In the open loop it begins when\n"
         "the message had to be sent. The exit code is 1 after a connection that failed or a byte\n"
-        "that was wrong, missing or surplus, and 2 after wrong usage.\n");
+        "that was wrong, missing or surplus, and 2 after wrong usage. With --udp, losses,\n"
+        "duplicates and a changed order are reported; the exit code is 1 after a wrong answer, or\n"
+        "without any.\n");
 }
 
 static enum cli_outcome args_version(const struct cli *cli, const char *value)
@@ -145,7 +148,12 @@ static const struct cli_option args_table[] = {
      "idle: the server may end a connection when it has\n"
      "answered all, but not with a reset"},
     {"timeout", 0, "SECONDS", args_positive, FIELD(timeout), 0, 0,
-     "fail after this time without a byte of a missing answer (10)"},
+     "fail after this time without a byte of a missing answer (10);\n"
+     "UDP: a datagram without an answer is lost then (1)"},
+    {"udp", 'u', NULL, cli_constant, FIELD(udp), true, 0,
+     "a message is a datagram, a connection is a UDP socket"},
+    {"gso", 0, NULL, cli_constant, FIELD(gso), true, 0,
+     "UDP: send and receive many datagrams of a socket as one"},
     {"pid", 0, "PID", cli_number, FIELD(pid), 1, INT_MAX,
      "report the CPU time of this process, too: the server"},
     {"json", 'j', NULL, cli_constant, FIELD(json), true, 0, "report in JSON"},
@@ -166,10 +174,28 @@ static enum cli_outcome args_operands(const struct cli *cli, struct args *args)
     return CLI_RUN;
 }
 
+/* More datagrams under way could not be told apart by their only byte. */
+enum { ARGS_UDP_DEPTH_OF_A_BYTE = 128 };
+
+static const char *args_check_udp(const struct args *args)
+{
+    if (!args->udp)
+        return args->gso ? "--gso goes with --udp" : NULL;
+    if (args->mode != MODE_PINGPONG)
+        return "--udp goes with --mode=pingpong";
+    if (args->target.addr.sa.sa_family == AF_UNIX)
+        return "--udp needs an IPv4 or IPv6 address to connect to";
+    if (args->size + args->prefix_len > PACKET_MAX)
+        return "--udp: --size and the prefix together are more than 65507 bytes";
+    if (args->size == 1 && args->depth > ARGS_UDP_DEPTH_OF_A_BYTE)
+        return "--udp: --depth is at most 128 if --size is 1";
+    return NULL;
+}
+
 /* What is wrong only in connection with another option. */
 static enum cli_outcome args_check(const struct cli *cli, struct args *args)
 {
-    const char *wrong = NULL;
+    const char *wrong = args_check_udp(args);
     if (args->rate > 0 && args->mode != MODE_PINGPONG)
         wrong = "--rate goes with --mode=pingpong";
     else if (args->rate > 0 && args->depth > 1)
@@ -186,6 +212,8 @@ static enum cli_outcome args_check(const struct cli *cli, struct args *args)
         wrong = "--server-ends and --echo-last exclude each other";
     if (wrong != NULL)
         return cli_complain(cli, "%s", wrong);
+    if (args->timeout <= 0)
+        args->timeout = args->udp ? 1 : 10;
     if (args->count == 0 && args->seconds <= 0 && args->mode != MODE_IDLE)
         args->seconds = 5;
     return CLI_RUN;
@@ -203,7 +231,6 @@ enum cli_outcome args_parse(struct args *args, int argc, char **argv, FILE *out,
                           .connecting = 64,
                           .size = 64,
                           .depth = 1,
-                          .timeout = 10,
                           .prefix = "GOT:",
                           .prefix_len = 4,
                           .chunk = 1000};

@@ -37,7 +37,7 @@ struct args {
     double seconds; /* how long to measure; 0: until the count is reached */
     double warmup;  /* seconds before anything is counted */
     double rate;    /* messages per second, open loop; 0: closed loop */
-    double timeout; /* seconds without a byte while an answer is missing */
+    double timeout; /* seconds without a byte while an answer is missing; UDP: until it is lost */
     const char *prefix;
     size_t prefix_len;
     size_t chunk;
@@ -45,6 +45,8 @@ struct args {
     bool echo_last;   /* ... and at the end */
     bool server_ends; /* idle: the server may end a connection */
     pid_t pid;        /* of the server, to measure its CPU time; 0: do not measure it */
+    bool udp;
+    bool gso; /* UDP: many datagrams are one for the kernel */
     bool json;
 };
 

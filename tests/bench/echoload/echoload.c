@@ -6,6 +6,7 @@
 #include "echoload/args.h"
 #include "echoload/load.h"
 #include "echoload/report.h"
+#include "echoload/udp_load.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -27,8 +28,9 @@ int main(int argc, char **argv)
     if (outcome != CLI_RUN)
         return (int)outcome;
     raise_descriptors();
-    if (!load_run(&args, &result))
+    bool good = (args.udp ? udp_load_run : load_run)(&args, &result);
+    if (!good && result.tally.sent == 0)
         return CLI_FAILED;
     (args.json ? report_json : report_text)(&args, &result, stdout);
-    return fflush(stdout) == 0 ? CLI_DONE : CLI_FAILED;
+    return fflush(stdout) == 0 && good ? CLI_DONE : CLI_FAILED;
 }

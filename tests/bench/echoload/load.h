@@ -6,6 +6,7 @@
 
 #include "echoload/args.h"
 #include "echoload/histogram.h"
+#include "echoload/sequence.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@ struct load_result {
     double server_system;
     uint64_t connects; /* before the measurement */
     double connect_seconds;
+    struct tally tally;         /* of datagrams, over the whole run with its warm-up */
     struct histogram latencies; /* nanoseconds */
 };
 

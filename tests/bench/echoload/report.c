@@ -40,6 +40,35 @@ static void report_cpu(const struct args *args, const struct load_result *result
     (void)fputc('\n', out);
 }
 
+/* In percent. */
+static double report_loss(const struct tally *tally)
+{
+    return per_second(100 * (double)(tally->lost + tally->late), (double)tally->sent);
+}
+
+static void report_tally(const struct tally *tally, FILE *out)
+{
+    (void)fprintf(out,
+                  "datagrams   %llu sent, %llu answered, %llu lost, %llu late (%.3f %%), "
+                  "%llu duplicate, %llu out of order, %llu wrong\n",
+                  (unsigned long long)tally->sent, (unsigned long long)tally->answered,
+                  (unsigned long long)tally->lost, (unsigned long long)tally->late,
+                  report_loss(tally), (unsigned long long)tally->duplicates,
+                  (unsigned long long)tally->reordered, (unsigned long long)tally->wrong);
+}
+
+static void report_tally_json(const struct tally *tally, FILE *out)
+{
+    (void)fprintf(out,
+                  "\"datagrams\": {\"sent\": %llu, \"answered\": %llu, \"lost\": %llu, "
+                  "\"late\": %llu, \"loss_percent\": %.6f, \"duplicates\": %llu, "
+                  "\"reordered\": %llu, \"wrong\": %llu}, ",
+                  (unsigned long long)tally->sent, (unsigned long long)tally->answered,
+                  (unsigned long long)tally->lost, (unsigned long long)tally->late,
+                  report_loss(tally), (unsigned long long)tally->duplicates,
+                  (unsigned long long)tally->reordered, (unsigned long long)tally->wrong);
+}
+
 void report_text(const struct args *args, const struct load_result *result, FILE *out)
 {
     (void)fprintf(out, "%s: %zu connections, %zu bytes, depth %zu, %s\n",
@@ -51,6 +80,8 @@ void report_text(const struct args *args, const struct load_result *result, FILE
                       per_second((double)result->connects, result->connect_seconds));
     if (args->mode != MODE_IDLE)
         report_rates(args, result, out);
+    if (args->udp)
+        report_tally(&result->tally, out);
     if (result->latencies.total > 0) {
         (void)fputs("latency     ", out);
         for (int i = 0; i < PERCENTILES; i++)
@@ -71,6 +102,8 @@ void report_json(const struct args *args, const struct load_result *result, FILE
                   per_second((double)result->messages, result->seconds),
                   (unsigned long long)result->bytes,
                   per_second((double)result->bytes / 1e9, result->seconds));
+    if (args->udp)
+        report_tally_json(&result->tally, out);
     (void)fprintf(out, "\"connects\": %llu, \"connect_seconds\": %.6f, \"latency_us\": {",
                   (unsigned long long)result->connects, result->connect_seconds);
     for (int i = 0; i < PERCENTILES; i++)

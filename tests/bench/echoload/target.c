@@ -102,3 +102,19 @@ int target_connect(const struct target *target, uint64_t serial, bool *connected
     (void)close(fd);
     return rc;
 }
+
+int target_connect_udp(const struct target *target, uint64_t serial, int queue)
+{
+    int fd = socket(target->addr.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &queue, sizeof queue) < 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &queue, sizeof queue);
+    int rc = target->sources > 0 ? target_bind(fd, (uint32_t)(serial % target->sources)) : 0;
+    if (rc == 0 && connect(fd, &target->addr.sa, target->addr_len) < 0)
+        rc = -errno;
+    if (rc == 0)
+        return fd;
+    (void)close(fd);
+    return rc;
+}

@@ -38,4 +38,12 @@ const char *target_parse(struct target *target, const char *text);
  */
 int target_connect(const struct target *target, uint64_t serial, bool *connected);
 
+/*
+ * Makes a non-blocking UDP socket that is connected from the source address that belongs to this
+ * serial number, and has room for so many bytes that wait to be received, as far as we may. Returns
+ * the descriptor, which the caller must close, or a negative errno of socket(2), setsockopt(2),
+ * bind(2) or connect(2).
+ */
+int target_connect_udp(const struct target *target, uint64_t serial, int queue);
+
 #endif
