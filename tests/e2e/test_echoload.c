@@ -100,6 +100,64 @@ static int fixture_close(void **state)
     return 0;
 }
 
+enum udp_fault { UDP_NONE, UDP_DROP, UDP_DOUBLE, UDP_SWAP, UDP_CORRUPT, UDP_CUT };
+
+enum { UDP_EVERY = 10 /* the fault concerns every tenth datagram */ };
+
+/* Returns whether the datagram is kept back, to be answered after the next one. */
+static bool answer_datagram(int fd, char *bytes, size_t n, enum udp_fault fault,
+                            const struct sockaddr_in *peer)
+{
+    if (fault == UDP_DROP || fault == UDP_SWAP)
+        return fault == UDP_SWAP;
+    if (fault == UDP_CORRUPT)
+        bytes[n - 1] ^= 1;
+    if (fault == UDP_CUT)
+        n--;
+    for (int times = fault == UDP_DOUBLE ? 2 : 1; times > 0; times--)
+        (void)sendto(fd, bytes, n, 0, (const struct sockaddr *)peer, sizeof *peer);
+    return false;
+}
+
+static void serve_datagrams(int fd, enum udp_fault fault)
+{
+    static char bytes[65536];
+    static char kept[65536];
+    ssize_t kept_len = 0;
+    for (unsigned number = 1;; number++) {
+        struct sockaddr_in peer;
+        socklen_t len = sizeof peer;
+        ssize_t n = recvfrom(fd, bytes, sizeof bytes, 0, (struct sockaddr *)&peer, &len);
+        if (n <= 0)
+            _exit(1);
+        enum udp_fault now = number % UDP_EVERY == 0 ? fault : UDP_NONE;
+        bool keeps = answer_datagram(fd, bytes, (size_t)n, now, &peer);
+        if (kept_len > 0)
+            (void)sendto(fd, kept, (size_t)kept_len, 0, (const struct sockaddr *)&peer,
+                         sizeof peer);
+        kept_len = keeps ? n : 0;
+        if (keeps)
+            memcpy(kept, bytes, (size_t)n);
+    }
+}
+
+static void start_datagram_server(enum udp_fault fault)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_return_code(bind(fd, (const struct sockaddr *)&addr, sizeof addr), 0);
+    assert_return_code(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    fix.port = ntohs(addr.sin_port);
+    fix.pid = fork();
+    assert_true(fix.pid >= 0);
+    if (fix.pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        serve_datagrams(fd, fault);
+    }
+    (void)close(fd);
+}
+
 static struct outcome echoload(const char *options)
 {
     struct outcome outcome = {0};
@@ -386,6 +444,103 @@ static void test_open_loop_waits_for_the_end_of_a_stall(void **state)
     assert_true(percentile("--json --rfc862 --duration=0.1 --rate=500", "\"p90\": ") > 50000);
 }
 
+/*
+ * All are sent at once, so that losses are counted when the time is up for all. 205 of them fit
+ * into the server's queue; the last tenth one has a successor.
+ */
+#define UDP_ONCE "--udp --rfc862 --count=205 --depth=205 --timeout=5 "
+
+static void test_datagrams_right(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_NONE);
+    const char *all = "205 sent, 205 answered, 0 lost, 0 late (0.000 %), 0 duplicate, "
+                      "0 out of order, 0 wrong";
+    expect(UDP_ONCE, 0, all);
+    expect(UDP_ONCE "--gso", 0, all);
+    expect("--udp --rfc862 --count=300 --depth=7 --size=1", 0, "300 sent, 300 answered, 0 lost");
+    expect("--udp --rfc862 --count=300 --depth=7 --size=15", 0, "300 sent, 300 answered, 0 lost");
+    expect("--udp --rfc862 --count=20 --size=65507", 0, "20 sent, 20 answered, 0 lost");
+    expect("--udp --rfc862 --count=100 --connections=30 --rate=5000 --json", 0,
+           "\"datagrams\": {\"sent\": 100, \"answered\": 100, \"lost\": 0, ");
+    expect("--udp --rfc862 --duration=0.1 --warmup=0.05", 0, " 0 lost");
+}
+
+static void test_datagrams_lost(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_DROP);
+    expect(UDP_ONCE, 0,
+           "205 sent, 185 answered, 20 lost, 0 late (9.756 %), 0 duplicate, "
+           "0 out of order, 0 wrong");
+}
+
+/* After a loss the closed loop goes on with the next one. */
+static void test_datagrams_lost_go_on(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_DROP);
+    expect("--udp --rfc862 --count=15 --timeout=2", 0, "15 sent, 14 answered, 1 lost, 0 late");
+}
+
+/* The answer comes when the datagram has been counted as lost, and the next one is sent. */
+static void test_datagrams_late(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_SWAP);
+    expect("--udp --rfc862 --count=15 --timeout=2", 0,
+           "15 sent, 14 answered, 0 lost, 1 late (6.667 %), 0 duplicate, 0 out of order, 0 wrong");
+}
+
+static void test_datagrams_doubled(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_DOUBLE);
+    expect(UDP_ONCE, 0,
+           "205 sent, 205 answered, 0 lost, 0 late (0.000 %), 20 duplicate, "
+           "0 out of order, 0 wrong");
+}
+
+static void test_datagrams_swapped(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_SWAP);
+    expect(UDP_ONCE, 0,
+           "205 sent, 205 answered, 0 lost, 0 late (0.000 %), 0 duplicate, "
+           "20 out of order, 0 wrong");
+}
+
+static void test_datagrams_wrong(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_CORRUPT);
+    expect(UDP_ONCE, 1,
+           "205 sent, 185 answered, 0 lost, 0 late (0.000 %), 0 duplicate, "
+           "0 out of order, 20 wrong");
+    stop_server();
+    start_datagram_server(UDP_CUT);
+    expect(UDP_ONCE, 1,
+           "185 answered, 0 lost, 0 late (0.000 %), 0 duplicate, "
+           "0 out of order, 20 wrong");
+    expect(UDP_ONCE, 1, "echoload: connection 0: a wrong answer of 63 bytes");
+}
+
+/* Without the prefix that is expected every answer is wrong; nobody knows to which datagram. */
+static void test_datagrams_without_prefix(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_NONE);
+    expect("--udp --count=10 --depth=10 --timeout=0.2", 1, ", 10 wrong");
+}
+
+static void test_datagrams_without_server(void **state)
+{
+    (void)state;
+    start_datagram_server(UDP_NONE);
+    stop_server(); /* its port is free now */
+    expect("--udp --count=2 --timeout=0.1", 1, "echoload: no answer: Connection refused");
+}
+
 static void test_wrong_usage(void **state)
 {
     (void)state;
@@ -397,6 +552,11 @@ static void test_wrong_usage(void **state)
     expect("--server-ends", 2, "echoload: --server-ends goes with --mode=idle");
     expect("--mode=idle --server-ends --echo-last", 2,
            "echoload: --server-ends and --echo-last exclude each other");
+    expect("--gso", 2, "echoload: --gso goes with --udp");
+    expect("--udp --mode=bulk", 2, "echoload: --udp goes with --mode=pingpong");
+    expect("--udp --size=65504", 2,
+           "echoload: --udp: --size and the prefix together are more than");
+    expect("--udp --size=1 --depth=129", 2, "echoload: --udp: --depth is at most 128 if --size is");
     expect("nowhere", 2, "echoload: 'nowhere' is no address: no port is given");
     expect("--help", 0, "Usage: echoload [OPTION]...");
     expect("--version", 0, "echoload ");
@@ -418,6 +578,15 @@ int main(void)
         FIXTURE_TEST(test_no_server),
         FIXTURE_TEST(test_open_loop_sees_a_stall),
         FIXTURE_TEST(test_open_loop_waits_for_the_end_of_a_stall),
+        FIXTURE_TEST(test_datagrams_right),
+        FIXTURE_TEST(test_datagrams_lost),
+        FIXTURE_TEST(test_datagrams_lost_go_on),
+        FIXTURE_TEST(test_datagrams_late),
+        FIXTURE_TEST(test_datagrams_doubled),
+        FIXTURE_TEST(test_datagrams_swapped),
+        FIXTURE_TEST(test_datagrams_wrong),
+        FIXTURE_TEST(test_datagrams_without_prefix),
+        FIXTURE_TEST(test_datagrams_without_server),
         FIXTURE_TEST(test_wrong_usage),
     };
     return RUN_TESTS("echoload", tests);

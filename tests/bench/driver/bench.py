@@ -150,6 +150,8 @@ def run_case(run, case, field, rounds, progress):
 def run_counts(run, field, progress):
     counts = {}
     for contestant in field:
+        if contestant.udp:
+            continue
         counts[contestant.name] = {}
         for tool, few, many in (("strace", 1000, 11000), ("callgrind", 1000, 11000)):
             command = {"strace": "strace", "callgrind": "valgrind"}[tool]

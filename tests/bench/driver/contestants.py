@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from suites import SUITES
+from suites import SUITES, UDP_SUITES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASELINE = os.path.join(os.path.dirname(HERE), "baseline")
@@ -15,7 +15,7 @@ BASELINE = os.path.join(os.path.dirname(HERE), "baseline")
 class Contestant:
     """An echo server on 127.0.0.1. command(port) returns the command that starts the server."""
 
-    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, kept=False, most=1 << 20, skip=("workers", "handover", "latency")):
+    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, kept=False, most=1 << 20, skip=("workers", "handover", "latency"), udp=False):
         self.name = name
         self.command = command
         self.least = Contestant(name, least) if least else self  # without preallocated tables
@@ -25,9 +25,10 @@ class Contestant:
         self.kept = kept  # its child serves
         self.most = most  # connections; few for servers that fork for each
         self.skip = skip  # suites; by default those of uvechod's own options
+        self.udp = udp  # answers datagrams, and takes part in the suites of datagrams only
 
     def takes_part(self, suite, connections):
-        return suite not in self.skip and connections <= self.most
+        return self.udp == (suite in UDP_SUITES) and suite not in self.skip and connections <= self.most
 
 
 def _python_with_uvloop():
@@ -47,9 +48,11 @@ def _which(name):
 _temporary = tempfile.TemporaryDirectory(prefix="uvechod-bench-")  # removed at the end
 
 
-def _xinetd(port):
+def _xinetd(port, kind="stream"):
     with open(os.path.join(BASELINE, "xinetd.conf"), encoding="ascii") as template:
         text = template.read()
+    if kind == "dgram":
+        text = text.replace("stream", "dgram").replace("tcp", "udp").replace("= no", "= yes")
     path = os.path.join(_temporary.name, f"xinetd-{port}.conf")
     with open(path, "w", encoding="ascii") as conf:
         conf.write(text.replace("PORT", str(port)))
@@ -90,6 +93,41 @@ def _built(build):
         yield Contestant("libev", _program(build, "bench_libev"), **native)
 
 
+def _built_for_udp(build):
+    """The bare loops for datagrams, the first of which is the baseline, uvechod, and libuv."""
+    uvechod = os.path.join(build, "uvechod")
+
+    def ours(port):
+        options = ["--quiet", "--rfc862", "--udp", "--udp-rate=0", "--bind=127.0.0.1"]
+        return [uvechod, *options, f"--port={port}"]
+
+    udp = {"native": True, "udp": True}
+    beside = {**udp, "skip": ("udp-beside",)}  # the streams beside need a TCP echo on the same port
+    yield Contestant("udp-batched", _program(build, "bench_udp_batched"), close=True, **beside)
+    yield Contestant("uvechod-udp", ours, close=True, **udp)
+    yield Contestant("udp-single", _program(build, "bench_udp_single"), close=True, **beside)
+    yield Contestant("uv_udp-best", _program(build, "bench_uv_udp"), **beside)
+    yield Contestant("uv_udp-guide", _program(build, "bench_uv_udp", "guide"), **beside)
+
+
+def _peers_for_udp():
+    beside = {"udp": True, "skip": ("udp-beside",)}
+    node = _which("node") or _which("nodejs")
+    uvloop = _python_with_uvloop()
+    if node:
+        script = os.path.join(BASELINE, "udp_echo.js")
+        yield Contestant("node-dgram", lambda port: [node, script, str(port)], **beside)
+    if uvloop:
+        script = os.path.join(BASELINE, "uvloop_udp_echo.py")
+        yield Contestant("uvloop-udp", lambda port: [uvloop, script, str(port)], **beside)
+    if _which("socat"):
+        listen = "UDP-RECVFROM:%d,bind=127.0.0.1,fork"
+        few = {**beside, "most": 1}
+        yield Contestant("socat-udp", lambda port: ["socat", listen % port, "PIPE"], **few)
+    if _which("xinetd") and os.geteuid() == 0:
+        yield Contestant("xinetd-udp", lambda port: _xinetd(port, "dgram"), **beside)
+
+
 def _program(build, name, *arguments):
     return lambda port: [os.path.join(build, "tests/bench", name), str(port), *arguments]
 
@@ -124,4 +162,4 @@ def _forkers():
 
 def available(build):
     """All contestants that are built or installed. The first is the baseline of all ratios."""
-    return [*_built(build), *_peers()]
+    return [*_built(build), *_peers(), *_built_for_udp(build), *_peers_for_udp()]

@@ -13,6 +13,8 @@ PRIMARY = {
     "idle": "bytes_per_connection",
     "handover": "gap_ms",
     "latency": "p50_us",
+    "udp": "cpu_us_per_message",
+    "udp-beside": "loss_percent",
 }
 
 

@@ -4,12 +4,13 @@ from figures import cpu_figure, median, ratio_text, ratios
 
 TWO = "uvechod-2-workers"
 PEERS = ("libuv-guide", "libuv-best", "libev", "node", "uvloop", "asyncio")
+UDP_PEERS = ("udp-single", "uv_udp-best", "uv_udp-guide", "node-dgram", "uvloop-udp", "socat-udp", "xinetd-udp")
 
 
 class Goal:
     """A bound for the ratio of medians, in the worst case of a suite, against the best rival."""
 
-    def __init__(self, title, suite, subject, rivals, figure, bound, most=False, above=0, below=1 << 20):
+    def __init__(self, title, suite, subject, rivals, figure, bound, most=False, above=0, below=1 << 20, only=""):
         self.title = title
         self.suite = suite
         self.subject = subject
@@ -18,14 +19,15 @@ class Goal:
         self.bound = bound
         self.most = most  # the bound is an upper bound
         self.above = above  # only cases with at least this number of connections,
-        self.below = below  # and at most this
+        self.below = below  # and at most this,
+        self.only = only  # whose label has this in it
 
     def ratios(self, cases, figure):
         """Yields (ratio, ratio with its spread, case, rival) for each case and rival."""
         for case in cases:
             rounds = case["rounds"]
             within = self.above <= case["connections"] <= self.below
-            if case["suite"] != self.suite or not within:
+            if case["suite"] != self.suite or not within or self.only not in case["label"]:
                 continue
             for rival in self.rivals:
                 if self.subject in rounds and rival in rounds:
@@ -63,6 +65,11 @@ GOALS = (
     Goal("fairness, p99, prefix", "fairness", "uvechod", ["epoll"], "p99_us", 1, most=True),
     Goal("busy polling, 1 connection", "latency", "uvechod-busy-50", ["epoll"], "messages_per_s", 2.2, below=1),
     Goal("busy polling, more", "latency", "uvechod-busy-50", ["epoll"], "messages_per_s", 0.98, above=2),
+    Goal("datagrams, CPU", "udp", "uvechod-udp", ["udp-batched"], "cpu_us_per_message", 1.05, most=True),
+    Goal("datagrams of 1 client, CPU", "udp", "uvechod-udp", ["udp-batched"], "cpu_us_per_message", 0.90, most=True, below=1),
+    Goal("datagrams by GSO, CPU", "udp", "uvechod-udp", ["udp-batched"], "cpu_us_per_message", 0.40, most=True, only="GSO"),
+    Goal("datagrams, p99", "udp", "uvechod-udp", ["udp-batched"], "p99_us", 1.10, most=True),
+    Goal("datagrams, CPU, peers", "udp", "uvechod-udp", UDP_PEERS, "cpu_us_per_message", 1, most=True),
     # The CPU time per message must not rise with a second worker. 5 % is the noise between equal
     # servers. If the load generator needs one of two CPUs, the CPU time rises for every server, so
     # the second goal compares with two threads that share nothing.
@@ -95,6 +102,19 @@ def _gap_rows(cases):
         yield ["gap of an upgrade, ms", f"at most {GAP_MS}", f"{ms:.1f}, {label}", reached, ""]
 
 
+# Upper bounds for the loss beside bulk streams, in percent, by the size in the label.
+LOSSES = ((" 64 B", 0), (" 1200 B", 5))
+
+
+def _loss_rows(cases):
+    for size, bound in LOSSES:
+        for case in cases:
+            value = median(case["rounds"].get("uvechod-udp", []), "loss_percent")
+            if case["suite"] == "udp-beside" and size in case["label"] and value is not None:
+                reached = "yes" if value <= bound else "no"
+                yield ["lost datagrams, %", f"at most {bound}", f"{value:.3f}, {case['label']}", reached, ""]
+
+
 def _limit_rows(cases):
     for case in cases:
         if case["suite"] != "idle":
@@ -110,4 +130,4 @@ def _limit_rows(cases):
 def table(cases):
     heading = ["goal", "wanted", "measured: the worst", "reached", "the worst by CPU time"]
     rows = [goal.row(cases) for goal in GOALS]
-    return [heading, *[row for row in rows if row], *_limit_rows(cases), *_gap_rows(cases)]
+    return [heading, *[row for row in rows if row], *_limit_rows(cases), *_gap_rows(cases), *_loss_rows(cases)]

@@ -85,6 +85,22 @@ def wait_for(process, port, seconds):
     raise LoadFailed(f"{process.args[0]} does not answer on port {port}")
 
 
+def wait_for_answer(process, port, seconds):
+    """Sends datagrams until one is answered, because nothing else says that a server is there."""
+    end = time.monotonic() + seconds
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("127.0.0.1", port))
+        probe.settimeout(0.05)
+        while time.monotonic() < end and process.poll() is None:
+            with contextlib.suppress(OSError):
+                probe.send(b"?")
+                probe.recv(64)
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+    raise LoadFailed(f"{process.args[0]} does not answer datagrams on port {port}")
+
+
 @contextlib.contextmanager
 def server(contestant, wrapper=(), seconds=10, on=SERVER_CPU):
     """Runs the contestant, in a wrapper such as strace. Yields its process and its port."""
@@ -93,7 +109,7 @@ def server(contestant, wrapper=(), seconds=10, on=SERVER_CPU):
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = spawn(command, on, **quiet)
     try:
-        wait_for(process, port, seconds)
+        (wait_for_answer if contestant.udp else wait_for)(process, port, seconds)
         yield process, port
     finally:
         stop(process)

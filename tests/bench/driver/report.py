@@ -49,6 +49,25 @@ _HANDOVER = [
     ("gap_ms", "longest gap, ms: median", "{:,.1f}"),
     ("most", "the longest of all rounds", "{:,.1f}"),
 ]
+_UDP = [
+    ("cpu_us_per_message", "CPU s per million", "{:.2f}"),
+    ("ratio", "ratio (min-max)", None),
+    ("messages_per_s", "per s", "{:,.0f}"),
+    ("server_busy", "server busy", "{:.0%}"),
+    ("load_busy", "load busy", "{:.0%}"),
+    ("p50_us", "p50 us", "{:,.0f}"),
+    ("p99_us", "p99", "{:,.0f}"),
+    ("p99.9_us", "p99.9", "{:,.0f}"),
+    ("loss_percent", "lost, %", "{:.3f}"),
+]
+_UDP_BESIDE = [
+    ("loss_percent", "lost, %", "{:.3f}"),
+    ("most", "the most of all rounds", "{:.3f}"),
+    ("messages_per_s", "per s", "{:,.0f}"),
+    ("p50_us", "p50 us", "{:,.0f}"),
+    ("p99_us", "p99", "{:,.0f}"),
+    ("gb_per_s", "bulk GB/s", "{:.2f}"),
+]
 _LATENCY = [
     ("p50_us", "p50 us", "{:,.0f}"),
     ("ratio", "ratio (min-max)", None),
@@ -70,6 +89,8 @@ COLUMNS = {
     "idle": _IDLE,
     "handover": _HANDOVER,
     "latency": _LATENCY,
+    "udp": _UDP,
+    "udp-beside": _UDP_BESIDE,
 }
 
 

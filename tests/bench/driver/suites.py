@@ -8,7 +8,8 @@ import tempfile
 import handover
 import processes
 
-SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "workers", "idle", "handover", "latency")
+SUITES = ("pingpong", "pipelined", "bulk", "churn", "fairness", "workers", "idle", "handover", "latency", "udp", "udp-beside")
+UDP_SUITES = ("udp", "udp-beside")  # of datagrams: they have contestants of their own
 
 
 class Case:
@@ -29,7 +30,7 @@ class Case:
             return min(wanted, 2)
         if self.suite == "handover":
             wanted = min(wanted, 15)
-        takes_long = self.suite == "fairness" or self.connections >= 10000
+        takes_long = self.suite in ("fairness", "udp-beside") or self.connections >= 10000
         return max(min(wanted, 5), wanted // 2) if takes_long else wanted
 
 
@@ -53,7 +54,7 @@ class Run:
             return self.hold
         if case.suite == "handover":
             return 2 * handover.STEADY
-        return 4 * self.seconds if case.suite == "fairness" else self.seconds
+        return 4 * self.seconds if case.suite in ("fairness", "udp-beside") else self.seconds
 
     def expected(self, case, contestant):
         """Estimated seconds of the case, with the start of the server and all connections."""
@@ -78,6 +79,8 @@ def _figures(result):
         "load_busy": result["cpu_s"] / result["seconds"],
         **latency,
     }
+    if "datagrams" in result:
+        figures["loss_percent"] = result["datagrams"]["loss_percent"]
     if result["messages"]:
         figures["cpu_us_per_message"] = 1e6 * cpu / result["messages"]
     if result["bytes"]:
@@ -184,11 +187,33 @@ def cases(suite, smoke):
     elif suite == "latency":
         for count in (1, 50) if smoke else (1, 2, 8, 50):
             yield Case(suite, f"{count} x 64 B", count, [f"--connections={count}"], _measure)
+    elif suite == "udp":
+        yield from _udp(smoke)
+    elif suite == "udp-beside":
+        yield from _udp_beside()
     elif suite == "handover":
         for way in handover.WAYS:
             for idle, clients in handover.counts(smoke):
                 label = f"{way}, {clients} x 64 B beside {idle} idle"
                 yield Case(suite, label, idle + clients, (way, idle, clients), handover.measure)
+
+
+def _udp(smoke):
+    """As many datagrams are under way as keep the server busy. A lost one must not stop a run."""
+    for count, size, depth in ((1, 64, 64), (50, 64, 4), (500, 64, 1), (50, 1200, 4), (50, 9000, 2)):
+        if smoke and count == 500:
+            continue
+        options = ["--udp", f"--connections={count}", f"--size={size}", f"--depth={depth}"]
+        yield Case("udp", f"{count} x {size} B", count, [*options, "--timeout=0.2"], _measure)
+    options = ["--udp", "--gso", "--connections=4", "--depth=64", "--timeout=0.2"]
+    yield Case("udp", "GSO, 4 x 64 B", 4, options, _measure)
+
+
+def _udp_beside():
+    for rate, size in ((20000, 64), (50000, 1200)):
+        options = ["--udp", f"--rate={rate}", f"--size={size}"]
+        label = f"{rate:,} x {size} B per s beside 8 streams"
+        yield Case("udp-beside", label, 9, options, _measure_fairness)
 
 
 def _strace(run, contestant, options, count, path):

@@ -127,8 +127,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct udp_client *client = poll->data;
     struct udp_traffic *traffic = client->traffic;
-    int n = status < 0 ? status : UDP_BATCH;
+    int n = UDP_BATCH;
     (void)events;
+    if (status < 0) /* the socket has an error, which the next call returns; libuv has stopped */
+        (void)uv_poll_start(poll, UV_READABLE, on_readable);
     for (int round = 0; round < UDP_ROUNDS && n == UDP_BATCH; round++) {
         n = udp_client_receive(client);
         if (traffic->flowing)
