@@ -9,7 +9,7 @@ import textwrap
 import goals
 from figures import PRIMARY, median, ratios
 from report import COLUMNS, counts_table, markdown
-from suites import SUITES
+from suites import SUITES, UDP_SUITES
 
 BENCH = "tests/bench"
 BEGIN = "<!-- what follows is written by sh cmake/bench.sh --publish -->\n"
@@ -31,7 +31,7 @@ def _comparison(cases):
         first = next(iter(case["rounds"]))
         cells = {}
         for name, rounds in case["rounds"].items():
-            if name == first or case["suite"] == "idle":  # the bare loop may use 0 bytes
+            if name == first or case["suite"] in ("idle", "udp-beside"):  # may be 0
                 cells[name] = form.format(median(rounds, figure))
             else:
                 cells[name] = _cell(rounds, case["rounds"][first], figure)
@@ -42,6 +42,8 @@ def _comparison(cases):
 def _tables(results):
     """The text for tests/bench/README.md, with all figures and plots."""
     plots = " ".join(f"![{suite}](plots/{suite}.svg)" for suite in ("pingpong", "bulk"))
+    streams = [case for case in results["cases"] if case["suite"] not in UDP_SUITES]
+    datagrams = [case for case in results["cases"] if case["suite"] in UDP_SUITES]
     more = ", ".join(f"[{suite}](plots/{suite}.svg)" for suite in SUITES)
     return "\n\n".join(
         [
@@ -49,7 +51,8 @@ def _tables(results):
             markdown(goals.table(results["cases"])),
             "The first contestant has the figure itself, the others have their ratio to it. Of idle "
             "connections, each contestant has the figure:",
-            markdown(_comparison(results["cases"])),
+            markdown(_comparison(streams)),
+            markdown(_comparison(datagrams)),
             markdown(counts_table(results["counts"])),
             plots,
             f"All plots: {more}.",
