@@ -24,7 +24,7 @@ struct tally {
     uint64_t late;       /* answered rightly, when they had been counted as lost */
     uint64_t duplicates; /* right answers to what had been answered before */
     uint64_t reordered;  /* of those answered, the ones that came after a later one's answer */
-    uint64_t wrong;      /* answers that differ in a byte or in their length */
+    uint64_t wrong;      /* answers that differ in a byte or in their length, or to nothing sent */
 };
 
 enum sequence_fate {
