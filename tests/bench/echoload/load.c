@@ -2,9 +2,9 @@
 
 #include "echoload/client.h"
 #include "echoload/sample.h"
+#include "echoload/stopper.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +12,6 @@
 #include <uv.h>
 
 enum { LOAD_STALLS_MAX = 4 /* how often the progress is looked at in --timeout seconds */ };
-
-enum { LOAD_SIGNALS = 2 };
-static const int load_signals[LOAD_SIGNALS] = {SIGINT, SIGTERM};
 
 enum load_phase {
     PHASE_CONNECTING,
@@ -45,7 +42,7 @@ struct load {
     uv_timer_t timer; /* ends the warm-up, later the measurement */
     uv_timer_t watchdog;
     uv_idle_t connector; /* active while there are clients to connect */
-    uv_signal_t signals[LOAD_SIGNALS];
+    struct stopper stopper;
     uv_poll_t stdin_poll;
     bool stdin_watched;
     char buffer[CLIENT_BUFFER];
@@ -321,9 +318,9 @@ static void on_watch(uv_timer_t *timer)
         load_fail_stalled(load);
 }
 
-static void on_signal(uv_signal_t *handle, int signum)
+static void on_signal(struct stopper *stopper, int signum)
 {
-    struct load *load = handle->data;
+    struct load *load = stopper->owner;
     if (load->phase == PHASE_ENDING || load->phase == PHASE_CONNECTING)
         load_fail(load, "stopped by", strsignal(signum));
     else
@@ -388,11 +385,8 @@ static void load_init_traffic(struct load *load)
 /* Handles that exist for the whole run. They do not prevent its end. */
 static void load_init_handles(struct load *load)
 {
-    for (size_t i = 0; i < LOAD_SIGNALS; i++) {
-        (void)uv_signal_init(&load->loop, &load->signals[i]);
-        (void)uv_signal_start(&load->signals[i], on_signal, load_signals[i]);
-        load->signals[i].data = load;
-    }
+    load->stopper = (struct stopper){.on_signal = on_signal, .owner = load};
+    stopper_start(&load->stopper, &load->loop);
     (void)uv_timer_init(&load->loop, &load->timer);
     load->timer.data = load;
     (void)uv_timer_init(&load->loop, &load->watchdog);
@@ -406,32 +400,9 @@ static void load_init_handles(struct load *load)
         load_watch_stdin(load);
 }
 
-static void on_walk(uv_handle_t *handle, void *arg)
-{
-    (void)arg;
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
-/*
- * Signals have nothing to stop any more. Without their handles they would kill this process, whose
- * exit code is about to say how the run was.
- */
-static void load_block_signals(void)
-{
-    sigset_t set;
-    (void)sigemptyset(&set);
-    for (size_t i = 0; i < LOAD_SIGNALS; i++)
-        (void)sigaddset(&set, load_signals[i]);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
 static void load_close(struct load *load)
 {
-    load_block_signals();
-    uv_walk(&load->loop, on_walk, NULL);
-    (void)uv_run(&load->loop, UV_RUN_DEFAULT);
-    (void)uv_loop_close(&load->loop);
+    stopper_close(&load->loop);
     pacer_close(&load->traffic.pacer);
 }
 

@@ -2,19 +2,16 @@
 
 #include "echoload/pacer.h"
 #include "echoload/sample.h"
+#include "echoload/stopper.h"
 #include "echoload/udp_client.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 enum { UDP_LOAD_LOOKS = 8 /* how often losses are looked for in --timeout seconds */ };
-
-enum { UDP_LOAD_SIGNALS = 2 };
-static const int udp_load_signals[UDP_LOAD_SIGNALS] = {SIGINT, SIGTERM};
 
 enum udp_load_phase {
     UDP_PHASE_WARMUP,
@@ -34,7 +31,7 @@ struct udp_load {
     struct sample begin;
     uv_timer_t timer;   /* ends the warm-up, later the measurement */
     uv_timer_t watcher; /* looks for losses */
-    uv_signal_t signals[UDP_LOAD_SIGNALS];
+    struct stopper stopper;
     bool failed;
 };
 
@@ -151,9 +148,9 @@ static void on_due(struct pacer *pacer, uint64_t number)
         udp_client_push(&load->clients[number % load->args->connections], pacer_due(pacer, number));
 }
 
-static void on_signal(uv_signal_t *handle, int signum)
+static void on_signal(struct stopper *stopper, int signum)
 {
-    struct udp_load *load = handle->data;
+    struct udp_load *load = stopper->owner;
     if (load->phase == UDP_PHASE_ENDING)
         udp_load_fail(load, "stopped by", strsignal(signum));
     else
@@ -162,11 +159,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static void udp_load_init_handles(struct udp_load *load)
 {
-    for (size_t i = 0; i < UDP_LOAD_SIGNALS; i++) {
-        (void)uv_signal_init(&load->loop, &load->signals[i]);
-        (void)uv_signal_start(&load->signals[i], on_signal, udp_load_signals[i]);
-        load->signals[i].data = load;
-    }
+    load->stopper = (struct stopper){.on_signal = on_signal, .owner = load};
+    stopper_start(&load->stopper, &load->loop);
     (void)uv_timer_init(&load->loop, &load->timer);
     load->timer.data = load;
     (void)uv_timer_init(&load->loop, &load->watcher);
@@ -217,19 +211,9 @@ static void udp_load_start(struct udp_load *load)
         udp_client_fill(&load->clients[i]);
 }
 
-static void on_walk(uv_handle_t *handle, void *arg)
-{
-    (void)arg;
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
 static void udp_load_close(struct udp_load *load)
 {
-    uv_walk(&load->loop, on_walk, NULL);
-    while (uv_loop_close(&load->loop) ==
-           UV_EBUSY) /* a stop that is still noted ends the first run */
-        (void)uv_run(&load->loop, UV_RUN_DEFAULT);
+    stopper_close(&load->loop);
     pacer_close(&load->pacer);
     for (size_t i = 0; i < load->opened; i++)
         udp_client_close(&load->clients[i]);
