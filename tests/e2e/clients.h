@@ -52,7 +52,7 @@ int client_connect_like(int listening);
 
 void client_send(int fd, const void *data, size_t len);
 
-/* Waits until the kernel on the other side has all that was sent. */
+/* Waits until the kernel on the other side has all that was sent, or the connection is reset. */
 void client_wait_delivered(int fd);
 
 /* Receives exactly len bytes, which must be these. */
