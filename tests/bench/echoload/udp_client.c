@@ -70,17 +70,17 @@ static void udp_client_take(struct udp_client *client, const char *bytes, size_t
         udp_describe(client, number, len);
 }
 
-/* The size of each datagram in a message, but for the last one; 0: it is one datagram. */
+/*
+ * The size of each datagram in a message, but for the last one; 0: it is one datagram. The kernel
+ * has not been asked for anything else that could stand there.
+ */
 static size_t udp_segment(struct msghdr *message)
 {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
-        int size;
-        if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO)
-            continue;
+    const struct cmsghdr *c = CMSG_FIRSTHDR(message);
+    int size = 0;
+    if (c != NULL && c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
         memcpy(&size, CMSG_DATA(c), sizeof size);
-        return (size_t)size;
-    }
-    return 0;
+    return (size_t)size;
 }
 
 static void udp_client_split(struct udp_client *client, unsigned i, uint64_t now)
@@ -168,9 +168,9 @@ static void udp_client_put(struct udp_client *client, unsigned i, uint64_t numbe
         *iov++ = (struct iovec){.iov_base = mail->out_header[i][k], .iov_len = header};
         *iov++ = (struct iovec){.iov_base = (void *)(uintptr_t)body, .iov_len = size - header};
     }
+    const unsigned short iovs = (unsigned short)(2 * count); /* fits any type of a length */
     mail->out_count[i] = count;
-    mail->out[i].msg_hdr =
-        (struct msghdr){.msg_iov = mail->out_iov[i], .msg_iovlen = (size_t)(2 * count)};
+    mail->out[i].msg_hdr = (struct msghdr){.msg_iov = mail->out_iov[i], .msg_iovlen = iovs};
     if (count > 1)
         udp_set_segment(&mail->out[i].msg_hdr, mail->out_control[i], size);
 }
