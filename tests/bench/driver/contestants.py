@@ -15,7 +15,7 @@ BASELINE = os.path.join(os.path.dirname(HERE), "baseline")
 class Contestant:
     """An echo server on 127.0.0.1. command(port) returns the command that starts the server."""
 
-    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, kept=False, most=1 << 20, skip=("workers", "handover", "latency"), udp=False, port=None):
+    def __init__(self, name, command, *, least=None, prefix=False, native=False, close=False, kept=False, most=1 << 20, skip=("workers", "handover", "latency"), udp=False):
         self.name = name
         self.command = command
         self.least = Contestant(name, least) if least else self  # without preallocated tables
@@ -26,7 +26,6 @@ class Contestant:
         self.most = most  # connections; few for servers that fork for each
         self.skip = skip  # suites; by default those of uvechod's own options
         self.udp = udp  # answers datagrams, and takes part in the suites of datagrams only
-        self.port = port  # if it can have no other
 
     def takes_part(self, suite, connections):
         return self.udp == (suite in UDP_SUITES) and suite not in self.skip and connections <= self.most
@@ -59,14 +58,6 @@ def _xinetd(port, kind="stream"):
         conf.write(text.replace("PORT", str(port)))
     files = ["-f", path, "-filelog", "/dev/null", "-pidfile", path + ".pid"]
     return [_which("xinetd"), "-dontfork", *files]
-
-
-def _inetd():
-    """OpenBSD's, which serves the echo itself, but only on the port of that name."""
-    path = os.path.join(_temporary.name, "inetd.conf")
-    with open(path, "w", encoding="ascii") as conf:
-        conf.write("127.0.0.1:echo dgram udp wait root internal\n")
-    return [_which("inetd"), "-i", "-R", "0", path]
 
 
 def _built(build):
@@ -133,8 +124,6 @@ def _peers_for_udp():
         listen = "UDP-RECVFROM:%d,bind=127.0.0.1,fork"
         few = {**beside, "most": 1}
         yield Contestant("socat-udp", lambda port: ["socat", listen % port, "PIPE"], **few)
-    if _which("inetd") and os.geteuid() == 0:
-        yield Contestant("inetd-udp", lambda port: _inetd(), port=7, **beside)
     if _which("xinetd") and os.geteuid() == 0:
         yield Contestant("xinetd-udp", lambda port: _xinetd(port, "dgram"), **beside)
 

@@ -4,7 +4,7 @@ from figures import cpu_figure, median, ratio_text, ratios
 
 TWO = "uvechod-2-workers"
 PEERS = ("libuv-guide", "libuv-best", "libev", "node", "uvloop", "asyncio")
-UDP_PEERS = ("udp-single", "uv_udp-best", "uv_udp-guide", "node-dgram", "uvloop-udp", "socat-udp", "inetd-udp", "xinetd-udp")
+UDP_PEERS = ("udp-single", "uv_udp-best", "uv_udp-guide", "node-dgram", "uvloop-udp", "socat-udp", "xinetd-udp")
 
 
 class Goal:

@@ -104,7 +104,7 @@ def wait_for_answer(process, port, seconds):
 @contextlib.contextmanager
 def server(contestant, wrapper=(), seconds=10, on=SERVER_CPU):
     """Runs the contestant, in a wrapper such as strace. Yields its process and its port."""
-    port = contestant.port or free_port()
+    port = free_port()
     command = [*wrapper, *contestant.command(port)]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = spawn(command, on, **quiet)
