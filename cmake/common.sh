@@ -257,3 +257,16 @@ sanitizer_options() {
     : "${TSAN_OPTIONS:=halt_on_error=1:exitcode=99}"
     export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 }
+
+# failed_tests LOG: prints what the tests that have failed said to ctest, without their cases that
+# passed or were skipped, and of any other case the first 60 lines. The lines may be comments of TAP.
+failed_tests() {
+    awk 'function say() { printf "%s", said; said = ""; lines = 0 }
+        /^== |^(# )? *(Start +[0-9]+|[0-9]+\/[0-9]+ Test)/ { say(); failed = 0 }
+        /^(# )? *[0-9]+\/[0-9]+ Test .*[*][*][*][^S]/ { failed = 1; print; next }
+        !failed { next }
+        /^(# )?\[ +(OK|SKIPPED) +\]/ { said = ""; lines = 0; next }
+        ++lines <= 60 { said = said $0 "\n" }
+        /^(# )?\[ +FAILED +\]/ { say() }
+        END { say() }' "$1"
+}

@@ -368,15 +368,26 @@ long daemon_memory_kb(const struct daemon *daemon)
     return rollup_kb(rollup, "\nPss_Anon:") + rollup_kb(rollup, "\nPss_Shmem:");
 }
 
+/* libuv may give each loop an io_uring, if the user may lock that much memory just then. */
+static bool is_uring(int folder, const char *name)
+{
+    static const char uring[] = "anon_inode:[io_uring]";
+    char target[sizeof uring];
+    return readlinkat(folder, name, target, sizeof target) == sizeof uring - 1 &&
+           memcmp(target, uring, sizeof uring - 1) == 0;
+}
+
 long daemon_fds(const struct daemon *daemon)
 {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon->pid);
     DIR *dir = opendir(path);
+    const struct dirent *entry;
     assert_non_null(dir);
     long count = 0;
-    while (readdir(dir) != NULL)
-        count++;
+    while ((entry = readdir(dir)) != NULL)
+        if (!is_uring(dirfd(dir), entry->d_name))
+            count++;
     (void)closedir(dir);
     return count - 2; /* . and .. */
 }

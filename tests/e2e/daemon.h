@@ -91,8 +91,13 @@ pid_t daemon_child(const struct daemon *daemon);
  */
 void daemon_expect_stats(struct daemon *daemon, unsigned workers, const char *stats);
 
-/* The memory that is its own and resident, and how many descriptors it has open. */
+/* The memory that is its own and resident. */
 long daemon_memory_kb(const struct daemon *daemon);
+
+/*
+ * How many descriptors it has open. Those of io_uring are left out: whether libuv gets any depends
+ * on the memory that other processes of the user have locked (RLIMIT_MEMLOCK).
+ */
 long daemon_fds(const struct daemon *daemon);
 
 /* What one of its threads has done so far. */

@@ -87,7 +87,7 @@ passed=0 failed=0 skipped=0
 
 # print_failure LOG: prints what the tests that failed have said, and the last lines.
 print_failure() {
-    grep -E -A 40 '[*]{3}(Failed|Timeout|Exception|Not Run)' "$1" | sed 's/^/# /'
+    failed_tests "$1" | sed 's/^/# /'
     tail -n 30 "$1" | sed 's/^/# /'
 }
 
