@@ -377,7 +377,7 @@ static bool is_uring(int folder, const char *name)
            memcmp(target, uring, sizeof uring - 1) == 0;
 }
 
-long daemon_fds(const struct daemon *daemon)
+static long count_fds(const struct daemon *daemon, bool with_urings)
 {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon->pid);
@@ -386,10 +386,20 @@ long daemon_fds(const struct daemon *daemon)
     assert_non_null(dir);
     long count = 0;
     while ((entry = readdir(dir)) != NULL)
-        if (!is_uring(dirfd(dir), entry->d_name))
+        if (with_urings || !is_uring(dirfd(dir), entry->d_name))
             count++;
     (void)closedir(dir);
     return count - 2; /* . and .. */
+}
+
+long daemon_fds(const struct daemon *daemon)
+{
+    return count_fds(daemon, true);
+}
+
+long daemon_fds_but_uring(const struct daemon *daemon)
+{
+    return count_fds(daemon, false);
 }
 
 void daemon_expect_stats(struct daemon *daemon, unsigned workers, const char *stats)

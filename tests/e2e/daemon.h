@@ -91,14 +91,15 @@ pid_t daemon_child(const struct daemon *daemon);
  */
 void daemon_expect_stats(struct daemon *daemon, unsigned workers, const char *stats);
 
-/* The memory that is its own and resident. */
+/* The memory that is its own and resident, and how many descriptors it has open. */
 long daemon_memory_kb(const struct daemon *daemon);
+long daemon_fds(const struct daemon *daemon);
 
 /*
- * How many descriptors it has open. Those of io_uring are left out: whether libuv gets any depends
- * on the memory that other processes of the user have locked (RLIMIT_MEMLOCK).
+ * For comparing one generation with the next: whether libuv gets an io_uring for a loop depends on
+ * the memory that other processes of the user have locked just then (RLIMIT_MEMLOCK).
  */
-long daemon_fds(const struct daemon *daemon);
+long daemon_fds_but_uring(const struct daemon *daemon);
 
 /* What one of its threads has done so far. */
 struct daemon_thread {

@@ -175,13 +175,13 @@ static void many_generations(struct daemon *daemon)
     streams_jam(&jammed, 1);
     upgrade(daemon);
     client_ping(fd, "", "first");
-    long fds = daemon_fds(daemon);
+    long fds = daemon_fds_but_uring(daemon);
     long memory_kb = daemon_memory_kb(daemon);
     for (int i = 0; i < generations; i++) {
         upgrade(daemon);
         client_ping(fd, "", "again");
     }
-    daemon_wait_figure(daemon, daemon_fds, fds);
+    daemon_wait_figure(daemon, daemon_fds_but_uring, fds);
     if (harness_may_weigh())
         assert_between(daemon_memory_kb(daemon), 0, memory_kb + 512);
     streams_run(&jammed, 1);
@@ -273,7 +273,7 @@ static void programs_that_do_not_say_yes(struct daemon *daemon)
     start_copy(daemon, path);
     int fd = client_connect(daemon);
     client_ping(fd, "GOT:", "x");
-    long fds = daemon_fds(daemon);
+    long fds = daemon_fds_but_uring(daemon);
     copy_file("/bin/true", path, 0700);
     refused(daemon, fd, " has not said yes, and ended with exit code 0");
     copy_file("/bin/false", path, 0700);
@@ -286,7 +286,7 @@ static void programs_that_do_not_say_yes(struct daemon *daemon)
     refuse_script(daemon, fd, "exec 3</dev/null; exec " UVECHOD_BINARY " \"$@\"",
                   "cannot take over the connections: their record is of another version");
     refuse_script(daemon, fd, "exec " UVECHOD_BINARY " --port=0", " says \"");
-    assert_int_equal(daemon_fds(daemon), fds);
+    assert_int_equal(daemon_fds_but_uring(daemon), fds);
     copy_file(UVECHOD_BINARY, path, 0700);
     upgrade(daemon);
     client_ping(fd, "GOT:", "new");

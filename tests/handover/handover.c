@@ -65,7 +65,7 @@ static struct needs measure(const struct daemon *daemon)
 {
     victim_upgrade(&run.victim);
     crowd_ping(&run.crowd);
-    return (struct needs){.fds = daemon_fds(daemon), /* which a keeper shares */
+    return (struct needs){.fds = daemon_fds_but_uring(daemon), /* which a keeper shares */
                           .memory_kb = harness_sanitized() ? 0 : memory_kb(daemon)};
 }
 
@@ -74,7 +74,7 @@ static void compare(const struct daemon *daemon, struct needs before)
 {
     victim_replace(&run.victim);
     crowd_ping(&run.crowd);
-    daemon_wait_figure(daemon, daemon_fds, before.fds);
+    daemon_wait_figure(daemon, daemon_fds_but_uring, before.fds);
     if (before.memory_kb > 0)
         daemon_wait_figure(daemon, memory_kb, before.memory_kb + MEMORY_KB);
     if (dice_once_in(&run.dice, 5)) {

@@ -263,7 +263,7 @@ void torture_disarm(const struct torture *torture)
 /* How many descriptors the daemon has open. */
 static long torture_fds(const struct torture *torture)
 {
-    return daemon_fds(&torture->daemon);
+    return daemon_fds_but_uring(&torture->daemon);
 }
 
 /* A client goes in a while after it was told, so the figure is waited for. */
