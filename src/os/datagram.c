@@ -88,25 +88,30 @@ int datagram_set_up(int fd)
 
 /* ---- receiving ---- */
 
-/* The kernel has overwritten the lengths with those of what came before. */
-static void datagrams_offer(struct datagrams_mail *mail, unsigned number)
+/*
+ * The kernel has overwritten the lengths with those of what came before. To a Unix socket a client
+ * can send descriptors (SCM_RIGHTS in unix(7)), which stay open in this process if there is room
+ * for ancillary data: without it the kernel closes them.
+ */
+static void datagrams_offer(struct datagrams_mail *mail, unsigned number, bool local)
 {
     struct iovec *iov = &mail->in_iov[number];
     *iov =
         (struct iovec){.iov_base = mail->slot[number] + DATAGRAM_ROOM, .iov_len = DATAGRAM_BYTES};
-    mail->in[number].msg_hdr = (struct msghdr){.msg_name = &mail->in_peer[number],
-                                               .msg_namelen = sizeof mail->in_peer[number],
-                                               .msg_iov = iov,
-                                               .msg_iovlen = 1,
-                                               .msg_control = mail->in_control[number],
-                                               .msg_controllen = sizeof mail->in_control[number]};
+    mail->in[number].msg_hdr =
+        (struct msghdr){.msg_name = &mail->in_peer[number],
+                        .msg_namelen = sizeof mail->in_peer[number],
+                        .msg_iov = iov,
+                        .msg_iovlen = 1,
+                        .msg_control = mail->in_control[number],
+                        .msg_controllen = local ? 0 : sizeof mail->in_control[number]};
 }
 
-int datagrams_receive(int fd, struct datagrams_mail *mail)
+int datagrams_receive(int fd, bool local, struct datagrams_mail *mail)
 {
     int n;
     for (unsigned i = 0; i < DATAGRAM_BATCH; i++)
-        datagrams_offer(mail, i);
+        datagrams_offer(mail, i, local);
     do
         n = recvmmsg(fd, mail->in, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
     while (n < 0 && errno == EINTR);
@@ -155,14 +160,18 @@ static void datagram_note(struct datagram *datagram, struct cmsghdr *cmsg)
 
 /*
  * A Unix client that has not bound its socket has no address. Of other Unix addresses the kernel
- * writes no more than they have.
+ * writes no more than they have. An abstract name that ends with NULs would be another one without
+ * them, and perhaps somebody else's: it is as good as none.
  */
 static void datagrams_end_peer(union net_addr *peer, socklen_t len)
 {
-    if (len <= sizeof peer->sa.sa_family)
+    if (len <= sizeof peer->sa.sa_family) {
         peer->sa.sa_family = AF_UNSPEC;
-    else if (peer->sa.sa_family == AF_UNIX && len < sizeof *peer)
+    } else if (peer->sa.sa_family == AF_UNIX && len < sizeof *peer) {
         memset((char *)peer + len, 0, sizeof *peer - len);
+        if (peer->un.sun_path[0] == '\0' && net_addr_len(peer) != len)
+            peer->sa.sa_family = AF_UNSPEC;
+    }
 }
 
 /* In musl, CMSG_NXTHDR() changes a sign, which gcc tells although it is that header's affair. */
@@ -185,6 +194,9 @@ void datagrams_get(struct datagrams_mail *mail, unsigned number, struct datagram
     datagram->segment = datagram->len;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = datagram_next(msg, cmsg))
         datagram_note(datagram, cmsg);
+    /* More ancillary data than there is room for: the address that was asked may be missing. */
+    if ((msg->msg_flags & MSG_CTRUNC) != 0)
+        datagram->shared = datagram->peer->sa.sa_family != AF_UNIX;
 }
 
 /* ---- answering ---- */

@@ -97,7 +97,7 @@ struct datagrams_sender {
 int datagram_open(const union net_addr *addr, int beside);
 
 /*
- * Sets up a socket, whoever has made it: the ancillary data that datagram_receive() wants,
+ * Sets up a socket, whoever has made it: the ancillary data that datagrams_receive() wants,
  * DATAGRAM_QUEUE if it has less and as far as we may, no answers to broadcast addresses, and none
  * of the errors that the network reports, which nobody would read. Returns 0 or a negative errno of
  * getsockopt(2) or setsockopt(2).
@@ -107,9 +107,10 @@ int datagram_set_up(int fd);
 /*
  * Receives up to DATAGRAM_BATCH datagrams without waiting. Returns how many, at least 1, or a
  * negative errno of recvmmsg(2): -EAGAIN when none has come, or an error that belongs to one of
- * those that were sent earlier, after which the next call may succeed.
+ * those that were sent earlier, after which the next call may succeed. local says that this is a
+ * Unix socket.
  */
-int datagrams_receive(int fd, struct datagrams_mail *mail);
+int datagrams_receive(int fd, bool local, struct datagrams_mail *mail);
 
 /* Stores the datagram with this number, counted from 0, of those that were received last. */
 void datagrams_get(struct datagrams_mail *mail, unsigned number, struct datagram *datagram);

@@ -24,6 +24,17 @@ static size_t datagrams_find_ports(const struct endpoints *endpoints, uint16_t *
     return count;
 }
 
+static size_t datagrams_find_names(const struct endpoints *endpoints, union net_addr *names)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < endpoints->count; i++) {
+        const struct endpoint *endpoint = &endpoints->list[i];
+        if (endpoint->kind == &endpoint_datagram && endpoint->bound.sa.sa_family == AF_UNIX)
+            names[count++] = endpoint->bound;
+    }
+    return count;
+}
+
 static void datagrams_open_loop(struct datagrams *datagrams, struct worker *worker, struct log *log)
 {
     struct datagrams_worker *own = &datagrams->list[datagrams->count++];
@@ -42,12 +53,15 @@ static int datagrams_open(struct datagrams *datagrams, const struct datagrams_co
     if (rc < 0)
         return rc;
     datagrams->ports = calloc(endpoints->count, sizeof *datagrams->ports);
+    datagrams->names = calloc(endpoints->count, sizeof *datagrams->names);
     datagrams->list = calloc(workers->count, sizeof *datagrams->list);
-    if (datagrams->ports == NULL || datagrams->list == NULL)
+    if (datagrams->ports == NULL || datagrams->names == NULL || datagrams->list == NULL)
         return -ENOMEM;
     datagrams->config.origins = (struct origins){
         .ports = datagrams->ports,
         .count = datagrams_find_ports(endpoints, datagrams->ports),
+        .names = datagrams->names,
+        .names_count = datagrams_find_names(endpoints, datagrams->names),
         .any_source = config->any_source,
     };
     for (unsigned i = 0; i < workers->count; i++)
@@ -61,7 +75,8 @@ static int datagrams_serve(struct datagrams *datagrams, struct endpoint *endpoin
     struct responder *responder = malloc(sizeof *responder);
     int rc = responder != NULL ? datagram_set_up(endpoint->fd) : -ENOMEM;
     if (rc == 0)
-        rc = responder_start(responder, &worker->responders, endpoint->fd);
+        rc = responder_start(responder, &worker->responders, endpoint->fd,
+                             endpoint->bound.sa.sa_family == AF_UNIX);
     if (rc < 0) {
         free(responder);
         return rc;
@@ -107,5 +122,6 @@ void datagrams_free(struct datagrams *datagrams)
     if (datagrams->limited)
         rates_close(&datagrams->rates);
     free(datagrams->ports);
+    free(datagrams->names);
     free(datagrams->list);
 }

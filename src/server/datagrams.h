@@ -41,7 +41,8 @@ struct datagrams_worker {
 struct datagrams {
     struct datagrams_worker *list; /* for each worker; NULL: there is no datagram socket */
     unsigned count;
-    uint16_t *ports; /* of the sockets */
+    uint16_t *ports;       /* of the sockets */
+    union net_addr *names; /* of the Unix sockets */
     struct rates rates;
     bool limited; /* rates is open */
     struct responders_config config;

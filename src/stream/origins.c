@@ -1,5 +1,7 @@
 #include "stream/origins.h"
 
+#include <string.h>
+
 static bool origins_answers_on(const struct origins *origins, uint16_t port)
 {
     for (size_t i = 0; i < origins->count; i++)
@@ -32,6 +34,15 @@ static bool origins_is_host6(const struct in6_addr *in6)
            !IN6_IS_ADDR_V4MAPPED(in6);
 }
 
+static enum datagram_result origins_judge_name(const struct origins *origins,
+                                               const union net_addr *peer)
+{
+    for (size_t i = 0; i < origins->names_count; i++)
+        if (memcmp(origins->names[i].un.sun_path, peer->un.sun_path, sizeof peer->un.sun_path) == 0)
+            return DATAGRAM_OWN;
+    return DATAGRAM_ANSWERED;
+}
+
 enum datagram_result origins_judge(const struct origins *origins, const struct datagram *datagram)
 {
     const union net_addr *peer = datagram->peer;
@@ -44,7 +55,7 @@ enum datagram_result origins_judge(const struct origins *origins, const struct d
         host = origins_is_host6(&peer->in6.sin6_addr);
         break;
     case AF_UNIX:
-        return DATAGRAM_ANSWERED; /* nobody can forge it */
+        return origins_judge_name(origins, peer);
     default:
         return DATAGRAM_ADDRESS;
     }

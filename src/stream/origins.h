@@ -7,6 +7,10 @@
  * So the rule of OpenBSD's inetd(8) holds: what comes from a privileged port or that of NFS is
  * dropped, and so is what comes from a port that we answer on, of whatever host: another daemon of
  * our kind may be there.
+ *
+ * The source of a Unix datagram is the name of its socket at that time. The answer goes to the
+ * socket that has the name now, which the client may have replaced by a link to any other, even to
+ * ours. What comes from a name of ours is dropped, so such a loop ends with the first answer.
  */
 #ifndef UVECHOD_ORIGINS_H
 #define UVECHOD_ORIGINS_H
@@ -21,7 +25,7 @@
 enum datagram_result {
     DATAGRAM_ANSWERED,
     DATAGRAM_PORT,    /* its source port is one of those above */
-    DATAGRAM_OWN,     /* its source port is one that we answer on */
+    DATAGRAM_OWN,     /* its source port is one that we answer on, or its name is */
     DATAGRAM_ADDRESS, /* its source is none that could be answered, or it was sent to many */
     DATAGRAM_PREFIX,  /* it begins with our own prefix */
     DATAGRAM_RATE,    /* its source has had enough answers (rates.h) */
@@ -37,6 +41,8 @@ enum { ORIGINS_UNPRIVILEGED = 1024, ORIGINS_NFS = 2049 };
 struct origins {
     const uint16_t *ports; /* that we answer on */
     size_t count;
+    const union net_addr *names; /* of the Unix sockets that we answer on */
+    size_t names_count;
     bool any_source; /* privileged ports are answered, too, and that of NFS */
 };
 

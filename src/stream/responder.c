@@ -7,9 +7,10 @@
 #include <string.h>
 
 enum {
-    RESPONDER_ROUNDS = 64,        /* a turn: about 6 ms of a flood */
+    RESPONDER_ROUNDS = 64,        /* a turn: about 6 ms of a flood of small datagrams */
     RESPONDER_LAST_ROUNDS = 1024, /* at the end: all that a queue can hold, but not without limit */
-    RESPONDER_PAUSE_MS = 100,     /* the kernel does not say when there is memory again */
+    RESPONDER_ROUND_BYTES = 1 << 16, /* on average: a turn with larger ones has fewer rounds */
+    RESPONDER_PAUSE_MS = 100,        /* the kernel does not say when there is memory again */
     RESPONDERS_QUIET_MS = 1000,
     RESPONDER_LONGEST_IN = 65507, /* bytes of a datagram: 65,535 less the headers (RFC 768, 791) */
     RESPONDER_LONGEST_IN6 = 65527,
@@ -121,7 +122,8 @@ static unsigned datagram_segments(const struct datagram *datagram)
                : (unsigned)((datagram->len + datagram->segment - 1) / datagram->segment);
 }
 
-static void responders_answer(struct responders *responders, unsigned number)
+/* Returns how many bytes the datagram has. */
+static size_t responders_answer(struct responders *responders, unsigned number)
 {
     struct datagram datagram;
     datagrams_get(responders->mail, number, &datagram);
@@ -133,6 +135,7 @@ static void responders_answer(struct responders *responders, unsigned number)
         responders_segments(responders, &datagram);
     else
         responders_count(responders, &datagram, segments, result);
+    return datagram.len;
 }
 
 /* ---- the memory that is there while datagrams come ---- */
@@ -168,17 +171,20 @@ static bool responders_lend(struct responders *responders)
 
 /* ---- the task ---- */
 
-/* Returns how many datagrams have come, or a negative errno of datagrams_receive(). */
-static int responder_round(const struct responder *responder)
+/*
+ * Returns how many datagrams have come, and adds their bytes to *bytes; or a negative errno of
+ * datagrams_receive().
+ */
+static int responder_round(const struct responder *responder, size_t *bytes)
 {
     struct responders *responders = responder->responders;
     struct rates *rates = responders->config->rates;
-    int n = datagrams_receive(responder->sock.fd, responders->mail);
+    int n = datagrams_receive(responder->sock.fd, responder->local, responders->mail);
     if (n < 0)
         return n;
     rates_lock(rates);
     for (int i = 0; i < n; i++)
-        responders_answer(responders, (unsigned)i);
+        *bytes += responders_answer(responders, (unsigned)i);
     rates_unlock(rates);
     datagrams_send(responder->sock.fd, responders->mail, &responders->sender);
     responders_publish(responders);
@@ -191,9 +197,11 @@ static int responder_round(const struct responder *responder)
  */
 static int responder_rounds(const struct responder *responder, int rounds)
 {
+    const size_t enough = (size_t)rounds * RESPONDER_ROUND_BYTES;
+    size_t bytes = 0;
     int rc = responders_lend(responder->responders) ? 0 : -ENOMEM;
-    while (responder->responders->mail != NULL && rounds-- > 0) {
-        rc = responder_round(responder);
+    while (responder->responders->mail != NULL && rounds-- > 0 && bytes < enough) {
+        rc = responder_round(responder, &bytes);
         if (rc == -EAGAIN || (rc >= 0 && rc < DATAGRAM_BATCH))
             return 0;
     }
@@ -228,10 +236,10 @@ static struct yield responder_wait(struct task *task)
     return yield_recv(task, &responder->sock, responder_answer);
 }
 
-int responder_start(struct responder *responder, struct responders *responders, int fd)
+int responder_start(struct responder *responder, struct responders *responders, int fd, bool local)
 {
     struct sched *sched = responders->sched;
-    *responder = (struct responder){.responders = responders};
+    *responder = (struct responder){.responders = responders, .local = local};
     int rc = sock_init(&responder->sock, sched->loop, &sched->waker, fd);
     if (rc < 0)
         return rc;

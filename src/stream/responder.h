@@ -71,6 +71,7 @@ struct responder {
     struct timer timer; /* of a pause, for lack of memory */
     struct list link;
     struct responders *responders;
+    bool local; /* a Unix socket */
     bool stopping;
 };
 
@@ -82,11 +83,11 @@ void responders_init(struct responders *responders, struct sched *sched,
                      const struct responders_config *config, struct responders_watcher *watcher);
 
 /*
- * Spawns the task, which owns the descriptor of a socket that datagram_set_up() has set up. Returns
- * 0, or a negative errno of sock_init(), with the descriptor still open. The memory is the owner's
- * again when the loop has been closed.
+ * Spawns the task, which owns the descriptor of a socket that datagram_set_up() has set up; local
+ * says that this is a Unix socket. Returns 0, or a negative errno of sock_init(), with the
+ * descriptor still open. The memory is the owner's again when the loop has been closed.
  */
-int responder_start(struct responder *responder, struct responders *responders, int fd);
+int responder_start(struct responder *responder, struct responders *responders, int fd, bool local);
 
 /*
  * Ends the tasks, which answer what has come so far, but not without limit, and close their

@@ -488,6 +488,54 @@ static void unix_datagrams(struct daemon *daemon)
     (void)close(passed);
 }
 
+/* The client's name becomes a link to the daemon's own socket, and nothing loops. */
+static void a_name_that_leads_to_us(struct daemon *daemon)
+{
+    char server[108];
+    char client[108];
+    (void)snprintf(server, sizeof server, "%s", harness_path("ours"));
+    (void)snprintf(client, sizeof client, "%s", harness_path("link"));
+    int passed = harness_bind_unix(server, SOCK_DGRAM);
+    launch_passing(daemon, &passed, 1, "--rfc862");
+    (void)daemon_wait_line(daemon, "Answering datagrams on unix:/");
+    int fd = unix_client(server, client);
+    assert_int_equal(unlink(client), 0);
+    assert_int_equal(symlink(server, client), 0);
+    udp_send(fd, "loop", 4);
+    expect_datagrams(daemon, "1 answered; dropped: 0 for the source port, 1 for a port of ours, ");
+    assert_int_equal(unlink(client), 0);
+    (void)close(fd);
+    (void)close(passed);
+}
+
+/* Descriptors that come with datagrams are not taken. */
+static void descriptors_of_clients(struct daemon *daemon)
+{
+    char server[108];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    (void)snprintf(server, sizeof server, "%s", harness_path("rights"));
+    int passed = harness_bind_unix(server, SOCK_DGRAM);
+    launch_passing(daemon, &passed, 1, "");
+    (void)daemon_wait_line(daemon, "Answering datagrams on unix:/");
+    int fd = unix_client(server, harness_path("sender"));
+    udp_ping(fd, "GOT:", "hello");
+    const long fds = daemon_fds(daemon);
+    struct iovec iov = {.iov_base = bytes, .iov_len = 1};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+    *cmsg = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(cmsg), &fd, sizeof fd);
+    for (int i = 0; i < QUEUED; i++) {
+        assert_int_equal(sendmsg(fd, &msg, 0), 1);
+        udp_expect(fd, "GOT:", bytes, 1);
+    }
+    assert_int_equal(daemon_fds(daemon), fds);
+    (void)close(fd);
+    (void)close(passed);
+}
+
 /* A client that does not read: its queue takes some answers, and the others are dropped. */
 static void a_full_queue(struct daemon *daemon)
 {
@@ -674,6 +722,8 @@ int main(void)
         e2e_test(passed_without_datagrams),
         e2e_test(passed_with_others),
         e2e_test(unix_datagrams),
+        e2e_test(a_name_that_leads_to_us),
+        e2e_test(descriptors_of_clients),
         e2e_test(a_full_queue),
         e2e_test(drain),
         e2e_test(upgrades),

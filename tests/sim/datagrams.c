@@ -17,8 +17,9 @@ int datagram_set_up(int fd)
     world_fail("descriptor %d is set up for datagrams", fd);
 }
 
-int datagrams_receive(int fd, struct datagrams_mail *mail)
+int datagrams_receive(int fd, bool local, struct datagrams_mail *mail)
 {
+    (void)local;
     (void)mail;
     world_fail("datagrams are received from descriptor %d", fd);
 }

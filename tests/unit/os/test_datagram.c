@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/udp.h>
 
 enum { PREFIX_LEN = 4 };
@@ -167,7 +168,7 @@ static void client_gets(const char *text)
 static int answer_all(const char *prefix)
 {
     wait_for(fix.server, POLLIN);
-    int n = datagrams_receive(fix.server, &fix.mail);
+    int n = datagrams_receive(fix.server, false, &fix.mail);
     for (int i = 0; i < n; i++) {
         struct datagram datagram;
         datagrams_get(&fix.mail, (unsigned)i, &datagram);
@@ -252,10 +253,10 @@ static void test_the_queue(void **state)
 static void test_nothing_has_come(void **state)
 {
     (void)state;
-    assert_int_equal(datagrams_receive(fix.server, &fix.mail), -EAGAIN);
+    assert_int_equal(datagrams_receive(fix.server, false, &fix.mail), -EAGAIN);
     failing_call_errors[0] = EINTR;
     failing_calls = 1;
-    assert_int_equal(datagrams_receive(fix.server, &fix.mail), -EAGAIN);
+    assert_int_equal(datagrams_receive(fix.server, false, &fix.mail), -EAGAIN);
 }
 
 static void test_what_a_datagram_says(void **state)
@@ -265,7 +266,7 @@ static void test_what_a_datagram_says(void **state)
     union net_addr own;
     client_sends("hello");
     wait_for(fix.server, POLLIN);
-    assert_int_equal(datagrams_receive(fix.server, &fix.mail), 1);
+    assert_int_equal(datagrams_receive(fix.server, false, &fix.mail), 1);
     datagrams_get(&fix.mail, 0, &datagram);
     assert_int_equal(net_local(fix.client, &own), 0);
     assert_int_equal(datagram.peer->sa.sa_family, AF_INET);
@@ -376,7 +377,7 @@ static void test_segments_refused_as_one(void **state)
     struct datagram datagram;
     int calls = failing_calls;
     failing_calls = 0;
-    assert_int_equal(datagrams_receive(fix.server, &fix.mail), 1);
+    assert_int_equal(datagrams_receive(fix.server, false, &fix.mail), 1);
     failing_calls = calls;
     datagrams_get(&fix.mail, 0, &datagram);
     for (size_t at = 0; at < 6; at += 2)
@@ -445,7 +446,7 @@ static void test_one_that_cannot_be_sent(void **state)
     client_sends("three");
     client_sends("eleven");
     wait_for(fix.server, POLLIN);
-    assert_int_equal(datagrams_receive(fix.server, &fix.mail), 3);
+    assert_int_equal(datagrams_receive(fix.server, false, &fix.mail), 3);
     for (unsigned i = 0; i < 3; i++) {
         datagrams_get(&fix.mail, i, &datagram);
         datagrams_answer(&fix.mail, &datagram, datagram.bytes, datagram.len, "", 0);
@@ -496,10 +497,91 @@ static void test_unix_clients(void **state)
     int unbound = __real_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     assert_int_equal(sendto(unbound, "x", 1, 0, &server.sa, net_addr_len(&server)), 1);
     wait_for(fix.server, POLLIN);
-    assert_int_equal(datagrams_receive(fix.server, &fix.mail), 1);
+    assert_int_equal(datagrams_receive(fix.server, true, &fix.mail), 1);
     datagrams_get(&fix.mail, 0, &datagram);
     assert_int_equal(datagram.peer->sa.sa_family, AF_UNSPEC);
     net_close(unbound);
+}
+
+/* Descriptors that a client sends are closed by the kernel, and never open here. */
+static void test_descriptors_of_a_client(void **state)
+{
+    (void)state;
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    struct datagram datagram;
+    int fds[2];
+    int pipe_fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(pipe2(pipe_fds, O_NONBLOCK), 0);
+    struct iovec iov = {.iov_base = control, .iov_len = 1};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+    *cmsg = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(cmsg), &pipe_fds[1], sizeof(int));
+    assert_int_equal(sendmsg(fds[0], &msg, 0), 1);
+    net_close(pipe_fds[1]);
+    assert_int_equal(datagrams_receive(fds[1], true, &fix.mail), 1);
+    datagrams_get(&fix.mail, 0, &datagram);
+    assert_int_equal(datagram.len, 1);
+    char byte;
+    assert_int_equal(read(pipe_fds[0], &byte, 1), 0); /* nobody has the other end */
+    net_close(pipe_fds[0]);
+    net_close(fds[0]);
+    net_close(fds[1]);
+}
+
+/* Sends a datagram from an abstract name of so many bytes. Returns the family that is seen then. */
+static sa_family_t family_of_name(const char *name, size_t len)
+{
+    union net_addr server;
+    struct datagram datagram;
+    char text[64];
+    socklen_t addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    (void)snprintf(text, sizeof text, "@uvechod-test-%ld-n", (long)getpid());
+    int fd = bind_unix(&server, text);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    memcpy(un.sun_path, name, len);
+    int client = __real_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(client, (struct sockaddr *)&un, addr_len), 0);
+    assert_int_equal(sendto(client, "x", 1, 0, &server.sa, net_addr_len(&server)), 1);
+    assert_int_equal(datagrams_receive(fd, true, &fix.mail), 1);
+    datagrams_get(&fix.mail, 0, &datagram);
+    net_close(client);
+    net_close(fd);
+    return datagram.peer->sa.sa_family;
+}
+
+static void test_names_that_end_with_nul(void **state)
+{
+    (void)state;
+    char name[40] = "";
+    int len = snprintf(name + 1, sizeof name - 1, "uvechod-test-%ld", (long)getpid()) + 1;
+    assert_int_equal(family_of_name(name, (size_t)len), AF_UNIX);
+    assert_int_equal(family_of_name(name, (size_t)len + 1), AF_UNSPEC);
+}
+
+static int set_on(int fd, int level, int option)
+{
+    const int on = 1;
+    return __real_setsockopt(fd, level, option, &on, sizeof on);
+}
+
+/* Nobody knows then which address was asked. */
+static void test_too_much_ancillary_data(void **state)
+{
+    (void)state;
+    static const int options[] = {IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR};
+    struct datagram datagram;
+    assert_int_equal(set_on(fix.server, SOL_SOCKET, SO_TIMESTAMP), 0);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        assert_int_equal(set_on(fix.server, IPPROTO_IP, options[i]), 0);
+    client_sends("hello");
+    wait_for(fix.server, POLLIN);
+    assert_int_equal(datagrams_receive(fix.server, false, &fix.mail), 1);
+    datagrams_get(&fix.mail, 0, &datagram);
+    assert_true(datagram.shared);
 }
 
 static void test_one_that_is_too_long(void **state)
@@ -510,7 +592,7 @@ static void test_one_that_is_too_long(void **state)
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
     assert_int_equal(send(fds[0], bytes, sizeof bytes, 0), (ssize_t)sizeof bytes);
-    assert_int_equal(datagrams_receive(fds[1], &fix.mail), 1);
+    assert_int_equal(datagrams_receive(fds[1], true, &fix.mail), 1);
     datagrams_get(&fix.mail, 0, &datagram);
     assert_true(datagram.cut);
     net_close(fds[0]);
@@ -536,6 +618,9 @@ int main(void)
         FIXTURE_TEST(test_segments_refused_as_one),
         FIXTURE_TEST(test_one_that_cannot_be_sent),
         FIXTURE_TEST(test_unix_clients),
+        FIXTURE_TEST(test_descriptors_of_a_client),
+        FIXTURE_TEST(test_names_that_end_with_nul),
+        FIXTURE_TEST(test_too_much_ancillary_data),
         FIXTURE_TEST(test_one_that_is_too_long),
     };
     return RUN_TESTS("datagram", tests);

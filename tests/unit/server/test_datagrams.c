@@ -39,8 +39,10 @@ int __wrap_datagram_set_up(int fd);
 int __real_datagram_set_up(int fd);
 int __wrap_rates_open(struct rates *rates, unsigned rate);
 int __real_rates_open(struct rates *rates, unsigned rate);
-int __wrap_responder_start(struct responder *responder, struct responders *responders, int fd);
-int __real_responder_start(struct responder *responder, struct responders *responders, int fd);
+int __wrap_responder_start(struct responder *responder, struct responders *responders, int fd,
+                           bool local);
+int __real_responder_start(struct responder *responder, struct responders *responders, int fd,
+                           bool local);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
@@ -64,9 +66,10 @@ int __wrap_rates_open(struct rates *rates, unsigned rate)
     return fix.rates < 0 ? fix.rates : __real_rates_open(rates, rate);
 }
 
-int __wrap_responder_start(struct responder *responder, struct responders *responders, int fd)
+int __wrap_responder_start(struct responder *responder, struct responders *responders, int fd,
+                           bool local)
 {
-    return fix.start < 0 ? fix.start : __real_responder_start(responder, responders, fd);
+    return fix.start < 0 ? fix.start : __real_responder_start(responder, responders, fd, local);
 }
 
 static int fixture_open(void **state)
@@ -181,7 +184,7 @@ static void test_failures(void **state)
     fix.rates = -ENOSYS;
     assert_int_equal(start(), -ENOSYS);
     fix.rates = 0;
-    for (int i = 2; i <= 3; i++) { /* the first is of the table of rates */
+    for (int i = 2; i <= 4; i++) { /* the first is of the table of rates */
         fixture_close(state);
         assert_int_equal(fixture_open(state), 0);
         add_socket(0);

@@ -83,11 +83,26 @@ static void test_local_clients(void **state)
     assert_int_equal(origins_judge(&origins, &datagram), DATAGRAM_ADDRESS);
 }
 
+/* A client's link has led an answer to a socket of ours. */
+static void test_our_own_names(void **state)
+{
+    (void)state;
+    const union net_addr names[] = {{.un = {.sun_family = AF_UNIX, .sun_path = "/x"}},
+                                    {.un = {.sun_family = AF_UNIX, .sun_path = "/ours"}}};
+    const union net_addr other = {.un = {.sun_family = AF_UNIX, .sun_path = "/ours too"}};
+    const struct origins origins = {.names = names, .names_count = 2, .any_source = true};
+    struct datagram datagram = {.peer = &names[1]};
+    assert_int_equal(origins_judge(&origins, &datagram), DATAGRAM_OWN);
+    datagram.peer = &other;
+    assert_int_equal(origins_judge(&origins, &datagram), DATAGRAM_ANSWERED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_local_clients),
+        cmocka_unit_test(test_our_own_names),
     };
     return RUN_TESTS("origins", tests);
 }

@@ -32,11 +32,12 @@ static struct {
     int unsent;     /* error of what is sent; 0: a real call */
     bool no_memory; /* is mapped */
     bool flood;     /* each call returns a whole batch */
+    size_t len;     /* of each datagram of the flood */
     bool segmented; /* what comes is said to be so many datagrams of a byte */
 } fix;
 
-int __wrap_datagrams_receive(int fd, struct datagrams_mail *mail);
-int __real_datagrams_receive(int fd, struct datagrams_mail *mail);
+int __wrap_datagrams_receive(int fd, bool local, struct datagrams_mail *mail);
+int __real_datagrams_receive(int fd, bool local, struct datagrams_mail *mail);
 void __wrap_datagrams_get(struct datagrams_mail *mail, unsigned number, struct datagram *datagram);
 void __real_datagrams_get(struct datagrams_mail *mail, unsigned number, struct datagram *datagram);
 void __wrap_datagrams_send(int fd, struct datagrams_mail *mail, struct datagrams_sender *sender);
@@ -45,14 +46,14 @@ void *__wrap_memory_map(size_t bytes);
 void *__real_memory_map(size_t bytes);
 void __wrap_sched_spawn(struct sched *sched, struct task *task, task_step *first);
 
-int __wrap_datagrams_receive(int fd, struct datagrams_mail *mail)
+int __wrap_datagrams_receive(int fd, bool local, struct datagrams_mail *mail)
 {
     fix.receives++;
     if (fix.errors > 0) {
         fix.errors--;
         return fix.error;
     }
-    int n = __real_datagrams_receive(fd, mail);
+    int n = __real_datagrams_receive(fd, local, mail);
     return fix.flood && n < 0 ? DATAGRAM_BATCH : n;
 }
 
@@ -60,7 +61,7 @@ void __wrap_datagrams_get(struct datagrams_mail *mail, unsigned number, struct d
 {
     static const union net_addr nobody = {.sa = {.sa_family = AF_UNSPEC}};
     if (fix.flood) {
-        *datagram = (struct datagram){.peer = &nobody};
+        *datagram = (struct datagram){.peer = &nobody, .len = fix.len, .segment = fix.len};
         return;
     }
     __real_datagrams_get(mail, number, datagram);
@@ -131,7 +132,7 @@ static int open_on(const char *address, const char *prefix, unsigned rate)
         .prefix = prefix, .prefix_len = strlen(prefix), .rates = &fix.rates, .counts = &fix.counts};
     responders_init(&fix.responders, &fix.sched, &fix.config, &fix.watcher);
     memset(&fix.responder, 0xa5, sizeof fix.responder); /* that the start is to set up */
-    assert_int_equal(responder_start(&fix.responder, &fix.responders, server), 0);
+    assert_int_equal(responder_start(&fix.responder, &fix.responders, server, false), 0);
     return 0;
 }
 
@@ -282,6 +283,19 @@ static void test_a_flood_takes_turns(void **state)
     assert_int_equal(fix.receives, LAST_ROUNDS);
 }
 
+/* Long ones take more time each, so a turn has fewer of them. */
+static void test_a_flood_of_long_ones(void **state)
+{
+    enum { ROUND_BYTES = 1 << 16, LONG = 4096 };
+    (void)state;
+    step_waits();
+    fix.flood = true;
+    fix.len = LONG;
+    step_waits();
+    assert_int_equal(fix.receives, ROUNDS * ROUND_BYTES / (DATAGRAM_BATCH * LONG));
+    fix.flood = false;
+}
+
 /* An error of something sent earlier: the next call succeeds. */
 static void test_an_error_once(void **state)
 {
@@ -366,7 +380,7 @@ static void test_start_on_no_socket(void **state)
 {
     (void)state;
     struct responder responder;
-    assert_int_equal(responder_start(&responder, &fix.responders, -1), UV_EBADF);
+    assert_int_equal(responder_start(&responder, &fix.responders, -1, false), UV_EBADF);
 }
 
 int main(void)
@@ -378,6 +392,7 @@ int main(void)
         FIXTURE_TEST(test_segments),
         FIXTURE_TEST(test_what_is_not_sent),
         FIXTURE_TEST(test_a_flood_takes_turns),
+        FIXTURE_TEST(test_a_flood_of_long_ones),
         FIXTURE_TEST(test_an_error_once),
         FIXTURE_TEST(test_an_error_that_stays),
         FIXTURE_TEST(test_no_memory),
