@@ -75,7 +75,7 @@ static int server_start_endpoints(struct server *server)
         return rc;
     server_log_endpoints(server);
     if (server_inherits(server))
-        succession_adopt(&server->succession, &server->workers);
+        succession_adopt(&server->succession, &server->workers, &server->refusals);
     if (!endpoints_stay(&server->endpoints)) { /* the daemon ends with its last connection */
         succession_finish(&server->succession);
         workers_order(&server->workers, WORKER_DRAIN, 0);

@@ -113,8 +113,10 @@ static void succession_hand_over(struct succession *succession, size_t most)
     struct takeover *takeover = &succession->takeover;
     struct accepted accepted;
     while (most-- > 0 && takeover_next(takeover, &accepted)) {
-        succession->handed++;
-        workers_adopt(succession->workers, &accepted);
+        int rc = workers_adopt(succession->workers, &accepted);
+        succession->handed += rc == 0;
+        if (rc == SOURCES_REFUSED)
+            refusals_wake(succession->refusals);
     }
     workers_expect(succession->workers, takeover->count);
     if (takeover->count == 0)
@@ -138,10 +140,12 @@ static struct yield succession_go_on(struct task *task)
     return yield_park(task, succession_go_on);
 }
 
-void succession_adopt(struct succession *succession, struct workers *workers)
+void succession_adopt(struct succession *succession, struct workers *workers,
+                      struct refusals *refusals)
 {
     struct sched *sched = workers_sched(workers);
     succession->workers = workers;
+    succession->refusals = refusals;
     workers_expect(workers, succession->takeover.count);
     timer_init(&succession->timer, sched->loop, &sched->waker);
     sched_spawn(sched, &succession->task, succession_go_on);

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "server/kept.h"
+#include "server/refusals.h"
 #include "server/workers.h"
 #include "stream/takeover.h"
 #include "task/task.h"
@@ -29,7 +30,8 @@ struct succession {
     struct task task;
     struct timer timer;
     struct workers *workers; /* NULL: nothing has been handed to a worker yet */
-    unsigned long handed;    /* connections */
+    struct refusals *refusals;
+    unsigned long handed; /* connections */
 };
 
 /*
@@ -58,9 +60,11 @@ struct ledger *succession_take_ledger(struct succession *succession);
  * Spawns the task that hands every connection to a worker. It ends with a line in the log: how many
  * there are, and how long it has taken from the last moment of the predecessor until the last of
  * them was handed over. No client has waited longer than that, and most have waited less. It frees
- * what is not needed any more. The workers must outlive the task.
+ * what is not needed any more. The workers must outlive the task, and so must refusals, which is
+ * woken when a source has more connections than it may.
  */
-void succession_adopt(struct succession *succession, struct workers *workers);
+void succession_adopt(struct succession *succession, struct workers *workers,
+                      struct refusals *refusals);
 
 /*
  * Does at once what is left for the task to do. Must be called before the workers are told to end:

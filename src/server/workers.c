@@ -104,22 +104,23 @@ static int workers_take(struct acceptor *acceptor, const struct accepted *accept
     return worker_take(&workers->list[workers->last], accepted);
 }
 
-void workers_adopt(struct workers *workers, const struct accepted *accepted)
+int workers_adopt(struct workers *workers, const struct accepted *accepted)
 {
     struct sources *sources = workers->list->conns.sources;
     if (sources != NULL && !sources_enter(sources, &accepted->peer)) {
         if (accepted->adopted)
             ledger_abandon(workers->list->conns.ledger, accepted->fd);
         net_close(accepted->fd);
-        return;
+        return SOURCES_REFUSED;
     }
     workers->last = workers_choose(workers);
     struct worker *worker = &workers->list[workers->last];
     int rc = worker_take(worker, accepted);
-    if (rc == 0)
-        return;
-    workers->refused++;
-    conn_log_refused(worker->log, rc);
+    if (rc < 0) {
+        workers->refused++;
+        conn_log_refused(worker->log, rc);
+    }
+    return rc;
 }
 
 int workers_open(struct workers *workers, unsigned count, size_t limit, unsigned rate,

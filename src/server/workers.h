@@ -83,9 +83,10 @@ void workers_resume(struct workers *workers);
 
 /*
  * Hands a connection of a predecessor to a worker, whatever the limits say, but for that of its
- * source. If there is no memory for it, the connection is closed, counted as refused and logged.
+ * source. Returns 0, or why the connection was closed and counted as refused: SOURCES_REFUSED, or a
+ * negative errno of worker_take(), which has been logged.
  */
-void workers_adopt(struct workers *workers, const struct accepted *accepted);
+int workers_adopt(struct workers *workers, const struct accepted *accepted);
 
 /*
  * Says how many connections of a predecessor are still to come with workers_adopt(). They count as

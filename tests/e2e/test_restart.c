@@ -247,6 +247,25 @@ static void options_change(struct daemon *daemon)
     manager_stop(&manager, daemon);
 }
 
+/* A successor that allows a source less ends the rest, and says so. */
+static void fewer_for_a_source(struct daemon *daemon)
+{
+    struct manager manager;
+    int fds[3];
+    manager_start(&manager, daemon, "");
+    for (int i = 0; i < 3; i++) {
+        fds[i] = client_connect(daemon);
+        client_ping(fds[i], "GOT:", "old");
+    }
+    const char *line = manager_restart(&manager, daemon, "--max-per-source=1");
+    assert_contains(line, "Took over 1 connection in ");
+    line = daemon_wait_line(daemon, "--max-per-source=1");
+    assert_contains(line, "2 connections refused, the last from 127.0.0.1:");
+    for (int i = 0; i < 3; i++)
+        client_close(fds[i]);
+    manager_stop(&manager, daemon);
+}
+
 /* Connections of the old port go on; nobody listens there any more. */
 static void another_port(struct daemon *daemon)
 {
@@ -603,6 +622,7 @@ int main(void)
         e2e_test(clients_that_come_at_the_last_moment),
         e2e_test(many_generations),
         e2e_test(options_change),
+        e2e_test(fewer_for_a_source),
         e2e_test(another_port),
         e2e_test(other_addresses),
         e2e_test(a_wildcard_instead_of_an_address),

@@ -27,6 +27,10 @@ static struct {
     bool blames;    /* what takeover_find() must be told */
     const struct kept *kept;
     size_t adopted;
+    size_t refused; /* so many of them are not adopted, */
+    int refusal;    /* for this reason */
+    unsigned wakes; /* calls of refusals_wake() */
+    struct refusals refusals;
     size_t expected; /* as workers_expect() says */
     size_t slice;    /* the most that were adopted in one turn */
     unsigned dates;  /* calls of takeover_next() that ask for dates */
@@ -43,7 +47,8 @@ static const struct services services = {.count = 0};
 int __wrap_takeover_find(struct takeover *takeover, struct ledger *ledger,
                          const struct services *all, bool dates);
 bool __wrap_takeover_next(struct takeover *takeover, struct accepted *accepted);
-void __wrap_workers_adopt(struct workers *workers, const struct accepted *accepted);
+int __wrap_workers_adopt(struct workers *workers, const struct accepted *accepted);
+void __wrap_refusals_wake(struct refusals *refusals);
 void __wrap_workers_expect(struct workers *workers, size_t coming);
 bool __wrap_workers_are_behind(const struct workers *workers);
 
@@ -76,12 +81,19 @@ bool __wrap_takeover_next(struct takeover *takeover, struct accepted *accepted)
     return true;
 }
 
-void __wrap_workers_adopt(struct workers *workers, const struct accepted *accepted)
+int __wrap_workers_adopt(struct workers *workers, const struct accepted *accepted)
 {
     assert_ptr_equal(workers, &fix.workers);
     if (!fix.crowd)
         assert_int_equal(accepted->fd, fix.fds[fix.count - 1 - fix.adopted]);
     fix.adopted++;
+    return fix.adopted <= fix.refused ? fix.refusal : 0;
+}
+
+void __wrap_refusals_wake(struct refusals *refusals)
+{
+    assert_ptr_equal(refusals, &fix.refusals);
+    fix.wakes++;
 }
 
 /* Comes at the end of each slice. */
@@ -169,7 +181,7 @@ static const char *read_lines(char text[static 512])
 static void begin(size_t count)
 {
     succeed(count);
-    succession_adopt(&fix.succession, &fix.workers);
+    succession_adopt(&fix.succession, &fix.workers, &fix.refusals);
     assert_int_equal(fix.adopted, 0); /* before the loop runs */
     assert_int_equal(fix.expected, fix.succession.takeover.count);
 }
@@ -217,6 +229,29 @@ static void test_several(void **state)
 {
     (void)state;
     check_adopted(CONNS, "Took over 3 connections in ");
+}
+
+/* Only those that go on are counted, and a line says later what their source has to do with it. */
+static void test_too_many_of_a_source(void **state)
+{
+    (void)state;
+    fix.refused = 2;
+    fix.refusal = SOURCES_REFUSED;
+    begin(CONNS);
+    run();
+    assert_int_equal(fix.wakes, 2);
+    expect_end(CONNS, "Took over 1 connection in ");
+}
+
+static void test_no_memory_for_some(void **state)
+{
+    (void)state;
+    fix.refused = 1;
+    fix.refusal = -ENOMEM;
+    begin(CONNS);
+    run();
+    assert_int_equal(fix.wakes, 0);
+    expect_end(CONNS, "Took over 2 connections in ");
 }
 
 /* The workers say which connections the predecessor has counted. */
@@ -476,6 +511,8 @@ int main(void)
         FIXTURE_TEST(test_none_is_there),
         FIXTURE_TEST(test_one),
         FIXTURE_TEST(test_several),
+        FIXTURE_TEST(test_too_many_of_a_source),
+        FIXTURE_TEST(test_no_memory_for_some),
         FIXTURE_TEST(test_counts_go_on),
         FIXTURE_TEST(test_a_crowd),
         FIXTURE_TEST(test_workers_that_are_behind),

@@ -32,6 +32,7 @@ static struct {
     int wrong;                                   /* the worker with a wrong task; 0: none */
     int trims;                                   /* calls of memory_trim() */
     int trims_at_thread;                         /* those before the last thread was made */
+    int adopt;                                   /* what workers_adopt() has returned */
 } fix;
 
 void __wrap_memory_trim(void);
@@ -286,7 +287,7 @@ static int adopt(const union net_peer *peer)
     fix.peer[fix.count++] = fds[1];
     assert_int_equal(ledger_enter(&fix.ledger, fds[0], 0), 0);
     const struct accepted accepted = {.fd = fds[0], .adopted = true, .peer = *peer};
-    workers_adopt(&fix.workers, &accepted);
+    fix.adopt = workers_adopt(&fix.workers, &accepted);
     return fds[0];
 }
 
@@ -395,13 +396,14 @@ static void test_a_predecessor_with_a_higher_limit(void **state)
     assert_int_equal(try_open(COUNT), 0);
     for (int i = 0; i < 3; i++) {
         int fd = adopt(&peer);
+        assert_int_equal(fix.adopt, i < 2 ? 0 : SOURCES_REFUSED);
         assert_int_equal(fd_is_open(fd), i < 2);
         assert_int_equal(is_served(fd), i < 2);
     }
     make_socketpair(fds);
     fix.peer[fix.count++] = fds[1];
     const struct accepted fresh = {.fd = fds[0], .peer = peer};
-    workers_adopt(&fix.workers, &fresh);
+    assert_int_equal(workers_adopt(&fix.workers, &fresh), SOURCES_REFUSED);
     assert_false(fd_is_open(fds[0]));
     expect_loads(1, 1, 0);
     workers_stats(&fix.workers, &stats);
@@ -430,6 +432,7 @@ static void test_no_memory_for_a_connection_of_a_predecessor(void **state)
     char expected[256];
     (void)snprintf(expected, sizeof expected, "Connection refused: %s\n", strerror(ENOMEM));
     assert_string_equal(text, expected);
+    assert_int_equal(fix.adopt, -ENOMEM);
     log_close(&log);
     (void)close(lines[0]);
     (void)close(lines[1]);
