@@ -9,25 +9,55 @@ static uint32_t reaper_now(const struct reaper *reaper)
 }
 
 /*
- * Returns the first connection of the list if its time is up, otherwise NULL; then *sleep_ms is
- * lowered to how long its time still lasts.
+ * Looks in one turn, and ends in one turn: each may cost some system calls, and a crowd that has
+ * come at once and fallen silent must not hold up other tasks.
  */
-static struct conn *reaper_next(const struct list *head, unsigned limit_ms, unsigned *sleep_ms)
+enum { REAPER_SLICE = 256 };
+
+/* One turn. */
+struct sweep {
+    unsigned left;     /* of the slice */
+    unsigned sleep_ms; /* how long the task may sleep then */
+};
+
+/*
+ * Returns the first connection of the list if its time is up, otherwise NULL; then the sleep lasts
+ * no longer than its time still does. After a whole slice, the rest is for the next turn.
+ */
+static struct conn *reaper_next(const struct list *head, unsigned limit_ms, struct sweep *sweep)
 {
     if (list_empty(head))
         return NULL;
     struct conn *conn = container_of(head->next, struct conn, link);
     uint32_t passed_ms = conn_silent_ms(conn);
-    if (passed_ms >= limit_ms)
+    unsigned left_ms = passed_ms < limit_ms ? limit_ms - passed_ms : 0;
+    if (left_ms == 0 && sweep->left > 0) {
+        sweep->left--;
         return conn;
-    unsigned left_ms = limit_ms - passed_ms;
-    if (left_ms < *sleep_ms)
-        *sleep_ms = left_ms;
+    }
+    if (left_ms < sweep->sleep_ms)
+        sweep->sleep_ms = left_ms;
     return NULL;
 }
 
-/* Looks in one turn: each may cost a system call, and must not hold up other tasks. */
-enum { REAPER_SLICE = 256 };
+/* Ends those whose time is up. Returns how long the task may sleep then. */
+static unsigned reaper_end_due(const struct reaper *reaper)
+{
+    struct conns *conns = reaper->conns;
+    struct conn *conn;
+    struct sweep sweep = {.left = REAPER_SLICE,
+                          .sleep_ms = reaper->idle_ms > 0 ? reaper->idle_ms : UINT_MAX};
+    if (reaper->idle_ms > 0)
+        while ((conn = reaper_next(conns_silent(conns), reaper->idle_ms, &sweep)) != NULL)
+            if (conn_is_idle(conn, reaper->idle_ms))
+                conn_shut(conn, -ETIME);
+    while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sweep)) != NULL)
+        conn_abort(conn, -ETIME);
+    if (conns->proxies.timeout_ms > 0)
+        while ((conn = reaper_next(&conns->headless, conns->proxies.timeout_ms, &sweep)) != NULL)
+            proxy_end_late(conn);
+    return sweep.sleep_ms;
+}
 
 /* Takes part in a round of looks, if there is one. Returns how long the task may sleep then. */
 static unsigned reaper_look(struct reaper *reaper)
@@ -56,18 +86,8 @@ static struct yield reaper_sweep(struct task *task)
 {
     struct reaper *reaper = container_of(task, struct reaper, task);
     struct conns *conns = reaper->conns;
-    struct conn *conn;
-    unsigned sleep_ms = reaper->idle_ms > 0 ? reaper->idle_ms : UINT_MAX;
     uv_update_time(conns->sched->loop); /* this pass of the loop may have begun long ago */
-    if (reaper->idle_ms > 0)
-        while ((conn = reaper_next(conns_silent(conns), reaper->idle_ms, &sleep_ms)) != NULL)
-            if (conn_is_idle(conn, reaper->idle_ms))
-                conn_shut(conn, -ETIME);
-    while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sleep_ms)) != NULL)
-        conn_abort(conn, -ETIME);
-    if (conns->proxies.timeout_ms > 0)
-        while ((conn = reaper_next(&conns->headless, conns->proxies.timeout_ms, &sleep_ms)) != NULL)
-            proxy_end_late(conn);
+    unsigned sleep_ms = reaper_end_due(reaper);
     unsigned look_ms = reaper->send_ms > 0 ? reaper_look(reaper) : UINT_MAX;
     reaper->parked = list_empty(conns_silent(conns)) && list_empty(&conns->lingering) &&
                      list_empty(&conns->headless);

@@ -742,6 +742,27 @@ static void test_a_long_round_is_cut(void **state)
     assert_int_equal(fix.discards, CONNS);
 }
 
+/* Other tasks run between the slices: of silence, and of lingering. */
+static void test_a_crowd_falls_silent(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CONNS; i++)
+        (void)open_one();
+    fix.reaper.idle_ms = IDLE_MS;
+    assert_int_equal(sweep_after(IDLE_MS), 0);
+    assert_true(fix.conns_opened[SLICE - 1]->lingering);
+    assert_false(fix.conns_opened[SLICE]->lingering);
+    assert_int_equal(sweep_after(1), IDLE_MS);
+    assert_true(fix.conns_opened[CONNS - 1]->lingering);
+    assert_int_equal(sweep_after(REAPER_LINGER_MS), 0);
+    for (int i = 0; i < SLICE; i++)
+        assert_true(ends(i));
+    assert_false(list_empty(&fix.conns.lingering));
+    sweep_parks();
+    for (int i = SLICE; i < CONNS; i++)
+        assert_true(ends(i));
+}
+
 /* The longest silent is found, whichever of the two lists it is in. */
 static void test_idle_within_a_long_round(void **state)
 {
@@ -953,6 +974,7 @@ int main(void)
         FIXTURE_TEST(test_a_lingering_one_is_not_looked_at),
         FIXTURE_TEST(test_a_round_that_takes_long),
         FIXTURE_TEST(test_a_long_round_is_cut),
+        FIXTURE_TEST(test_a_crowd_falls_silent),
         FIXTURE_TEST(test_idle_within_a_long_round),
         FIXTURE_TEST(test_without_a_timeout_nobody_is_idle),
         FIXTURE_TEST(test_a_lingering_one_is_cut),
