@@ -1,8 +1,9 @@
 /*
  * net.h - the socket calls. Each returns a value >= 0 or a negative errno.
  *
- * Apart from log.c, which sends its lines itself, pouch.c, which sends descriptors, and datagram.c,
- * this is the only file with raw socket calls, and so the only one that tests must wrap. Every
+ * Apart from log.c, which sends its lines itself, pouch.c, which sends descriptors, datagram.c,
+ * counts.c, which only asks the kernel, and http.c, whose sockets are its library's, this is the
+ * only file with raw socket calls. Every
  * descriptor made here is non-blocking, and those of net_accept() apart, close-on-exec. A call that
  * a signal interrupts is repeated: -EINTR is never returned.
  */

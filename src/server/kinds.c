@@ -52,6 +52,7 @@ static int connected_start(struct endpoint *endpoint, const struct endpoint_cont
 const struct endpoint_kind endpoint_connected = {.start = connected_start};
 
 const struct endpoint_kind endpoint_metrics = {.aside = true};
+
 /* Only its own thread may end the task. */
 static void datagram_stop(struct endpoint *endpoint)
 {

@@ -47,6 +47,7 @@ extern const struct endpoint_kind endpoint_metrics;
 
 /* The name by which such a socket is passed: FileDescriptorName= in systemd.socket(5). */
 #define ENDPOINT_METRICS "metrics"
+
 /* A datagram socket, which datagrams.h serves on the loop of any worker and ends there. */
 extern const struct endpoint_kind endpoint_datagram;
 

@@ -71,21 +71,21 @@ struct worker {
     int error;  /* what sched_run() has returned */
     bool spins; /* only then is the spinner used */
     struct spinner spinner;
-    bool counts_turns;
+    bool counts_turns;    /* only then are these two used */
+    uv_prepare_t turning; /* a call for each turn */
+    _Atomic uint64_t turns;
+    uint64_t handed;          /* connections handed over, */
+    _Atomic uint64_t refused; /* and those of them that could not be served */
 
-    bool threaded; /* has a thread; only then is what follows used, except handed */
+    bool threaded; /* has a thread; only then is what follows used */
     bool reading;  /* the task that reads the mail is queued, not parked */
     struct task reader;
     struct mail mail; /* what that task reads */
     uv_async_t bell;  /* wakes the loop when there is mail */
     uv_thread_t thread;
     struct mailbox mailbox;
-    _Atomic uint64_t refused; /* connections that were handed over and could not be served */
-    atomic_bool awaited;      /* WORKER_PULSE has been ordered and not been carried out */
-    atomic_bool ended;        /* the thread returns, or has returned */
-    uint64_t handed;          /* connections handed over */
-    uv_prepare_t turning;     /* open only if turns are counted, which costs a call for each */
-    _Atomic uint64_t turns;   /* of the loop */
+    atomic_bool awaited; /* WORKER_PULSE has been ordered and not been carried out */
+    atomic_bool ended;   /* the thread returns, or has returned */
 };
 
 /*

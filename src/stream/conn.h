@@ -50,11 +50,16 @@ struct conn {
 /* A look at each quarter of the time shows whether a connection is stuck for so long. */
 enum { CONN_LOOKS = 4 };
 
-/* Bytes have moved since the last look of conn_is_idle() or, at a Unix socket, of any kind. */
+/*
+ * Bytes have moved since the last look. A look is one of conn_is_idle(); at a Unix socket, one of
+ * conn_is_stuck() is a look, too.
+ */
 #define CONN_UNSENT_UNKNOWN UINT32_MAX
 
-/* Nobody knows what the kernel holds for the peer of a predecessor's connection: more than it can,
- * so that the first look finds progress, and what is held from then on. */
+/*
+ * What the kernel holds for the peer of a predecessor's connection is not known. This is more than
+ * any kernel holds, so the first look counts as progress, and stores what is held then.
+ */
 enum { CONN_OWED_UNKNOWN = 1 << 30 };
 
 /* A protocol. */

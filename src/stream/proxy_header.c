@@ -94,7 +94,7 @@ static int v1_port(const char *digits)
 /* inet_pton(3) refuses zeroes before other digits in an IPv4 address, too. */
 static struct proxy_header v1_client(const struct v1_line *line, sa_family_t family)
 {
-    struct proxy_header header = {.kind = PROXY_HEADER_CLIENT, .client.sa.sa_family = family};
+    struct proxy_header header = {.kind = PROXY_HEADER_CLIENT, .client = net_any(family)};
     struct in6_addr destination;
     void *source = family == AF_INET ? (void *)&header.client.in.sin_addr
                                      : (void *)&header.client.in6.sin6_addr;
@@ -216,7 +216,7 @@ static int v2_addresses(unsigned family)
 /* The client's address. Datagrams have none that a stream could have. */
 static struct proxy_header v2_client(unsigned family, const unsigned char *addr)
 {
-    struct proxy_header header = {.kind = PROXY_HEADER_CLIENT};
+    struct proxy_header header = {.kind = PROXY_HEADER_CLIENT, .client = net_any(AF_UNSPEC)};
     union net_addr *client = &header.client;
     switch (family) {
     case V2_TCP4:

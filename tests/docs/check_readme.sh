@@ -1,11 +1,13 @@
 #!/bin/sh
 # check_readme.sh SOURCE: README is short. Its links and those of the benchmark's page lead to files.
 # The C names that it sets beside its Python exist: those of the sketch somewhere in src/, those of
-# the table in the file that the table gives.
+# the table in the file that the table gives. The lines of the sketch are lines of echo.c.
 set -eu
 cd "$1"
 
 bad=0
+lines=$(mktemp)
+trap 'rm -f "$lines"' EXIT
 complain() {
     echo "$*"
     bad=1
@@ -32,6 +34,12 @@ table=$(sed -n 's/^|[^|]*|\([^|]*\)| *\[[^|]*](\(src[^)]*\)) *|$/\2 \1/p' README
     while read -r path text; do
         printf '%s\n' "$text" | names | sed "s|^|$path:|"
     done)
+# The sketch leaves lines out, and braces with them, but changes none.
+sed -n '/^```c$/,/^```$/p' README.md | sed -e '/^```/d' -e 's|/[*].*||' -e 's/^ *//' -e 's/ *$//' |
+    while IFS= read -r line; do
+        grep -qF -- "$line" src/service/echo.c || echo "README.md: echo.c has no line $line"
+    done >"$lines"
+[ ! -s "$lines" ] || complain "$(cat "$lines")"
 [ -n "$sketch" ] || complain "README.md has no sketch in C."
 [ -n "$table" ] || complain "README.md has no table from Python to C."
 for name in $sketch; do
