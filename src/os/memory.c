@@ -114,6 +114,18 @@ int memory_file_read(int file, uint64_t at, void *to, size_t bytes)
     return (size_t)n == bytes ? 0 : -EIO;
 }
 
+/* All at once, too, unless the memory ends on the way. */
+int memory_file_write(int file, uint64_t at, const void *from, size_t bytes)
+{
+    ssize_t n;
+    do
+        n = pwrite(file, from, bytes, (off_t)at);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    return (size_t)n == bytes ? 0 : -ENOSPC;
+}
+
 void *memory_file_map(int file, uint64_t at, size_t bytes)
 {
     if (file < 0)

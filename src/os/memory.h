@@ -66,6 +66,13 @@ int64_t memory_file_bytes(int file);
 int memory_file_read(int file, uint64_t at, void *to, size_t bytes);
 
 /*
+ * Writes bytes to this place of the file, which must have them. Unlike a store to what is mapped,
+ * the call needs no memory_file_fill() before it. Returns 0, or a negative errno of pwrite(2):
+ * -ENOSPC or -ENOMEM when there is no memory. A part of the bytes may have been written then.
+ */
+int memory_file_write(int file, uint64_t at, const void *from, size_t bytes);
+
+/*
  * Maps a part of the file; the place must be that of a page, and bytes > 0. Without a file (-1) the
  * part is a block of memory_map(). Returns the memory, which the caller gives back with
  * memory_file_unmap(), or NULL as memory_map() does. Parts that lie side by side in the file and in

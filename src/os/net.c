@@ -419,6 +419,12 @@ uint32_t net_moved_ms(int fd)
     return moved_ms > NET_TICK_MS ? moved_ms - NET_TICK_MS : 0;
 }
 
+int net_cookie(int fd, uint64_t *cookie)
+{
+    socklen_t len = sizeof *cookie;
+    return (int)net_result(getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len));
+}
+
 int net_shutdown_send(int fd)
 {
     return (int)net_result(shutdown(fd, SHUT_WR));

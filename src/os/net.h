@@ -142,6 +142,13 @@ size_t net_unsent(int fd);
  */
 uint32_t net_moved_ms(int fd);
 
+/*
+ * Stores the number that the kernel gives to a socket and, until the machine starts anew, to no
+ * other one (SO_COOKIE; since Linux 4.12). It stays the same in another process and as another
+ * descriptor. Returns 0 or a negative errno of getsockopt(2).
+ */
+int net_cookie(int fd, uint64_t *cookie);
+
 /* Ends the sending side with a FIN (shutdown(2)). Returns 0 or a negative errno. */
 int net_shutdown_send(int fd);
 

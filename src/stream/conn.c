@@ -176,16 +176,21 @@ static bool conns_want_header(const struct conns *conns, const struct accepted *
     return proxy_rules_name(&conns->proxies, &accepted->peer);
 }
 
-/* Returns a frame that is zero but for what says whether there is a header; or NULL. */
+/* Returns a frame that is zero but for what says whether there is a proxy before it; or NULL. */
 static struct conn *conns_make(const struct conns *conns, const struct accepted *accepted)
 {
-    bool header = conns_want_header(conns, accepted);
-    size_t bytes = conns_handler(conns, accepted->service)->frame_size;
-    struct conn *conn = calloc(1, header ? bytes + sizeof(struct proxied) : bytes);
+    const size_t bytes = conns_handler(conns, accepted->service)->frame_size;
+    const bool header = conns_want_header(conns, accepted);
+    union net_addr client = {.sa.sa_family = AF_UNSPEC};
+    bool proxied =
+        (accepted->adopted && ledger_recall_client(conns->ledger, accepted->fd, &client)) || header;
+    struct conn *conn = calloc(1, proxied ? bytes + sizeof(struct proxied) : bytes);
     if (conn == NULL)
         return NULL;
-    conn->proxied = header;
+    conn->proxied = proxied;
     conn->headless = header;
+    if (proxied)
+        proxy_set_client(conn, bytes, &client);
     return conn;
 }
 

@@ -10,6 +10,8 @@
 
 _Static_assert(sizeof(struct ledger_entry) == 16, "bytes of an idle connection");
 _Static_assert(sizeof(struct ledger_header) <= 4096, "a header is a page");
+_Static_assert(sizeof(struct ledger_client) == 40 && offsetof(struct ledger_client, cookie) == 32,
+               "with 32 bits and with 64, and no cookie stands in two pages");
 _Static_assert((int)LEDGER_BUFFERS_MAX <= (int)LEDGER_NO_BUFFER,
                "the number of a buffer fits into a place");
 _Static_assert(LEDGER_ENTRIES_MAX <= LEDGER_BUFFERS_MAX, "and so does a descriptor");
@@ -58,6 +60,29 @@ static uint64_t ledger_bytes(const struct ledger_layout *layout)
     return ledger_head_bytes(layout) + (uint64_t)layout->buffers * layout->buffer_bytes;
 }
 
+/* How many buffers the clients take; 0: there is no room for them, and none is kept. */
+static uint32_t ledger_client_buffers(const struct ledger_layout *layout)
+{
+    const uint64_t bytes = (uint64_t)layout->entries * sizeof(struct ledger_client);
+    if (layout->buffer_bytes == 0)
+        return 0;
+    uint64_t buffers = (bytes + layout->buffer_bytes - 1) / layout->buffer_bytes;
+    return buffers <= LEDGER_BUFFERS_MAX - layout->buffers ? (uint32_t)buffers : 0;
+}
+
+/* The layout as the file has it, for daemons that do not know of clients, too. */
+static struct ledger_layout ledger_file_layout(const struct ledger *ledger)
+{
+    struct ledger_layout layout = ledger->layout;
+    layout.buffers += ledger->clients;
+    return layout;
+}
+
+static uint64_t ledger_client_at(const struct ledger *ledger, uint32_t fd)
+{
+    return ledger_head_bytes(&ledger->layout) + (uint64_t)fd * sizeof(struct ledger_client);
+}
+
 /*
  * Buffer 0 comes last. Buffers are lent the lowest number first, and Linux maps each block below
  * the one before: so buffers that are lent one after the other are one mapping. Otherwise each
@@ -67,7 +92,7 @@ uint64_t ledger_buffer_at(const struct ledger *ledger, uint32_t number)
 {
     const struct ledger_layout *layout = &ledger->layout;
     return ledger_head_bytes(layout) +
-           (uint64_t)(layout->buffers - 1 - number) * layout->buffer_bytes;
+           (uint64_t)(layout->buffers + ledger->clients - 1 - number) * layout->buffer_bytes;
 }
 
 /* ---- opening and closing ---- */
@@ -114,13 +139,15 @@ static void ledger_write_header(struct ledger *ledger)
     header->version = LEDGER_VERSION;
     header->header_bytes = (uint32_t)ledger_header_bytes();
     header->entry_bytes = sizeof(struct ledger_entry);
-    header->layout = ledger->layout;
+    header->layout = ledger_file_layout(ledger);
+    header->clients.buffers = ledger->clients;
 }
 
 /* Makes the file with its first page; without a file, later calls need none. */
 static void ledger_make_file(struct ledger *ledger)
 {
-    int file = memory_file_make("uvechod-ledger", ledger_bytes(&ledger->layout));
+    const struct ledger_layout layout = ledger_file_layout(ledger);
+    int file = memory_file_make("uvechod-ledger", ledger_bytes(&layout));
     int rc = file < 0 ? file : memory_file_fill(file, 0, ledger_header_bytes());
     if (rc < 0 && file >= 0)
         net_close(file);
@@ -138,7 +165,7 @@ int ledger_open(struct ledger *ledger, const struct ledger_layout *layout)
 {
     assert(layout->entries >= 1 && layout->entries <= LEDGER_ENTRIES_MAX);
     assert(layout->buffers <= LEDGER_BUFFERS_MAX && layout->services <= LEDGER_SERVICES_MAX);
-    *ledger = (struct ledger){.layout = *layout};
+    *ledger = (struct ledger){.layout = *layout, .clients = ledger_client_buffers(layout)};
     int rc = ledger_open_private(ledger);
     if (rc < 0)
         return rc;
@@ -290,6 +317,20 @@ static void ledger_drop_unlent(const struct ledger *ledger)
     }
 }
 
+/* Whoever has made the file may know of no clients, or have damaged their number. */
+static void ledger_find_clients(struct ledger *ledger)
+{
+    struct ledger_layout *layout = &ledger->layout;
+    const uint32_t buffers = ledger->header->clients.buffers;
+    if (buffers == 0 || buffers > layout->buffers)
+        return;
+    layout->buffers -= buffers;
+    if (buffers == ledger_client_buffers(layout))
+        ledger->clients = buffers;
+    else
+        layout->buffers += buffers;
+}
+
 /* The sets that only a predecessor's ledger needs. */
 static int ledger_make_sets(struct ledger *ledger)
 {
@@ -314,6 +355,7 @@ int ledger_attach(struct ledger *ledger, int file)
         ledger_close_private(ledger);
         return rc;
     }
+    ledger_find_clients(ledger);
     ledger_survey(ledger);
     ledger_drop_unlent(ledger);
     return 0;
@@ -352,7 +394,7 @@ void ledger_settle(struct ledger *ledger, const struct ledger_layout *layout)
     struct ledger_layout settled = *layout;
     ledger_widen(ledger, &settled);
     ledger->layout = settled;
-    ledger->header->layout = settled;
+    ledger->header->layout = ledger_file_layout(ledger);
     free(ledger->named);
     free(ledger->twice);
     ledger->named = NULL;
@@ -492,6 +534,55 @@ void ledger_close_pipe(struct ledger *ledger, int end)
     net_close(other);
 }
 
+/* ---- clients ---- */
+
+static void ledger_write_client(struct ledger *ledger, uint32_t fd,
+                                const struct ledger_client *client)
+{
+    struct ledger_clients *clients = &ledger->header->clients;
+    assert(fd < ledger->layout.entries);
+    if (ledger->clients == 0 || ledger->file < 0 ||
+        memory_file_write(ledger->file, ledger_client_at(ledger, fd), client, sizeof *client) < 0)
+        return;
+    uv_mutex_lock(&ledger->lock);
+    if (fd >= ledger_load(&clients->end))
+        ledger_store(&clients->end, fd + 1);
+    uv_mutex_unlock(&ledger->lock);
+}
+
+/* Not from mapped memory: to look at a page where nobody has been would take memory for it. */
+static bool ledger_read_client(const struct ledger *ledger, uint32_t fd,
+                               struct ledger_client *client)
+{
+    return ledger->clients > 0 && fd < ledger_load(&ledger->header->clients.end) &&
+           memory_file_read(ledger->file, ledger_client_at(ledger, fd), client, sizeof *client) ==
+               0 &&
+           client->cookie != 0;
+}
+
+static bool ledger_is_client(sa_family_t family)
+{
+    return family == AF_INET || family == AF_INET6;
+}
+
+void ledger_keep_client(struct ledger *ledger, int fd, const union net_addr *client)
+{
+    struct ledger_client kept = {.addr.in6 = client->in6};
+    if (ledger_is_client(client->sa.sa_family) && net_cookie(fd, &kept.cookie) == 0)
+        ledger_write_client(ledger, (uint32_t)fd, &kept);
+}
+
+bool ledger_recall_client(const struct ledger *ledger, int fd, union net_addr *client)
+{
+    struct ledger_client kept;
+    uint64_t cookie;
+    if (!ledger_read_client(ledger, (uint32_t)fd, &kept) || net_cookie(fd, &cookie) < 0 ||
+        cookie != kept.cookie || !ledger_is_client(kept.addr.sa.sa_family))
+        return false;
+    client->in6 = kept.addr.in6;
+    return true;
+}
+
 /* ---- buffers ---- */
 
 /* Returns the lowest number of a buffer that is not lent, or the number of buffers. */
@@ -606,6 +697,13 @@ static int ledger_transfer_pipe(const struct ledger *from, struct ledger *to, ui
                                 &(struct ledger_state){.kind = LEDGER_PIPE, .number = out});
 }
 
+static void ledger_transfer_client(const struct ledger *from, struct ledger *to, uint32_t fd)
+{
+    struct ledger_client client;
+    if (ledger_read_client(from, fd, &client))
+        ledger_write_client(to, fd, &client);
+}
+
 int ledger_transfer(const struct ledger *from, struct ledger *to, int fd)
 {
     struct ledger_state state;
@@ -614,6 +712,8 @@ int ledger_transfer(const struct ledger *from, struct ledger *to, int fd)
         rc = ledger_transfer_buffer(from, to, &state);
     if (rc == 0 && state.kind == LEDGER_PIPE)
         rc = ledger_transfer_pipe(from, to, state.number);
+    if (rc == 0)
+        ledger_transfer_client(from, to, (uint32_t)fd);
     if (rc == 0)
         rc = ledger_write(to, fd, &state);
     return rc;

@@ -6,12 +6,14 @@
  * process had no time to write down, the successor asks the kernel, which counts the bytes of each
  * connection in both directions.
  *
- *     | header | entry 0 | entry 1 | ...     | buffer B-1 | ... | buffer 1 | buffer 0 |
+ *     | header | entry 0 | entry 1 | ... | client 0 | client 1 | ... | buffer B-1 | ... | buffer 0
+ * |
  *
  * There is one entry for each descriptor number, and there are the buffers in which answers stand.
- * The header takes whole pages, and so do all entries together, and each buffer. Numbers are as
- * this machine stores them. The file is as long as it can ever get, and only what is in use of it
- * takes memory: a process may use every buffer that no entry in force names.
+ * For each descriptor number there is also the client that a proxy has named. The header takes
+ * whole pages, and so do all entries together, and each buffer, and all clients take whole buffers.
+ * Numbers are as this machine stores them. The file is as long as it can ever get, and only what is
+ * in use of it takes memory: a process may use every buffer that no entry in force names.
  *
  * For each answer, the steps of a connection store in this order:
  *
@@ -45,6 +47,8 @@
  */
 #ifndef UVECHOD_LEDGER_H
 #define UVECHOD_LEDGER_H
+
+#include "os/addr.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -178,6 +182,29 @@ struct ledger_datagrams {
     _Atomic uint64_t count[LEDGER_DATAGRAMS_MAX];
 };
 
+/*
+ * The client whose name a proxy has told (proxy.h), for the log of a successor. The name is that of
+ * the socket with this cookie alone, so it need not be cleared at the end of the connection,
+ * whoever serves the next one. The cookie stands last: a write that fails halfway leaves another
+ * one there.
+ */
+struct ledger_client {
+    union net_peer addr; /* AF_INET or AF_INET6 */
+    uint32_t unused;     /* so that the length is the same with 32 bits */
+    uint64_t cookie;     /* net_cookie(); 0: nobody has been here */
+};
+
+/*
+ * Where the clients are: in the place of the buffers with the highest numbers, which the layout of
+ * the file counts, and that of struct ledger does not. A daemon that does not know of clients frees
+ * their memory at its takeover, and lends these buffers when all others are lent: then whoever has
+ * them is ended when a daemon follows that does know. Zero in the ledger of such a daemon.
+ */
+struct ledger_clients {
+    uint32_t buffers;     /* how many */
+    _Atomic uint32_t end; /* no descriptor as high has a client */
+};
+
 /* A connection that was being served when the process crashed. */
 struct ledger_suspect {
     uint32_t fd; /* 0: none */
@@ -198,12 +225,14 @@ struct ledger_header {
     struct ledger_proxied proxied; /* zero in the ledger of a daemon that knew no proxies */
     struct ledger_more more;
     struct ledger_datagrams datagrams; /* zero in files of versions that knew no datagrams */
+    struct ledger_clients clients;
 };
 
 struct ledger {
     int file;    /* -1: there is none, the ledger stands in memory that ends with the process */
     int refused; /* why there is no file: a negative errno of memory_file_make(), or 0 */
     struct ledger_layout layout;
+    uint32_t clients; /* buffers of the file behind those of the layout, for the clients */
     struct ledger_header *header;
     struct ledger_entry *entries;
     uv_mutex_t lock;      /* of all that is below, and of the growth of header->filled */
@@ -241,7 +270,8 @@ struct ledger_state {
 int ledger_open(struct ledger *ledger, const struct ledger_layout *layout);
 
 /*
- * Checks whether the file is a ledger that ledger_attach() would accept, and stores its layout.
+ * Checks whether the file is a ledger that ledger_attach() would accept, and stores its layout: the
+ * buffers of the clients are counted there.
  * Changes nothing, and needs to read the file only. Returns 0, or a negative errno: -EPROTO when
  * this is no ledger of this version and this machine, or that of fstat(2) or pread(2).
  */
@@ -320,8 +350,22 @@ void ledger_widen(const struct ledger *ledger, struct ledger_layout *layout);
 void ledger_carry_counts(const struct ledger *from, struct ledger *to);
 
 /*
+ * Stores that a proxy has named the client of a connection, whose entry is not yet that of a
+ * service: so no successor finds half a name. Only if the client has an IPv4 or IPv6 address, and
+ * there is a file with memory for it; nobody else misses a name. Two system calls. From any thread.
+ */
+void ledger_keep_client(struct ledger *ledger, int fd, const union net_addr *client);
+
+/*
+ * Returns whether the client of this connection is known, and stores the address then. No system
+ * call where no proxy has named a client, otherwise at most two.
+ */
+bool ledger_recall_client(const struct ledger *ledger, int fd, union net_addr *client);
+
+/*
  * Copies the entry of a connection that is served, which ledger_read() finds in order, with its
- * buffer or the ends of its pipe, from a predecessor's ledger to an empty one that has room for it.
+ * buffer or the ends of its pipe and, if there is memory for it, its client, from a predecessor's
+ * ledger to an empty one that has room for it.
  * Returns 0 or a negative errno of ledger_enter() or, where no buffer can be had, -ENOMEM: the
  * other ledger has no entry in force then.
  */

@@ -89,6 +89,12 @@ const union net_addr *proxy_client(const struct conn *conn)
     return &proxy_view(conn)->client;
 }
 
+void proxy_set_client(struct conn *conn, size_t frame_size, const union net_addr *client)
+{
+    struct proxied *proxied = (void *)((char *)conn + frame_size);
+    proxied->client = *client;
+}
+
 /* ---- the ends of a header ---- */
 
 static void proxy_count(struct conn *conn, enum proxy_result result)
@@ -122,6 +128,7 @@ static struct yield proxy_ended(struct conn *conn, const struct proxied *proxied
 static struct yield proxy_pass(struct conn *conn, struct proxied *proxied,
                                const struct proxy_header *header)
 {
+    ledger_keep_client(conn_owner(conn)->ledger, conn->sock.fd, &header->client);
     /* First: the entry says from then on that the header is over, and a successor counts none. */
     proxy_count(conn, header->kind == PROXY_HEADER_CLIENT ? PROXY_CLIENT : PROXY_ANONYMOUS);
     proxy_put(conn, proxied, LEDGER_NOTHING);

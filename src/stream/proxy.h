@@ -11,8 +11,9 @@
  * from the beginning of a successor; the reaper watches it.
  *
  * The name of the client stands behind the handler's frame, which connections without a header do
- * not pay for. It is for the log alone, and a successor does not know it: limits and everything
- * else that a connection is told apart by go by the proxy.
+ * not pay for, and in the ledger for a successor (struct ledger_client), unless it is the path of a
+ * Unix socket. It is for the log alone: limits and everything else that a connection is told apart
+ * by go by the proxy.
  */
 #ifndef UVECHOD_PROXY_H
 #define UVECHOD_PROXY_H
@@ -44,7 +45,7 @@ enum proxy_result {
     PROXY_RESULTS
 };
 
-/* What a connection that begins with a header has behind the frame of its handler. */
+/* What a connection behind a proxy has behind the frame of its handler. */
 struct proxied {
     union net_addr client; /* once the header is whole; AF_UNSPEC: it has named none */
     char *bytes;           /* of the header, in a buffer of the ledger; NULL: there is none */
@@ -53,6 +54,12 @@ struct proxied {
 
 /* Whether the connections of this peer begin with a header. */
 bool proxy_rules_name(const struct proxy_rules *rules, const union net_peer *peer);
+
+/*
+ * The client of a new frame, before which frame_size bytes of the handler stand: as a predecessor
+ * has known it, or AF_UNSPEC.
+ */
+void proxy_set_client(struct conn *conn, size_t frame_size, const union net_addr *client);
 
 /* The first step of such a connection. It goes on in the first step of the handler. */
 struct yield proxy_start(struct task *task);

@@ -339,6 +339,13 @@ uint32_t net_moved_ms(int fd)
     return ms;
 }
 
+int net_cookie(int fd, uint64_t *cookie)
+{
+    kernel_enter();
+    *cookie = socket_of(fd)->serial;
+    return 0;
+}
+
 /* The socket to the manager is a Unix socket without an address of its own. */
 int net_local(int fd, union net_addr *addr)
 {
