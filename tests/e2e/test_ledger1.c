@@ -292,6 +292,37 @@ static void a_unix_socket(struct daemon *daemon)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* Version 1 knows no names of clients, and serves others with the same descriptors. */
+static void names_of_clients(struct daemon *daemon)
+{
+    static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1234 25000\r\n";
+    enum { CLIENTS = 4 };
+    int fds[CLIENTS];
+    start(daemon, "--proxy-from=127.0.0.1");
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client_connect(daemon);
+        client_send(fds[i], header, sizeof header - 1);
+        client_ping(fds[i], "GOT:", "x");
+    }
+    upgrade_to_version_1(daemon);
+    for (int i = 1; i < CLIENTS; i++) {
+        client_leave(fds[i]);
+        fds[i] = client_connect(daemon);
+        client_ping(fds[i], "GOT:", "y");
+    }
+    upgrade_from_version_1(daemon);
+    unsigned named = daemon_count(daemon, " via ");
+    for (int i = 1; i < CLIENTS; i++) {
+        client_ping(fds[i], "GOT:", "z"); /* version 1 has not noted that it is in the log */
+        client_leave(fds[i]);
+        (void)daemon_wait_line(daemon, "Connection closed: 127.0.0.1:");
+    }
+    assert_int_equal(daemon_count(daemon, " via "), named);
+    client_ping(fds[0], "GOT:", "z");
+    client_leave(fds[0]); /* whom version 1 has left alone */
+    (void)daemon_wait_line(daemon, "Connection closed: 192.0.2.1:1234 via 127.0.0.1:");
+}
+
 /* Version 1 asks a program, too, before it executes that. */
 static void version_1_is_refused(struct daemon *daemon)
 {
@@ -323,6 +354,7 @@ int main(void)
         e2e_test(clients_come_meanwhile),
         e2e_test(a_client_that_is_being_ended),
         e2e_test(a_unix_socket),
+        e2e_test(names_of_clients),
         e2e_test(version_1_is_refused),
     };
     harness_init();

@@ -4,6 +4,7 @@
  * crashes. All others have none, and a header from them is data.
  */
 #include "harness.h"
+#include "manager.h"
 
 #include <signal.h>
 
@@ -395,6 +396,102 @@ static void crashes_while_headers_come(struct daemon *daemon)
     assert_int_equal(daemon_count(daemon, "reset for "), 0);
 }
 
+/* Clients behind proxies, and others; the daemon has read the header of each. */
+enum { BEHIND = 2, NAMED = 4 };
+
+static void open_named(struct daemon *daemon, int *fds)
+{
+    static const int sent[NAMED] = {0, 1, 2, 5}; /* two headers that name the client, two without */
+    for (int i = 0; i < NAMED; i++) {
+        fds[i] = client_connect(daemon);
+        send_header(fds[i], &headers[sent[i]]);
+        client_ping(fds[i], "GOT:", "x");
+    }
+}
+
+/* The line says who was there: the client and the proxy, or the proxy alone. */
+static void expect_closed(struct daemon *daemon, int fd, const struct header *header)
+{
+    char name[80];
+    char line[256];
+    (void)client_name(fd, name);
+    if (header != NULL)
+        (void)snprintf(line, sizeof line, "Connection closed: %s via %s", header->client, name);
+    else
+        (void)snprintf(line, sizeof line, "Connection closed: %s", name);
+    client_leave(fd);
+    (void)daemon_wait_line(daemon, line);
+}
+
+static void close_named(struct daemon *daemon, const int *fds)
+{
+    for (int i = 0; i < NAMED; i++) {
+        client_ping(fds[i], "GOT:", "y");
+        expect_closed(daemon, fds[i], i < BEHIND ? &headers[i] : NULL);
+    }
+}
+
+/* Those that come next get the descriptors of those that have left, and none of their names. */
+static void check_next(struct daemon *daemon, void (*succeed)(struct daemon *daemon))
+{
+    int plain = client_connect_from(daemon, "127.0.0.2");
+    client_ping(plain, "GOT:", "x");
+    int anonymous = client_connect(daemon);
+    send_header(anonymous, &headers[2]);
+    client_ping(anonymous, "GOT:", "x");
+    int other = client_connect(daemon);
+    send_header(other, &headers[1]);
+    client_ping(other, "GOT:", "x");
+    succeed(daemon);
+    client_ping(plain, "GOT:", "y");
+    expect_closed(daemon, plain, NULL);
+    expect_closed(daemon, anonymous, NULL);
+    expect_closed(daemon, other, &headers[1]);
+}
+
+static void crash(struct daemon *daemon)
+{
+    assert_int_equal(kill(daemon_child(daemon), SIGKILL), 0);
+    (void)daemon_wait_line(daemon, "Took over ");
+}
+
+#define NAMING "--proxy-from=127.0.0.1 --proxy-timeout=3600 "
+
+static void names_outlive_upgrades(struct daemon *daemon)
+{
+    int fds[NAMED];
+    daemon_start(daemon, NAMING);
+    open_named(daemon, fds);
+    upgrade(daemon);
+    upgrade(daemon);
+    close_named(daemon, fds);
+    check_next(daemon, upgrade);
+}
+
+static void names_outlive_crashes(struct daemon *daemon)
+{
+    int fds[NAMED];
+    daemon_start(daemon, "--keep " NAMING);
+    open_named(daemon, fds);
+    crash(daemon);
+    crash(daemon);
+    close_named(daemon, fds);
+    check_next(daemon, crash);
+}
+
+/* The options of the next daemon need more room, so the names move to another ledger. */
+static void names_outlive_restarts(struct daemon *daemon)
+{
+    struct manager manager;
+    int fds[NAMED];
+    manager_start(&manager, daemon, NAMING "--max-connections=10");
+    open_named(daemon, fds);
+    (void)manager_restart(&manager, daemon, NAMING "--max-connections=10");
+    (void)manager_restart(&manager, daemon, NAMING "--max-connections=1000");
+    close_named(daemon, fds);
+    manager_stop(&manager, daemon);
+}
+
 static void wrong_values(struct daemon *daemon)
 {
     (void)daemon;
@@ -430,6 +527,9 @@ int main(void)
         e2e_test(statistics_go_on),
         e2e_test(a_crash_at_each_byte),
         e2e_test(crashes_while_headers_come),
+        e2e_test(names_outlive_upgrades),
+        e2e_test(names_outlive_crashes),
+        e2e_test(names_outlive_restarts),
         e2e_test(wrong_values),
     };
     harness_init();

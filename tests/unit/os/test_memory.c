@@ -46,7 +46,8 @@ static struct {
     int truncate;    /* ftruncate() */
     int allocate;    /* fallocate() */
     int seal;        /* fcntl(F_ADD_SEALS) */
-    int interrupted; /* so often fallocate() first returns EINTR */
+    int interrupted; /* so often fallocate() and pwrite() first return EINTR */
+    size_t most;     /* that pwrite() writes; 0: all */
 } failing;
 
 int __real_memfd_create(const char *name, unsigned flags);
@@ -55,6 +56,8 @@ int __real_ftruncate(int fd, off_t bytes);
 int __wrap_ftruncate(int fd, off_t bytes);
 int __real_fallocate(int fd, int mode, off_t at, off_t bytes);
 int __wrap_fallocate(int fd, int mode, off_t at, off_t bytes);
+ssize_t __real_pwrite(int fd, const void *from, size_t bytes, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t at);
 int __real_fcntl(int fd, int cmd, ...);
 int __wrap_fcntl(int fd, int cmd, ...);
 
@@ -85,6 +88,16 @@ int __wrap_fallocate(int fd, int mode, off_t at, off_t bytes)
         return -1;
     }
     return fails(failing.allocate) ? -1 : __real_fallocate(fd, mode, at, bytes);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t at)
+{
+    if (failing.interrupted > 0) {
+        failing.interrupted--;
+        errno = EINTR;
+        return -1;
+    }
+    return __real_pwrite(fd, from, failing.most > 0 ? failing.most : bytes, at);
 }
 
 int __wrap_fcntl(int fd, int cmd, ...)
@@ -254,6 +267,25 @@ static void test_a_file_is_read(void **state)
     assert_int_equal(memory_file_read(file, 0, read, sizeof read), -EBADF);
 }
 
+static void test_write(void **state)
+{
+    char read[5] = "";
+    (void)state;
+    int file = make_file();
+    uint64_t bytes = (uint64_t)memory_file_bytes(file);
+    failing.interrupted = 2;
+    assert_int_equal(memory_file_write(file, 100, "abcde", 5), 0);
+    assert_int_equal(failing.interrupted, 0);
+    assert_int_equal(memory_file_read(file, 100, read, sizeof read), 0);
+    assert_memory_equal(read, "abcde", sizeof read);
+    assert_int_equal(memory_file_write(file, bytes, "abcde", 5), -EPERM); /* it must not grow */
+    failing.most = 3;
+    assert_int_equal(memory_file_write(file, 100, "abcde", 5), -ENOSPC);
+    failing.most = 0;
+    (void)close(file);
+    assert_int_equal(memory_file_write(file, 0, "abcde", 5), -EBADF);
+}
+
 /* What one part writes is in the file, at the same place, and survives the part. */
 static void test_what_is_written_is_in_the_file(void **state)
 {
@@ -412,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_the_length_of_a_file_cannot_change),
         cmocka_unit_test(test_a_file_whose_length_can_change),
         cmocka_unit_test(test_a_file_is_read),
+        cmocka_unit_test(test_write),
         cmocka_unit_test(test_what_is_written_is_in_the_file),
         cmocka_unit_test(test_a_part_is_given_back),
         cmocka_unit_test(test_the_pages_of_a_part_are_given_back_even_if_munmap_fails),

@@ -783,6 +783,26 @@ static void test_moved_ms(void **state)
     (void)close(fd);
 }
 
+/* Of the socket, not of the descriptor. */
+static void test_cookie(void **state)
+{
+    const sa_family_t families[] = {AF_INET, AF_INET6, AF_UNIX};
+    (void)state;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        uint64_t cookies[4] = {0};
+        int fd = socket(families[i], SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int other = socket(families[i], SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(net_cookie(fd, &cookies[0]), 0);
+        assert_int_equal(net_cookie(other, &cookies[1]), 0);
+        assert_int_equal(dup2(fd, other), other);
+        assert_int_equal(net_cookie(other, &cookies[2]), 0);
+        assert_true(cookies[0] != 0 && cookies[0] != cookies[1] && cookies[0] == cookies[2]);
+        (void)close(fd);
+        (void)close(other);
+        assert_int_equal(net_cookie(fd, &cookies[3]), -EBADF);
+    }
+}
+
 /* What has not been sent is gone, and the peer is told by a reset. */
 static void test_discard(void **state)
 {
@@ -1649,6 +1669,7 @@ static const struct CMUnitTest tests[] = {
     FIXTURE_TEST(test_ready),
     FIXTURE_TEST(test_look),
     FIXTURE_TEST(test_moved_ms),
+    FIXTURE_TEST(test_cookie),
     FIXTURE_TEST(test_dup_above),
     DIR_TEST(test_listen_unix),
     FIXTURE_TEST(test_listen_abstract),

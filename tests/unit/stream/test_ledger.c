@@ -10,6 +10,7 @@
 #include "os/net.h"
 #include "unit/support.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -28,6 +29,8 @@ static struct {
     int fill;     /* the same */
     int fills;    /* that pass */
     bool map;     /* memory_file_map() */
+    bool read;    /* memory_file_read() */
+    bool write;   /* memory_file_write() */
     bool mutex;   /* uv_mutex_init() */
     int allocate; /* calloc(): the first, the second; 0: none */
 } failing;
@@ -38,6 +41,10 @@ int __real_memory_file_fill(int file, uint64_t at, size_t bytes);
 int __wrap_memory_file_fill(int file, uint64_t at, size_t bytes);
 void *__real_memory_file_map(int file, uint64_t at, size_t bytes);
 void *__wrap_memory_file_map(int file, uint64_t at, size_t bytes);
+int __real_memory_file_read(int file, uint64_t at, void *to, size_t bytes);
+int __wrap_memory_file_read(int file, uint64_t at, void *to, size_t bytes);
+int __real_memory_file_write(int file, uint64_t at, const void *from, size_t bytes);
+int __wrap_memory_file_write(int file, uint64_t at, const void *from, size_t bytes);
 int __real_uv_mutex_init(uv_mutex_t *mutex);
 int __wrap_uv_mutex_init(uv_mutex_t *mutex);
 void *__real_calloc(size_t count, size_t bytes);
@@ -58,6 +65,16 @@ int __wrap_memory_file_fill(int file, uint64_t at, size_t bytes)
 void *__wrap_memory_file_map(int file, uint64_t at, size_t bytes)
 {
     return failing.map ? NULL : __real_memory_file_map(file, at, bytes);
+}
+
+int __wrap_memory_file_read(int file, uint64_t at, void *to, size_t bytes)
+{
+    return failing.read ? -EIO : __real_memory_file_read(file, at, to, bytes);
+}
+
+int __wrap_memory_file_write(int file, uint64_t at, const void *from, size_t bytes)
+{
+    return failing.write ? -ENOSPC : __real_memory_file_write(file, at, from, bytes);
 }
 
 int __wrap_uv_mutex_init(uv_mutex_t *mutex)
@@ -518,6 +535,8 @@ static void test_examine(void **state)
     int file = open(path, O_RDONLY | O_CLOEXEC);
     int fds = count_fds();
     assert_int_equal(ledger_examine(file, &layout), 0);
+    assert_int_equal(layout.buffers, BUFFERS + fix.ledger.clients);
+    layout.buffers = BUFFERS;
     assert_memory_equal(&layout, &fix.layout, sizeof layout);
     assert_int_equal(count_fds(), fds);
     assert_int_equal(file_pages(), pages);
@@ -1008,6 +1027,212 @@ static void test_the_ledger_is_settled(void **state)
     ledger_close(&third);
 }
 
+/* ---- clients ---- */
+
+static const union net_addr client4 = {
+    .in = {.sin_family = AF_INET, .sin_port = 0x1234, .sin_addr = {.s_addr = 0x01020304}}};
+static const union net_addr client6 = {
+    .in6 = {.sin6_family = AF_INET6, .sin6_port = 0x1234, .sin6_addr = {.s6_addr = {1, [15] = 2}}}};
+
+static bool recalls(const struct ledger *ledger, int fd, const union net_addr *expected)
+{
+    char text[NET_ADDR_STRLEN];
+    char other[NET_ADDR_STRLEN];
+    union net_addr client;
+    if (!ledger_recall_client(ledger, fd, &client))
+        return false;
+    assert_string_equal(net_format(&client, text), net_format(expected, other));
+    return true;
+}
+
+/* Two sockets, whose clients are kept. */
+static void keep_clients(int fds[2])
+{
+    make_socketpair(fds);
+    ledger_keep_client(&fix.ledger, fds[0], &client4);
+    ledger_keep_client(&fix.ledger, fds[1], &client6);
+}
+
+static void close_both(const int fds[2])
+{
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+static void test_a_successor_knows_the_clients(void **state)
+{
+    struct ledger successor;
+    union net_addr client;
+    int fds[2];
+    int others[2];
+    (void)state;
+    make_socketpair(fds);
+    assert_false(ledger_recall_client(&fix.ledger, fds[0], &client));
+    close_both(fds);
+    keep_clients(fds);
+    make_socketpair(others);
+    assert_int_equal(file_pages(), 2); /* the header, and one for both */
+    assert_int_equal(attach(&successor), 0);
+    assert_int_equal(successor.layout.buffers, BUFFERS);
+    ledger_settle(&successor, &fix.layout);
+    ledger_close(&successor);
+    assert_int_equal(attach(&successor), 0); /* of which the next one knows as much */
+    assert_true(recalls(&successor, fds[0], &client4));
+    assert_true(recalls(&successor, fds[1], &client6));
+    assert_false(ledger_recall_client(&successor, others[0], &client));
+    assert_false(ledger_recall_client(&successor, ENTRIES - 1, &client));
+    assert_int_equal(file_pages(), 2);
+    ledger_close(&successor);
+    close_both(fds);
+    close_both(others);
+}
+
+/* The next socket with the same number has no name, whether it is behind a proxy or not. */
+static void test_a_client_of_another_socket(void **state)
+{
+    const union net_addr local = {.un = {.sun_family = AF_UNIX, .sun_path = "/run/client"}};
+    union net_addr client;
+    int fds[2];
+    int others[2];
+    (void)state;
+    keep_clients(fds);
+    make_socketpair(others);
+    assert_int_equal(dup2(others[0], fds[0]), fds[0]);
+    assert_false(ledger_recall_client(&fix.ledger, fds[0], &client));
+    ledger_keep_client(&fix.ledger, fds[0], &local);
+    assert_false(ledger_recall_client(&fix.ledger, fds[0], &client));
+    (void)close(fds[1]);
+    assert_false(ledger_recall_client(&fix.ledger, fds[1], &client));
+    ledger_keep_client(&fix.ledger, fds[1], &client4); /* it has no cookie */
+    ledger_keep_client(&fix.ledger, fds[0], &client6);
+    assert_true(recalls(&fix.ledger, fds[0], &client6));
+    (void)close(fds[0]);
+    close_both(others);
+}
+
+/* As much as is written of a name that does not fit is none. */
+static void test_no_room_for_a_client(void **state)
+{
+    union net_addr client;
+    int fds[2];
+    (void)state;
+    failing.write = true;
+    keep_clients(fds);
+    failing.write = false;
+    assert_int_equal(fix.ledger.header->clients.end, 0);
+    ledger_keep_client(&fix.ledger, fds[1], &client6);
+    assert_false(ledger_recall_client(&fix.ledger, fds[0], &client));
+    failing.read = true;
+    assert_false(ledger_recall_client(&fix.ledger, fds[1], &client));
+    close_both(fds);
+}
+
+static void test_a_damaged_client(void **state)
+{
+    struct ledger_client damaged = {.addr.in6 = client6.in6};
+    union net_addr client;
+    int fds[2];
+    (void)state;
+    keep_clients(fds);
+    assert_int_equal(net_cookie(fds[0], &damaged.cookie), 0);
+    damaged.addr.sa.sa_family = AF_UNIX;
+    uint64_t at = fix.ledger.header->header_bytes +
+                  memory_pages(ENTRIES * sizeof(struct ledger_entry)) +
+                  (uint64_t)fds[0] * sizeof damaged;
+    assert_int_equal(memory_file_write(fix.ledger.file, at, &damaged, sizeof damaged), 0);
+    assert_false(ledger_recall_client(&fix.ledger, fds[0], &client));
+    assert_true(recalls(&fix.ledger, fds[1], &client6));
+    close_both(fds);
+}
+
+/* Without room of its own for the clients, a file is one of a daemon that does not know of them. */
+static void check_without_clients(uint32_t buffers)
+{
+    const uint32_t right = fix.ledger.header->clients.buffers;
+    struct ledger successor;
+    union net_addr client;
+    int fds[2];
+    keep_clients(fds);
+    fix.ledger.header->clients.buffers = buffers;
+    assert_int_equal(attach(&successor), 0);
+    assert_int_equal(successor.layout.buffers, BUFFERS + right);
+    assert_true(ledger_fits(&successor, &fix.layout));
+    assert_int_equal(ledger_buffer_at(&successor, 0), ledger_buffer_at(&fix.ledger, 0));
+    ledger_keep_client(&successor, fds[0], &client4);
+    assert_false(ledger_recall_client(&successor, fds[0], &client));
+    ledger_close(&successor);
+    fix.ledger.header->clients.buffers = right;
+    assert_int_equal(file_pages(), 1); /* such a daemon has freed their memory */
+    assert_int_equal(attach(&successor), 0);
+    assert_false(ledger_recall_client(&successor, fds[0], &client));
+    ledger_keep_client(&successor, fds[0], &client6);
+    assert_true(recalls(&successor, fds[0], &client6));
+    ledger_close(&successor);
+    memory_file_drop(fix.ledger.file, ledger_buffer_at(&fix.ledger, BUFFERS - 1 + right),
+                     right * buffer_bytes());
+    close_both(fds);
+}
+
+static void test_a_file_without_clients(void **state)
+{
+    (void)state;
+    check_without_clients(0);
+    check_without_clients(1);
+    check_without_clients(BUFFERS);
+    check_without_clients(UINT32_MAX);
+}
+
+static void test_no_file_for_clients(void **state)
+{
+    union net_addr client;
+    int fds[2];
+    (void)state;
+    failing.make = ENOSYS;
+    assert_int_equal(ledger_open(&fix.ledger, &fix.layout), 0);
+    keep_clients(fds);
+    assert_false(ledger_recall_client(&fix.ledger, fds[0], &client));
+    ledger_close(&fix.ledger);
+    close_both(fds);
+}
+
+/* Such as a ledger without buffers, or with all that can be numbered. */
+static void test_no_buffers_for_clients(void **state)
+{
+    (void)state;
+    fix.layout.buffers = LEDGER_BUFFERS_MAX;
+    failing.make = ENOSYS;
+    assert_int_equal(ledger_open(&fix.ledger, &fix.layout), 0);
+    assert_int_equal(fix.ledger.clients, 0);
+    ledger_close(&fix.ledger);
+    fix.layout = (struct ledger_layout){.entries = ENTRIES};
+    assert_int_equal(ledger_open(&fix.ledger, &fix.layout), 0);
+    assert_int_equal(fix.ledger.clients, 0);
+    ledger_close(&fix.ledger);
+}
+
+static void test_a_client_is_transferred(void **state)
+{
+    struct ledger successor;
+    struct ledger own;
+    union net_addr client;
+    int fds[2];
+    (void)state;
+    keep_clients(fds);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ledger_enter(&fix.ledger, fds[i], 0), 0);
+    assert_int_equal(attach(&successor), 0);
+    fix.layout.buffers++;
+    assert_int_equal(ledger_open(&own, &fix.layout), 0);
+    assert_int_equal(ledger_transfer(&successor, &own, fds[1]), 0);
+    assert_true(recalls(&own, fds[1], &client6));
+    failing.write = true; /* the connection goes on all the same */
+    assert_int_equal(ledger_transfer(&successor, &own, fds[0]), 0);
+    assert_false(ledger_recall_client(&own, fds[0], &client));
+    ledger_close(&own);
+    ledger_close(&successor);
+    close_both(fds);
+}
+
 /* ---- version 1 ---- */
 
 /* The daemon's struct is that of version 1, or the field of both is the same. */
@@ -1097,7 +1322,7 @@ static void test_version_1_reads_the_file(void **state)
     assert_int_equal(header.entry_bytes, sizeof entry);
     assert_true(header.filled > 7);
     assert_int_equal(header.layout.entries, ENTRIES);
-    assert_int_equal(header.layout.buffers, BUFFERS);
+    assert_int_equal(header.layout.buffers, BUFFERS + fix.ledger.clients);
     assert_int_equal(header.layout.services, SERVICES);
     assert_memory_equal(header.layout.service[0].record, "one", 3);
     assert_int_equal(memory_file_read(fix.ledger.file, header.header_bytes + 7 * sizeof entry,
@@ -1205,6 +1430,14 @@ int main(void)
         OPEN(test_a_connection_is_transferred),
         OPEN(test_no_memory_to_transfer),
         OPEN(test_the_ledger_is_settled),
+        OPEN(test_a_successor_knows_the_clients),
+        OPEN(test_a_client_of_another_socket),
+        OPEN(test_no_room_for_a_client),
+        OPEN(test_a_damaged_client),
+        OPEN(test_a_file_without_clients),
+        cmocka_unit_test_setup(test_no_file_for_clients, setup),
+        cmocka_unit_test_setup(test_no_buffers_for_clients, setup),
+        OPEN(test_a_client_is_transferred),
         cmocka_unit_test(test_version_1_has_the_same_fields),
         OPEN(test_version_1_reads_the_file),
         OPEN(test_version_1_reads_the_places),

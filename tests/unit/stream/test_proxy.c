@@ -35,6 +35,7 @@ static struct {
     int recv_error;   /* of net_recv(), or 0 */
     bool no_buffer;   /* for ledger_lend() and ledger_inherit() */
     int discards;     /* calls of net_discard() */
+    bool resumes;     /* the handler had been started by the predecessor */
     struct cidr from; /* 127.0.0.0/8 */
 } fix;
 
@@ -102,8 +103,8 @@ static void keeper_describe(const void *config, struct ledger_service *service)
 static task_step *keeper_resume(struct conn *conn, uint32_t left, bool ready)
 {
     (void)conn, (void)left, (void)ready;
-    fail_msg("the handler has not been started");
-    return NULL;
+    assert_true(fix.resumes);
+    return keeper_recv;
 }
 
 static const struct handler keeper = {.frame_size = sizeof(struct conn),
@@ -268,6 +269,9 @@ static void test_a_header_and_more(void **state)
     assert_int_equal(fix.conns.bytes_in, 5);
     assert_false(any_lent());
     expect_counted(PROXY_CLIENT);
+    union net_addr kept;
+    assert_true(ledger_recall_client(&fix.ledger, fix.fd, &kept));
+    assert_string_equal(net_format(&kept, text), "192.0.2.1:1234");
 }
 
 /* The entry says at each byte how many have come, and a buffer is lent only then. */
@@ -289,6 +293,7 @@ static void test_byte_by_byte(void **state)
     tell("x", 1);
     expect_got("x");
     expect_counted(PROXY_ANONYMOUS);
+    assert_int_equal(fix.ledger.header->clients.end, 0);
 }
 
 /* Waking is a hint: without a byte there is no buffer afterwards. */
@@ -443,6 +448,44 @@ static void test_goes_on(void **state)
     fix.peer = -1;
 }
 
+/* Behind the header of a predecessor's connection, which has named that client; NULL: none. */
+static void adopt_behind(const union net_addr *client)
+{
+    int fds[2];
+    make_socketpair(fds);
+    fix.fd = fds[0];
+    fix.peer = fds[1];
+    fix.resumes = true;
+    fix.released = 0;
+    assert_int_equal(ledger_enter(&fix.ledger, fix.fd, 0), 0);
+    if (client != NULL)
+        ledger_keep_client(&fix.ledger, fix.fd, client);
+    const struct accepted accepted = {.fd = fix.fd, .adopted = true, .peer.sa.sa_family = AF_INET};
+    assert_int_equal(conn_open(&fix.conns, &accepted), 0);
+    turn();
+    assert_false(fix.conn->headless);
+    tell("PROXY", 5);
+    expect_got("PROXY");
+}
+
+static void test_the_client_of_a_predecessor(void **state)
+{
+    const union net_addr client = {.in = {.sin_family = AF_INET, .sin_port = htons(1234)}};
+    char text[NET_ADDR_STRLEN];
+    (void)state;
+    adopt_behind(&client);
+    assert_true(fix.conn->proxied);
+    assert_string_equal(net_format(proxy_client(fix.conn), text), "0.0.0.0:1234");
+    (void)close(fix.peer);
+    turn();
+    assert_int_equal(fix.error, 0);
+    assert_int_equal(fix.released, 1);
+    fix.got_len = 0;
+    adopt_behind(NULL); /* with the same descriptor, at the same place of the ledger */
+    assert_false(fix.conn->proxied);
+    assert_null(proxy_client(fix.conn));
+}
+
 static void test_goes_on_without_memory(void **state)
 {
     (void)state;
@@ -474,6 +517,7 @@ int main(void)
         FIXTURE_TEST(test_shut),
         FIXTURE_TEST(test_abort),
         FIXTURE_TEST(test_goes_on),
+        FIXTURE_TEST(test_the_client_of_a_predecessor),
         FIXTURE_TEST(test_goes_on_without_memory),
     };
     return RUN_TESTS("proxy", tests);
