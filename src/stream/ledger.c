@@ -554,10 +554,10 @@ static void ledger_write_client(struct ledger *ledger, uint32_t fd,
 static bool ledger_read_client(const struct ledger *ledger, uint32_t fd,
                                struct ledger_client *client)
 {
-    return ledger->clients > 0 && fd < ledger_load(&ledger->header->clients.end) &&
-           memory_file_read(ledger->file, ledger_client_at(ledger, fd), client, sizeof *client) ==
-               0 &&
-           client->cookie != 0;
+    const uint64_t at = ledger_client_at(ledger, fd);
+    if (ledger->clients == 0 || fd >= ledger_load(&ledger->header->clients.end))
+        return false;
+    return memory_file_read(ledger->file, at, client, sizeof *client) == 0 && client->cookie != 0;
 }
 
 static bool ledger_is_client(sa_family_t family)

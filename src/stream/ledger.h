@@ -6,8 +6,7 @@
  * process had no time to write down, the successor asks the kernel, which counts the bytes of each
  * connection in both directions.
  *
- *     | header | entry 0 | entry 1 | ... | client 0 | client 1 | ... | buffer B-1 | ... | buffer 0
- * |
+ *     | header | entry 0 | entry 1 | ... | client 0 | ... | buffer B-1 | ... | buffer 0 |
  *
  * There is one entry for each descriptor number, and there are the buffers in which answers stand.
  * For each descriptor number there is also the client that a proxy has named. The header takes
@@ -270,10 +269,10 @@ struct ledger_state {
 int ledger_open(struct ledger *ledger, const struct ledger_layout *layout);
 
 /*
- * Checks whether the file is a ledger that ledger_attach() would accept, and stores its layout: the
- * buffers of the clients are counted there.
- * Changes nothing, and needs to read the file only. Returns 0, or a negative errno: -EPROTO when
- * this is no ledger of this version and this machine, or that of fstat(2) or pread(2).
+ * Checks whether the file is a ledger that ledger_attach() would accept, and stores its layout,
+ * which counts the place of the clients as buffers. Changes nothing, and needs to read the file
+ * only. Returns 0, or a negative errno: -EPROTO when this is no ledger of this version and this
+ * machine, or that of fstat(2) or pread(2).
  */
 int ledger_examine(int file, struct ledger_layout *layout);
 
@@ -350,24 +349,24 @@ void ledger_widen(const struct ledger *ledger, struct ledger_layout *layout);
 void ledger_carry_counts(const struct ledger *from, struct ledger *to);
 
 /*
- * Stores that a proxy has named the client of a connection, whose entry is not yet that of a
- * service: so no successor finds half a name. Only if the client has an IPv4 or IPv6 address, and
- * there is a file with memory for it; nobody else misses a name. Two system calls. From any thread.
+ * Keeps the address of a client that a proxy has named. The entry of the connection must still be
+ * a LEDGER_HEADER, so that no successor finds half an address. Where there is no memory for it, no
+ * file, or where it is no IPv4 or IPv6 address, nothing is kept, and a successor will name the
+ * proxy. At most two system calls. From any thread.
  */
 void ledger_keep_client(struct ledger *ledger, int fd, const union net_addr *client);
 
 /*
- * Returns whether the client of this connection is known, and stores the address then. No system
- * call where no proxy has named a client, otherwise at most two.
+ * Returns whether the address of this connection's client has been kept, and stores the address
+ * then. No system call where no proxy has ever named a client, otherwise at most two.
  */
 bool ledger_recall_client(const struct ledger *ledger, int fd, union net_addr *client);
 
 /*
  * Copies the entry of a connection that is served, which ledger_read() finds in order, with its
  * buffer or the ends of its pipe and, if there is memory for it, its client, from a predecessor's
- * ledger to an empty one that has room for it.
- * Returns 0 or a negative errno of ledger_enter() or, where no buffer can be had, -ENOMEM: the
- * other ledger has no entry in force then.
+ * ledger to an empty one that has room for it. Returns 0 or a negative errno of ledger_enter() or,
+ * where no buffer can be had, -ENOMEM: the other ledger has no entry in force then.
  */
 int ledger_transfer(const struct ledger *from, struct ledger *to, int fd);
 
