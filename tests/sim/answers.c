@@ -1,5 +1,6 @@
 #include "answers.h"
 
+#include "headers.h"
 #include "plan.h"
 #include "world.h"
 
@@ -24,22 +25,24 @@ static const unsigned char *answers_table(void)
     return table;
 }
 
-/* The bytes from offset on; at least ANSWERS_PERIOD of them are valid. */
-static const unsigned char *answers_bytes(unsigned client, uint64_t offset)
+/* The bytes from offset on; lowers *count to how many of them are valid. */
+static const unsigned char *answers_bytes(const struct socket *socket, uint64_t offset,
+                                          size_t *count)
 {
-    return answers_table() + (offset + (uint64_t)client * ANSWERS_STRIDE) % ANSWERS_PERIOD;
+    const struct header *header = socket->header;
+    uint64_t begin = (uint64_t)socket->client * ANSWERS_STRIDE;
+    bool within = header != NULL && offset < header->len;
+    uint64_t valid = within ? header->len - offset : ANSWERS_PERIOD;
+    *count = *count < valid ? *count : (size_t)valid;
+    return within ? header->bytes + offset : answers_table() + (offset + begin) % ANSWERS_PERIOD;
 }
 
-static size_t answers_part(size_t count)
-{
-    return count < ANSWERS_PERIOD ? count : ANSWERS_PERIOD;
-}
-
-void answers_make(unsigned client, uint64_t offset, void *bytes, size_t count)
+void answers_make(const struct socket *socket, uint64_t offset, void *bytes, size_t count)
 {
     for (size_t done = 0; done < count;) {
-        size_t part = answers_part(count - done);
-        memcpy((char *)bytes + done, answers_bytes(client, offset + done), part);
+        size_t part = count - done;
+        const unsigned char *next = answers_bytes(socket, offset + done, &part);
+        memcpy((char *)bytes + done, next, part);
         done += part;
     }
 }
@@ -68,8 +71,9 @@ static size_t answers_step(const struct socket *socket, uint64_t place, const un
         return part;
     }
     uint64_t chunk_place = place / slot * echo->chunk + within - echo->prefix_len;
-    size_t part = answers_part(slot - within < count ? slot - within : count);
-    if (memcmp(bytes, answers_bytes(socket->client, answer->offset + chunk_place), part) != 0)
+    size_t part = slot - within < count ? slot - within : count;
+    const unsigned char *right = answers_bytes(socket, answer->offset + chunk_place, &part);
+    if (memcmp(bytes, right, part) != 0)
         world_fail("client %u is sent wrong bytes for its bytes from %llu on", socket->client,
                    (unsigned long long)(answer->offset + chunk_place));
     return part;

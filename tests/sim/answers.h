@@ -6,8 +6,8 @@
 
 #include "socket.h"
 
-/* Writes the bytes of the client's stream from offset on. */
-void answers_make(unsigned client, uint64_t offset, void *bytes, size_t count);
+/* Writes the bytes of the client's stream from offset on, of which a header may be the first. */
+void answers_make(const struct socket *socket, uint64_t offset, void *bytes, size_t count);
 
 /* How long the answer to a read of so many bytes is. */
 uint64_t answers_length(uint64_t read);

@@ -1,7 +1,9 @@
 #include "clients.h"
 
 #include "base/container_of.h"
+#include "fates.h"
 #include "habits.h"
+#include "headers.h"
 #include "listening.h"
 #include "memory.h"
 #include "plan.h"
@@ -21,6 +23,7 @@ enum {
 struct client {
     struct socket socket;
     struct habits habits;
+    struct header header;
     struct chance chance;
     unsigned number;
     uint64_t backoff_us;
@@ -187,11 +190,35 @@ static void client_close(struct client *client)
         client_finish(client);
 }
 
+/* How many bytes of the header it sends here, and how many bytes in all. */
+static uint64_t client_head(const struct client *client)
+{
+    return client->socket.header != NULL ? client->header.sent : 0;
+}
+
+static bool client_is_cut(const struct client *client)
+{
+    return client->socket.header != NULL && client->header.cut;
+}
+
+static uint64_t client_total(const struct client *client)
+{
+    return client_head(client) + (client_is_cut(client) ? 0 : client->habits.total);
+}
+
+static enum client_ending client_ending(const struct client *client)
+{
+    enum client_ending ending = client->habits.ending;
+    if (!client_is_cut(client))
+        return ending;
+    return !client->header.ends ? ENDS_NEVER : ending == ENDS_NEVER ? ENDS_FIN : ending;
+}
+
 /* It has sent everything. */
 static void client_ends(struct client *client)
 {
     bool waits = client->habits.pingpong && !client_is_answered(client);
-    switch (client->habits.ending) {
+    switch (client_ending(client)) {
     case ENDS_FIN:
         if (waits)
             client_write_soon(client, false);
@@ -210,9 +237,14 @@ static uint64_t client_next_message(struct client *client)
 {
     const struct habits *habits = &client->habits;
     uint64_t n = habits->message;
-    uint64_t left = habits->total - client->socket.written;
+    uint64_t written = client->socket.written;
+    uint64_t left = client_total(client) - written;
     if (!habits->exact && chance_of(&client->chance, 5000))
         n = chance_between(&client->chance, 1, n);
+    if (written < client_head(client)) {
+        bool joined = client->header.pieces == PIECES_JOINED;
+        n = header_next(&client->header, written, &client->chance) + (joined ? n : 0);
+    }
     n = n < left ? n : left;
     uint64_t room = socket_room(&client->socket);
     return n < room ? n : room;
@@ -242,7 +274,7 @@ static void on_write(void *arg)
     client->write_due = false;
     if (!client->connected || client->gone || socket->fin || socket->broken != 0 || socket->closed)
         return;
-    if (socket->written < client->habits.total)
+    if (socket->written < client_total(client))
         client_writes(client);
     else
         client_ends(client);
@@ -296,6 +328,7 @@ static void on_connect(void *arg)
         client_open_socket(client);
         if (!listening_connect(listening, &client->socket))
             world_fail("a connection does not fit into a backlog that has room");
+        fates_connected(&client->socket, &client->header);
         client_connected(client);
     } else if (++client->tries < CLIENT_TRIES) {
         client_after(client, client_jitter(client, CLIENT_BACKOFF_US), on_connect);
@@ -307,6 +340,7 @@ static void client_pass(struct client *client)
 {
     client_open_socket(client);
     client->socket.at = listening_elsewhere(&plan_get()->addrs[0].addr);
+    fates_connected(&client->socket, &client->header);
     socket_pass(&client->socket);
     client_connected(client);
 }
@@ -328,6 +362,8 @@ void clients_begin(const struct scenario_limits *limits)
         client->number = i;
         client->chance = world_chance(CHANCE_CLIENT + i);
         habits_draw(&client->habits, i, &client->chance);
+        if (plan->proxied_hosts > 0)
+            header_draw(&client->header, i);
         if (i < plan->connected)
             client_pass(client);
         else if (!clients_drop(limits, i))

@@ -1,5 +1,6 @@
 #include "invariants.h"
 
+#include "fates.h"
 #include "files.h"
 #include "kernel.h"
 #include "ledgers.h"
@@ -213,6 +214,7 @@ void invariants_closed(struct socket *socket)
         return;
     if (socket->shut)
         deadlines_lingered(socket);
+    fates_closed(socket);
     invariants_find_reason(socket);
     bool orderly = socket->reason == REASON_ERROR && socket->error == 0;
     if (orderly && socket_owed(socket) > 0)
@@ -320,10 +322,12 @@ void invariants_before_sleep(void)
     for (struct list *link = sockets_open()->next; link != sockets_open(); link = link->next) {
         const struct socket *socket = container_of(link, struct socket, link);
         owing += socket_owed(socket) > 0 && !socket->answer.piped;
+        owing += ledgers_holds_header(socket);
         if (takes_over && socket->orphan)
             continue; /* its turn will come, and what its entry names is lent to nobody */
         invariants_socket_sleeps(socket);
         ledgers_before_sleep(socket);
+        fates_before_sleep(socket);
     }
     for (unsigned i = 0; i < listenings_count(); i++)
         invariants_listening_sleeps(listening_get(i));

@@ -5,6 +5,7 @@
 #include "kernel.h"
 
 #include "answers.h"
+#include "fates.h"
 #include "files.h"
 #include "invariants.h"
 #include "ledgers.h"
@@ -103,6 +104,7 @@ int kernel_try_watch(int fd)
     sockets_counts()->served += !socket->counted;
     socket->counted = true;
     invariants_spawned(socket);
+    fates_served(socket);
     spread_served(socket);
     return 0;
 }
@@ -183,7 +185,7 @@ static void kernel_scatter(const struct socket *socket, struct iovec *iov, size_
     uint64_t offset = socket->received;
     for (; bytes > 0; iov++) {
         size_t part = bytes < iov->iov_len ? bytes : iov->iov_len;
-        answers_make(socket->client, offset, iov->iov_base, part);
+        answers_make(socket, offset, iov->iov_base, part);
         offset += part;
         bytes -= part;
     }
@@ -259,12 +261,16 @@ int net_shutdown_send(int fd)
     return socket->broken != 0 ? -ENOTCONN : 0;
 }
 
-/* The daemon resets a connection whose client takes nothing. */
+/* The daemon resets a connection whose client takes nothing, or whose header is wrong or late. */
 void net_discard(int fd)
 {
     kernel_enter();
-    deadlines_stuck(socket_of(fd));
-    socket_of(fd)->discards = true;
+    struct socket *socket = socket_of(fd);
+    if (fates_awaits(socket))
+        fates_discarded(socket);
+    else
+        deadlines_stuck(socket);
+    socket->discards = true;
 }
 
 /* ---- looks ---- */

@@ -1,6 +1,7 @@
 #include "ledgers.h"
 
 #include "answers.h"
+#include "fates.h"
 #include "files.h"
 #include "listening.h"
 #include "lives.h"
@@ -8,8 +9,11 @@
 #include "pipe.h"
 #include "plan.h"
 #include "stream/ledger.h"
+#include "stream/proxy_header.h"
 #include "stream/remains.h"
 #include "world.h"
+
+#include <string.h>
 
 /*
  * Of what is left of an answer, so many bytes are compared after each store, and at a system call.
@@ -108,9 +112,40 @@ static bool ledgers_is_uncounted(const struct socket *socket)
     return socket->survivor && socket->at->addr.sa.sa_family == AF_UNIX;
 }
 
+/*
+ * A successor would go on with the header from the bytes in its buffer. Where nobody counts what
+ * was received, the notes are right unless a read is under way.
+ */
+static void ledgers_check_header(const struct socket *socket, const struct ledger_state *state)
+{
+    unsigned char right[PROXY_HEADER_MAX];
+    bool local = socket->at->addr.sa.sa_family == AF_UNIX;
+    uint64_t have = local ? state->received : socket->received;
+    if (!fates_awaits(socket) || socket->sent != 0)
+        world_fail("a successor would take the next bytes of client %u for a header",
+                   socket->client);
+    if (state->goal == 0 && local && state->received != socket->received)
+        world_fail("a successor would go on with %u bytes of a header of client %u, which has sent "
+                   "%llu",
+                   state->received, socket->client, (unsigned long long)socket->received);
+    if (state->number == LEDGER_NO_BUFFER && (socket->received != 0 || state->received != 0))
+        world_fail("a successor would not find the header of client %u", socket->client);
+    if (state->number == LEDGER_NO_BUFFER || have == 0)
+        return;
+    if (state->received > have || have > sizeof right)
+        world_fail("the entry of client %u contradicts the kernel", socket->client);
+    answers_make(socket, 0, right, have);
+    if (memcmp(right, ledgers_buffer(socket, state), have) != 0)
+        world_fail("a successor would find another header of client %u", socket->client);
+}
+
 static void ledgers_check_served(const struct socket *socket, const struct ledger_state *state,
                                  uint64_t most)
 {
+    if (state->kind == LEDGER_HEADER) {
+        ledgers_check_header(socket, state);
+        return;
+    }
     const struct remains_counts counts = ledgers_counts(socket, state);
     struct remains remains;
     if (ledgers_is_uncounted(socket)) {
@@ -159,11 +194,27 @@ void ledgers_before_sleep(const struct socket *socket)
     ledgers_check(socket);
     if (!state.served)
         return;
-    if (!socket->shut && socket_owed(socket) == 0 && state.kind != LEDGER_NOTHING)
+    if (state.kind == LEDGER_HEADER && !socket->shut &&
+        (socket->received > 0) != (state.number != LEDGER_NO_BUFFER))
+        world_fail("client %u has sent %llu bytes of a header, and its entry says otherwise",
+                   socket->client, (unsigned long long)socket->received);
+    if (!socket->shut && socket_owed(socket) == 0 && state.kind != LEDGER_NOTHING &&
+        state.kind != LEDGER_HEADER)
         world_fail("the entry of client %u names what the next client may have", socket->client);
     /* A process may have died before it could log that. */
-    if (!socket->shut && !socket->survivor && state.spoke != (socket->received > 0))
+    if (!socket->shut && !socket->survivor && state.spoke != (fates_data(socket) > 0))
         world_fail("the entry of client %u does not say whether it has spoken", socket->client);
+}
+
+bool ledgers_holds_header(const struct socket *socket)
+{
+    struct ledger_state state = ledgers_read(socket);
+    return state.served && state.kind == LEDGER_HEADER && state.number != LEDGER_NO_BUFFER;
+}
+
+static bool ledgers_reads_header(const struct ledger_state *state)
+{
+    return state->kind == LEDGER_HEADER && state->number != LEDGER_NO_BUFFER && state->goal != 0;
 }
 
 /* Of a Unix socket nobody counts what was sent of a buffer, and whether an old mark is its own. */
@@ -176,7 +227,8 @@ void ledgers_outlived(struct socket *socket)
         lives_lose_counts(); /* its thread has ended between its entry and its count */
     socket->ending = state.served && state.end != LEDGER_OPEN;
     socket->uncounted =
-        local && (state.served ? state.kind == LEDGER_BUFFER : state.end == LEDGER_LEFT);
+        local && (state.served ? state.kind == LEDGER_BUFFER || ledgers_reads_header(&state)
+                               : state.end == LEDGER_LEFT);
 }
 
 void ledgers_store(void)
@@ -190,6 +242,16 @@ void ledgers_closed(const struct socket *socket)
         world_fail("client %u is closed, and its entry is in force", socket->client);
 }
 
+/* An entry in force that is that of a header no more: a successor takes the next bytes for data. */
+static void ledgers_note_header(struct socket *socket)
+{
+    if (!fates_awaits(socket))
+        return;
+    struct ledger_state state = ledgers_read(socket);
+    if (state.served && state.end == LEDGER_OPEN && state.kind != LEDGER_HEADER)
+        fates_passed(socket);
+}
+
 void ledgers_stored(const volatile void *field)
 {
     if (process_file_head() == NULL)
@@ -200,5 +262,7 @@ void ledgers_stored(const volatile void *field)
     if (place < first || fd >= ledgers_header()->layout.entries || fd >= FILES_MAX ||
         files_kind((int)fd) != FILE_SOCKET)
         return;
-    ledgers_look(socket_of((int)fd), LEDGERS_GLANCE);
+    struct socket *socket = socket_of((int)fd);
+    ledgers_note_header(socket);
+    ledgers_look(socket, LEDGERS_GLANCE);
 }

@@ -19,6 +19,9 @@ void ledgers_before_sleep(const struct socket *socket);
 /* The descriptor of the socket is about to be closed: its entry must not be in force. */
 void ledgers_closed(const struct socket *socket);
 
+/* Whether its entry names a buffer for the header of a proxy. */
+bool ledgers_holds_header(const struct socket *socket);
+
 /* The process has ended, and the socket is open: what its entry says goes into the socket. */
 void ledgers_outlived(struct socket *socket);
 

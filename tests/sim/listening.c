@@ -193,6 +193,19 @@ bool listening_same_source(const struct socket *one, const struct socket *other)
     return family == AF_UNIX || listening_host(one) == listening_host(other);
 }
 
+bool listening_is_proxied(const struct socket *socket)
+{
+    const struct plan *plan = plan_get();
+    switch (socket->at->addr.sa.sa_family) {
+    case AF_UNIX:
+        return plan->proxied_unix;
+    case AF_INET6:
+        return plan->proxied_in6 && listening_host(socket) < plan->proxied_hosts;
+    default:
+        return plan->proxied_in && listening_host(socket) < plan->proxied_hosts;
+    }
+}
+
 /* The serial number is the port, or the process number of a Unix socket's client. */
 void listening_peer(const struct socket *socket, union net_peer *peer)
 {

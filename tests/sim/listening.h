@@ -56,6 +56,9 @@ void listenings_outlive(void);
 /* Whether two connections come from one source. */
 bool listening_same_source(const struct socket *one, const struct socket *other);
 
+/* Whether the plan names its source as one whose connections begin with the header of a proxy. */
+bool listening_is_proxied(const struct socket *socket);
+
 /* The peer address of a connection. */
 void listening_peer(const struct socket *socket, union net_peer *peer);
 

@@ -5,12 +5,14 @@
 #include "base/log.h"
 
 #include "clients.h"
+#include "fates.h"
 #include "invariants.h"
 #include "listening.h"
 #include "lives.h"
 #include "plan.h"
 #include "process.h"
 #include "socket.h"
+#include "stream/proxy.h"
 #include "world.h"
 
 #include <errno.h>
@@ -21,6 +23,9 @@
 static struct {
     unsigned listening;
     unsigned long opened, closed, lacked, finished, refused, paused, resumed, errors;
+    unsigned long headed;     /* lines about the client of a proxy */
+    unsigned long complained; /* headers that were told to be wrong or late */
+    uint64_t complained_us;   /* when the last line told that; 0: none has, of this process */
     bool starting_failed;
 } logs;
 
@@ -32,6 +37,7 @@ void logs_begin(void)
 void logs_end_process(void)
 {
     logs.resumed = logs.paused;
+    logs.complained_us = 0;
 }
 
 int logs_listening(void)
@@ -59,14 +65,18 @@ void log_close(struct log *log)
     log->fd = -1;
 }
 
-/* The connection with the peer in text, up to a blank. */
+/* The connection with the peer in text, up to a blank: "PEER" or "CLIENT via PEER". */
 static struct socket *logs_socket(const char *peer)
 {
+    char client[NET_ADDR_STRLEN + 40] = "";
     char text[NET_ADDR_STRLEN] = "";
-    (void)sscanf(peer, "%127[^ ]", text);
+    bool named = sscanf(peer, "%167s via %127s", client, text) == 2;
+    if (!named)
+        (void)sscanf(peer, "%127[^ ]", text);
     struct socket *socket = clients_socket(listening_serial(text));
     if (socket == NULL)
         world_fail("the log tells of a connection that there is not: %s", peer);
+    fates_named(socket, named ? client : NULL);
     return socket;
 }
 
@@ -75,9 +85,13 @@ static void logs_opened(const char *peer)
     struct socket *socket = logs_socket(peer);
     /* Of one that was about to be closed, and has moved no byte, nobody knows that it is old. */
     bool again = socket->survivor && socket->received == 0 && socket->sent == 0;
+    if (socket->named && plan_get()->level == LOG_LEVEL_DEBUG) {
+        logs.headed++; /* once more, with its client, when its header is whole */
+        return;
+    }
     if (socket->logged && !again)
         world_fail("the log tells twice that client %u has connected", socket->client);
-    if (plan_get()->level < LOG_LEVEL_DEBUG && socket->received == 0)
+    if (plan_get()->level < LOG_LEVEL_DEBUG && fates_data(socket) == 0)
         world_fail("the log tells of client %u, which has sent nothing", socket->client);
     socket->logged = true;
     logs.opened++;
@@ -109,7 +123,9 @@ static void logs_closed(const char *peer)
 {
     char reason[200] = "";
     struct socket *socket = logs_socket(peer);
-    (void)sscanf(peer, "%*s (%199[^)])", reason);
+    const char *told = strstr(peer, " (");
+    if (told != NULL)
+        (void)sscanf(told, " (%199[^)])", reason);
     if (!socket->closed || socket->ended)
         world_fail("the log tells that client %u is closed, at the wrong time", socket->client);
     bool lacked = socket->error == -ENOMEM || socket->error == -ENOBUFS; /* always told */
@@ -179,6 +195,37 @@ static void logs_statistics(const char *line)
                    (unsigned long long)lived);
 }
 
+static void logs_headers(const char *counts)
+{
+    unsigned long long said[4];
+    if (sscanf(counts, "%llu with a client, %llu without, %llu bad, %llu late", &said[0], &said[1],
+               &said[2], &said[3]) != 4)
+        world_fail("the counts of headers cannot be read: %s", counts);
+    const uint64_t right[] = {said[0], said[1], said[2], said[3]};
+    fates_check(right);
+}
+
+/* "N connections reset for their PROXY headers, the last from PEER: REASON", once a second. */
+static void logs_complained(unsigned long count, const char *rest)
+{
+    enum { APART_US = 998000 }; /* whole milliseconds, which are made odd */
+    char peer[NET_ADDR_STRLEN] = "";
+    const char *from = strstr(rest, "the last from ");
+    if (from == NULL || sscanf(from, "the last from %127s", peer) != 1)
+        world_fail("the line about wrong headers cannot be read: %s", rest);
+    peer[strlen(peer) - 1] = '\0'; /* the colon */
+    const struct socket *socket = clients_socket(listening_serial(peer));
+    if (socket == NULL)
+        world_fail("the log tells of a header of nobody: %s", peer);
+    fates_complained(socket, strstr(from, ": ") + 2);
+    if (logs.complained_us != 0 && world_now() - logs.complained_us < APART_US)
+        world_fail("two lines about wrong headers in a second");
+    logs.complained_us = world_now();
+    logs.complained += count;
+    if (logs.complained > fates_most(PROXY_BAD) + fates_most(PROXY_LATE))
+        world_fail("the log has told of %lu wrong headers, and there were fewer", logs.complained);
+}
+
 static void logs_listens(const char *addr)
 {
     (void)addr;
@@ -239,23 +286,23 @@ static const struct {
     const char *begin;
     void (*read)(const char *rest);
 } logs_lines[] = {
-    {"Connection from ", logs_opened},
-    {"Connection closed: ", logs_closed},
-    {"Task finished", logs_finished},
-    {"Connection refused: ", logs_refused},
-    {"Accepting paused: ", logs_paused},
-    {"Accepting again", logs_resumed},
-    {"Listening on ", logs_listens},
-    {"Took over ", logs_took_over},
-    {"Cannot upgrade: ", logs_not_upgrading},
-    {"Not upgrading: ", logs_not_upgrading},
-    {"Cannot ", logs_cannot},
+    {"Connection from ", logs_opened},       {"Connection closed: ", logs_closed},
+    {"Task finished", logs_finished},        {"Connection refused: ", logs_refused},
+    {"Accepting paused: ", logs_paused},     {"Accepting again", logs_resumed},
+    {"PROXY headers: ", logs_headers},       {"Listening on ", logs_listens},
+    {"Took over ", logs_took_over},          {"Cannot upgrade: ", logs_not_upgrading},
+    {"Not upgrading: ", logs_not_upgrading}, {"Cannot ", logs_cannot},
 };
 
 static void logs_read(const char *line)
 {
     if (strncmp(line, "Statistics:", 11) == 0) {
         logs_statistics(line);
+        return;
+    }
+    unsigned long count;
+    if (strstr(line, " reset for ") != NULL && sscanf(line, "%lu", &count) == 1) {
+        logs_complained(count, line);
         return;
     }
     for (size_t i = 0; i < sizeof logs_lines / sizeof *logs_lines; i++) {
@@ -306,6 +353,13 @@ void logs_end(int rc)
     if (logs.opened + logs.lacked != logs.closed)
         world_fail("the log tells of %lu beginnings and %lu ends", logs.opened, logs.closed);
     enum log_level level = plan_get()->level;
+    if (level == LOG_LEVEL_DEBUG && logs.headed != fates_sure(PROXY_CLIENT))
+        world_fail("proxies have named %llu clients, the log tells of %lu",
+                   (unsigned long long)fates_sure(PROXY_CLIENT), logs.headed);
+    uint64_t wrong = fates_sure(PROXY_BAD) + fates_sure(PROXY_LATE);
+    if (logs.complained > wrong || (logs.complained == 0) != (wrong == 0))
+        world_fail("%llu headers were wrong or late, the log tells of %lu",
+                   (unsigned long long)wrong, logs.complained);
     uint64_t told = level == LOG_LEVEL_DEBUG ? counts->served : counts->spoke;
     if (level >= LOG_LEVEL_INFO && rc == 0 && logs.opened != told)
         world_fail("the log must tell of %llu connections, and tells of %lu",

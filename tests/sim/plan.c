@@ -9,6 +9,8 @@
 
 enum { PLAN_PORT = 25000, PLAN_SECOND_US = 1000000 };
 
+enum { PLAN_PROXIED = 2000 }; /* of 10,000 histories */
+
 static struct plan plan;
 
 const struct plan *plan_get(void)
@@ -143,6 +145,31 @@ static void plan_draw_solitude(struct chance *chance)
         plan.twice_us += 30 * PLAN_SECOND_US;
 }
 
+/* Some of the families of addresses are those of proxies, and all of their hosts, or some. */
+static void plan_draw_proxies(void)
+{
+    enum { HOSTS_ALL = 17, HOSTS_SOME = 8 };
+    struct chance chance = world_chance(CHANCE_PROXIES);
+    if (plan.crowd || !chance_of(&chance, PLAN_PROXIED))
+        return;
+    bool all = chance_of(&chance, 5000);
+    uint64_t families = chance_between(&chance, 1, 7);
+    struct proxy_rules *rules = &plan.config.proxies;
+    plan.proxied_hosts = all ? HOSTS_ALL : HOSTS_SOME;
+    plan.proxied_in = (families & 1) != 0;
+    plan.proxied_in6 = (families & 2) != 0;
+    plan.proxied_unix = rules->local = (families & 4) != 0;
+    if (plan.proxied_in)
+        plan.proxies[rules->count++] =
+            (struct cidr){.family = AF_INET, .bits = all ? 8 : 29, .net = {10}};
+    if (plan.proxied_in6)
+        plan.proxies[rules->count++] =
+            (struct cidr){.family = AF_INET6, .bits = all ? 8 : 61, .net = {0xfd}};
+    rules->from = plan.proxies;
+    if (!chance_of(&chance, 2000))
+        rules->timeout_ms = (unsigned)chance_between(&chance, 1, 4) * 1000;
+}
+
 void plan_draw(uint64_t seed, bool crowd)
 {
     static const enum log_level levels[] = {LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
@@ -170,6 +197,7 @@ void plan_draw(uint64_t seed, bool crowd)
     plan.clients =
         (unsigned)(crowd ? chance_between(&chance, 1100, 2600) : chance_between(&chance, 1, 40));
     plan_draw_solitude(&chance);
+    plan_draw_proxies();
     if (plan.clients < plan.connected)
         plan.clients = plan.connected;
 }

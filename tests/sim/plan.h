@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PLAN_ENDPOINTS_MAX = 3 };
+enum { PLAN_ENDPOINTS_MAX = 3, PLAN_PROXIES_MAX = 2 };
 
 struct plan {
     struct server_config config;
@@ -32,6 +32,10 @@ struct plan {
     unsigned connected;   /* and connections behind them */
     bool hangup_ignored;  /* nohup(1) has ignored SIGHUP */
     bool crowd;
+
+    struct cidr proxies[PLAN_PROXIES_MAX];
+    unsigned proxied_hosts; /* hosts below this number are proxies, if their family is; 0: none */
+    bool proxied_in, proxied_in6, proxied_unix;
 
     unsigned clients;
     size_t limit; /* how many connections there may be, by the rules of README */
@@ -54,7 +58,10 @@ enum plan_chance {
     CHANCE_OS,
     CHANCE_LIVES,
     CHANCE_SIGNALS,
+    CHANCE_PROXIES, /* what a seed had before there were any stays as it was, also in half of them
+                     */
     CHANCE_CLIENT = 10000,
+    CHANCE_HEADERS = 20000, /* and client n has this one + n for its header */
 };
 
 /* Of a number between 1 and what is said: small numbers are as likely as large ones. */

@@ -1,6 +1,7 @@
 #include "scenario.h"
 
 #include "clients.h"
+#include "fates.h"
 #include "files.h"
 #include "invariants.h"
 #include "kernel.h"
@@ -35,16 +36,17 @@ unsigned scenario_clients(void)
 
 const char *scenario_text(void)
 {
-    static char text[300];
+    static char text[400];
     const struct plan *plan = plan_get();
     (void)snprintf(text, sizeof text,
                    "%u clients, %u workers, prefix of %zu, chunk %zu, idle %u ms, drain %u ms, "
                    "limit %zu, %zu endpoints, %u + %u sockets passed, log level %d, stop after "
-                   "%llu ms",
+                   "%llu ms, %u hosts behind proxies, headers %u ms",
                    plan->clients, plan->config.workers, plan->echo.prefix_len, plan->echo.chunk,
                    plan->config.idle_ms, plan->config.drain_ms, plan->limit,
                    plan->config.endpoints.count, plan->passed, plan->connected, (int)plan->level,
-                   (unsigned long long)(plan->stop_us - plan->begun_us) / 1000);
+                   (unsigned long long)(plan->stop_us - plan->begun_us) / 1000, plan->proxied_hosts,
+                   plan->config.proxies.timeout_ms);
     return text;
 }
 
@@ -66,6 +68,7 @@ static void scenario_begin_process(void)
     invariants_begin();
     spread_begin();
     deadlines_begin();
+    fates_begin();
     lives_begin();
 }
 

@@ -1,6 +1,7 @@
 #include "socket.h"
 
 #include "answers.h"
+#include "fates.h"
 #include "files.h"
 #include "invariants.h"
 #include "kernel.h"
@@ -239,15 +240,17 @@ void socket_received(struct socket *socket, uint64_t bytes, bool piped)
     world_progress();
     if (socket->shut)
         return; /* it is thrown away */
+    socket->looked_us = 0;
+    if (fates_received(socket, offset, bytes, piped))
+        return;
     if (socket_owed(socket) > 0)
         world_fail("client %u is received from while %llu bytes are owed to it", socket->client,
                    (unsigned long long)socket_owed(socket));
     socket->answer = (struct answer){
         .offset = offset, .read = bytes, .length = answers_length(bytes), .piped = piped};
-    socket->looked_us = 0;
     sockets.counts.bytes_in += bytes;
     sockets.counts.messages++;
-    sockets.counts.spoke += offset == 0;
+    sockets.counts.spoke += offset == fates_front(socket);
 }
 
 void socket_sent(struct socket *socket, uint64_t bytes)
@@ -281,7 +284,7 @@ void sockets_add(struct socket *socket)
     sockets.count++;
     sockets.counts.accepted++;
     socket->accepted = true;
-    socket->accepted_us = world_now();
+    socket->accepted_us = socket->header_us = world_now();
     world_progress();
 }
 
@@ -298,6 +301,7 @@ void socket_pass(struct socket *socket)
 void socket_outlive(struct socket *socket)
 {
     ledgers_outlived(socket);
+    fates_outlived(socket);
     deadlines_outlived(socket);
     if (socket->left && socket->served && socket->reason == REASON_NONE &&
         socket->received + socket->sent > 0)

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct header;
 struct listening;
 
 /* The answer that the daemon owes for its last read. */
@@ -74,6 +75,14 @@ struct socket {
     bool broken_told;  /* a call has returned that errno */
     bool keeps_unread; /* what has arrived before a reset can still be received */
     int unspliceable;  /* 0, or the errno that splice(2) returns for it */
+
+    /* The header of a proxy: fates.h. */
+    const struct header *header; /* with which its stream begins; NULL: it sends none */
+    bool headed;                 /* the daemon awaits one */
+    bool passed;                 /* it is over, as the entry says */
+    bool named;                  /* and this process knows the client from it */
+    uint64_t header_us;          /* since when the daemon has waited for it at the most, */
+    uint64_t header_served_us;   /* and at the least */
 
     struct answer answer;
     enum socket_reason reason;
