@@ -160,6 +160,7 @@ static void conn_enlist(struct conn *conn, uint32_t silent_ms)
 {
     struct conns *conns = conn_owner(conn);
     if (conn->headless) {
+        uv_update_time(conn->sock.poll.loop); /* this pass of the loop may have begun long ago */
         conn->active_ms = conn_now(conn);
         list_append(&conns->headless, &conn->link);
         return;

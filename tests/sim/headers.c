@@ -154,10 +154,11 @@ static void v2_put_tlvs(struct header *header, struct chance *chance)
     uint64_t count = chance_below(chance, 4);
     bool fills = chance_of(chance, 500);
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t most = sizeof header->bytes - header->len - behind;
-        uint64_t size = fills ? most : chance_below(chance, 60);
+        uint64_t size = chance_below(chance, 60);
         if (header->len + behind + size > sizeof header->bytes)
             return;
+        if (fills)
+            size = sizeof header->bytes - header->len - behind;
         header_put_byte(header, types[chance_below(chance, sizeof types)]);
         header_put_short(header, (unsigned)size);
         for (uint64_t k = 0; k < size; k++)
@@ -190,7 +191,7 @@ static void v2_put_checksum(struct header *header, uint32_t error)
         header->bytes[at + (uint32_t)i] = (unsigned char)(crc >> (24 - 8 * i));
 }
 
-/* Returns whether the daemon looks at the TLVs: those of a client's address. */
+/* Returns whether the daemon looks at the TLVs: of LOCAL and UNSPEC the rest is discarded. */
 static bool v2_draw_addresses(struct header *header, const struct origin *origin, uint64_t kind)
 {
     static const unsigned char families[] = {0x11, 0x21, 0x31, 0x00, 0x12, 0x11};
@@ -202,7 +203,7 @@ static bool v2_draw_addresses(struct header *header, const struct origin *origin
         v2_put_unix(header, origin);
     else if (kind != 3)
         v2_put_in(header, origin);
-    return kind < 3;
+    return kind != 3 && kind != 5;
 }
 
 static void v2_draw(struct header *header, const struct origin *origin, struct chance *chance)
@@ -211,7 +212,7 @@ static void v2_draw(struct header *header, const struct origin *origin, struct c
     if (chance_of(chance, 6000))
         v2_put_tlvs(header, chance);
     if (chance_of(chance, 4000))
-        v2_put_checksum(header, looks ? 0 : 1); /* of others the rest is discarded unseen */
+        v2_put_checksum(header, looks ? 0 : 1);
     v2_set_length(header, header->len - V2_HEAD);
 }
 
