@@ -58,8 +58,7 @@ enum plan_chance {
     CHANCE_OS,
     CHANCE_LIVES,
     CHANCE_SIGNALS,
-    CHANCE_PROXIES, /* what a seed had before there were any stays as it was, also in half of them
-                     */
+    CHANCE_PROXIES = 1201, /* so that the seeds of seeds.txt that are older have none */
     CHANCE_CLIENT = 10000,
     CHANCE_HEADERS = 20000, /* and client n has this one + n for its header */
 };

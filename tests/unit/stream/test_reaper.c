@@ -896,6 +896,16 @@ static void test_a_late_header(void **state)
     assert_true(ends(1));
 }
 
+/* The pass of the loop that accepts it may have begun long ago: that is not its time. */
+static void test_a_header_counts_from_its_accept(void **state)
+{
+    (void)state;
+    fix.late_ms = HEADER_MS;
+    (void)open_headless();
+    assert_int_equal(sweep(), HEADER_MS);
+    assert_int_equal(fix.ledger.header->proxied.count[PROXY_LATE], 0);
+}
+
 /* Once the header is whole, the connection has the time that others have (go-proxyproto#75). */
 static void test_a_header_in_time(void **state)
 {
@@ -939,6 +949,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_sleeps_when_there_is_nobody),
         FIXTURE_TEST(test_a_late_header),
+        FIXTURE_TEST(test_a_header_counts_from_its_accept),
         FIXTURE_TEST(test_a_header_in_time),
         FIXTURE_TEST(test_a_header_that_may_take_for_ever),
         FIXTURE_TEST(test_the_first_header_ends_a_sleep),
