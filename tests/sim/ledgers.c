@@ -226,6 +226,8 @@ void ledgers_outlived(struct socket *socket)
     if (state.served && !socket->counted)
         lives_lose_counts(); /* its thread has ended between its entry and its count */
     socket->ending = state.served && state.end != LEDGER_OPEN;
+    if (state.served && !socket->ending && state.kind == LEDGER_HEADER)
+        ledgers_check_header(socket, &state); /* its buffer may have gone since the last store */
     socket->uncounted =
         local && (state.served ? state.kind == LEDGER_BUFFER || ledgers_reads_header(&state)
                                : state.end == LEDGER_LEFT);
