@@ -206,6 +206,18 @@ void ledgers_before_sleep(const struct socket *socket)
         world_fail("the entry of client %u does not say whether it has spoken", socket->client);
 }
 
+void ledgers_check_unnamed(uint64_t at)
+{
+    for (struct list *link = sockets_open()->next; link != sockets_open(); link = link->next) {
+        const struct socket *socket = container_of(link, struct socket, link);
+        if (!fates_awaits(socket) || !ledgers_holds_header(socket))
+            continue;
+        struct ledger_state state = ledgers_read(socket);
+        if (ledger_buffer_at(ledgers_ledger(), state.number) == at)
+            world_fail("the buffer of the header of client %u is given back", socket->client);
+    }
+}
+
 bool ledgers_holds_header(const struct socket *socket)
 {
     struct ledger_state state = ledgers_read(socket);
@@ -226,8 +238,6 @@ void ledgers_outlived(struct socket *socket)
     if (state.served && !socket->counted)
         lives_lose_counts(); /* its thread has ended between its entry and its count */
     socket->ending = state.served && state.end != LEDGER_OPEN;
-    if (state.served && !socket->ending && state.kind == LEDGER_HEADER)
-        ledgers_check_header(socket, &state); /* its buffer may have gone since the last store */
     socket->uncounted =
         local && (state.served ? state.kind == LEDGER_BUFFER || ledgers_reads_header(&state)
                                : state.end == LEDGER_LEFT);

@@ -22,6 +22,9 @@ void ledgers_closed(const struct socket *socket);
 /* Whether its entry names a buffer for the header of a proxy. */
 bool ledgers_holds_header(const struct socket *socket);
 
+/* The memory of the buffer there goes back: no entry names that for a header. */
+void ledgers_check_unnamed(uint64_t at);
+
 /* The process has ended, and the socket is open: what its entry says goes into the socket. */
 void ledgers_outlived(struct socket *socket);
 

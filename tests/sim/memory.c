@@ -2,6 +2,7 @@
 
 #include "base/list.h"
 #include "files.h"
+#include "ledgers.h"
 #include "lives.h"
 #include "loop.h"
 #include "os/memory.h"
@@ -289,6 +290,7 @@ void memory_file_unmap(int file, uint64_t at, void *memory, size_t bytes)
 {
     if (pages_find(pages_of(file, at, bytes), at) != (struct block *)memory - 1)
         world_fail("the part of the file at %llu is not there", (unsigned long long)at);
+    ledgers_check_unnamed(at);
     memory_unmap(memory, bytes);
     if (file >= 0)
         memory_file_drop(file, at, bytes);
