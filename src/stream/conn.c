@@ -272,6 +272,7 @@ void conn_sent(struct conn *conn, size_t bytes)
 void conn_header_done(struct conn *conn)
 {
     conn->headless = false;
+    conn->spared = false;
     conn->active_ms = conn_now(conn);
     list_remove(&conn->link);
     list_append(&conn_owner(conn)->active, &conn->link);
@@ -287,6 +288,15 @@ static bool conn_goes_on(const struct conn *conn)
     if (!receives && !sends)
         return true;
     return net_ready(sock->fd, (short)((receives ? POLLIN : 0) | (sends ? POLLOUT : 0)));
+}
+
+bool conn_header_is_late(struct conn *conn, uint32_t limit_ms)
+{
+    conn->spared = !conn->spared && conn_goes_on(conn);
+    uv_update_time(conn->sock.poll.loop); /* the process may have been stopped during the look */
+    if (conn->spared)
+        conn->active_ms = conn_now(conn) - limit_ms + CONNS_PERIOD_MS;
+    return !conn->spared;
 }
 
 /* Whether its socket is a Unix socket, of which the kernel counts whole buffers. */

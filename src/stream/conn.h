@@ -281,6 +281,15 @@ struct yield conn_finish(struct conn *conn, int error);
 /* The same as a reset, whatever is on its way: conn_reset(). */
 struct yield conn_finish_reset(struct conn *conn, int error);
 
+/*
+ * For the reaper: whether the connection, whose time for a header (limit_ms) is up, is to be ended.
+ * It is not if what its task waits for has come and the loop has not seen that yet, because the
+ * process has not run for a while: it has CONNS_PERIOD_MS more then. The next look says yes in any
+ * case, because a peer may send a byte at a time. limit_ms must be more than CONNS_PERIOD_MS. At
+ * most one system call.
+ */
+bool conn_header_is_late(struct conn *conn, uint32_t limit_ms);
+
 /* For proxy.c: the header is whole. From now on the connection is as if it were accepted now. */
 void conn_header_done(struct conn *conn);
 

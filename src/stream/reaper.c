@@ -20,6 +20,18 @@ struct sweep {
     unsigned sleep_ms; /* how long the task may sleep then */
 };
 
+static unsigned reaper_left_ms(const struct conn *conn, unsigned limit_ms)
+{
+    const uint32_t passed_ms = conn_silent_ms(conn);
+    return passed_ms < limit_ms ? limit_ms - passed_ms : 0;
+}
+
+static void sweep_sleep(struct sweep *sweep, unsigned most_ms)
+{
+    if (most_ms < sweep->sleep_ms)
+        sweep->sleep_ms = most_ms;
+}
+
 /*
  * Returns the first connection of the list if its time is up, otherwise NULL; then the sleep lasts
  * no longer than its time still does. After a whole slice, the rest is for the next turn.
@@ -29,15 +41,34 @@ static struct conn *reaper_next(const struct list *head, unsigned limit_ms, stru
     if (list_empty(head))
         return NULL;
     struct conn *conn = container_of(head->next, struct conn, link);
-    uint32_t passed_ms = conn_silent_ms(conn);
-    unsigned left_ms = passed_ms < limit_ms ? limit_ms - passed_ms : 0;
+    unsigned left_ms = reaper_left_ms(conn, limit_ms);
     if (left_ms == 0 && sweep->left > 0) {
         sweep->left--;
         return conn;
     }
-    if (left_ms < sweep->sleep_ms)
-        sweep->sleep_ms = left_ms;
+    sweep_sleep(sweep, left_ms);
     return NULL;
+}
+
+/* Ends those whose headers are late. One that is spared keeps its place, so others may be due. */
+static void reaper_end_late(const struct reaper *reaper, struct sweep *sweep)
+{
+    struct list *head = &reaper->conns->headless;
+    const unsigned limit_ms = reaper->conns->proxies.timeout_ms;
+    for (struct list *link = head->next, *next; link != head; link = next) {
+        struct conn *conn = container_of(link, struct conn, link);
+        next = link->next;
+        if (reaper_left_ms(conn, limit_ms) == 0 && sweep->left > 0) {
+            sweep->left--;
+            if (conn_header_is_late(conn, limit_ms)) {
+                proxy_end_late(conn);
+                continue;
+            }
+        }
+        sweep_sleep(sweep, reaper_left_ms(conn, limit_ms));
+        if (!conn->spared)
+            return; /* none behind this one is due earlier */
+    }
 }
 
 /* Ends those whose time is up. Returns how long the task may sleep then. */
@@ -54,8 +85,7 @@ static unsigned reaper_end_due(const struct reaper *reaper)
     while ((conn = reaper_next(&conns->lingering, REAPER_LINGER_MS, &sweep)) != NULL)
         conn_abort(conn, -ETIME);
     if (conns->proxies.timeout_ms > 0)
-        while ((conn = reaper_next(&conns->headless, conns->proxies.timeout_ms, &sweep)) != NULL)
-            proxy_end_late(conn);
+        reaper_end_late(reaper, &sweep);
     return sweep.sleep_ms;
 }
 

@@ -15,7 +15,9 @@
  * by one look's distance; by two, if bytes have moved while a round of looks took several turns.
  *
  * A connection that begins with the header of a proxy is in none of this until its header is whole.
- * These have a list of their own, in the order in which they were accepted.
+ * These have a list of their own, in the order in which they were accepted. An end for a late
+ * header is never early, and late by CONNS_PERIOD_MS at most: if bytes have come that the loop has
+ * not seen.
  */
 #ifndef UVECHOD_REAPER_H
 #define UVECHOD_REAPER_H

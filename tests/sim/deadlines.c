@@ -201,7 +201,8 @@ static void deadlines_socket(const struct socket *socket)
                    socket->client, (unsigned long long)lingers / 1000);
     if (socket->shut)
         return;
-    if (deadlines_idle_us() > 0 && !fates_awaits(socket) && !world_has(FAULT_WATCHES) && quiet > deadlines_latest(socket))
+    if (deadlines_idle_us() > 0 && !fates_awaits(socket) && !world_has(FAULT_WATCHES) &&
+        quiet > deadlines_latest(socket))
         world_fail("client %u is idle for %llu ms, and is still there", socket->client,
                    (unsigned long long)quiet / 1000);
     deadlines_takes_nothing(socket);

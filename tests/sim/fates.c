@@ -6,6 +6,7 @@
 #include "memory.h"
 #include "plan.h"
 #include "process.h"
+#include "stream/conn.h"
 #include "stream/ledger.h"
 #include "stream/proxy.h"
 #include "world.h"
@@ -13,7 +14,8 @@
 #include <errno.h>
 #include <string.h>
 
-enum { FATES_CLOCK_US = 1000, FATES_SLACK_US = 300000 }; /* as in deadlines.c */
+/* As in deadlines.c. */
+enum { FATES_CLOCK_US = 1000, FATES_LATE_US = CONNS_PERIOD_MS * 1000 + 300000 };
 
 static struct {
     uint64_t sure[PROXY_RESULTS];
@@ -76,6 +78,14 @@ static uint64_t fates_timeout_us(void)
 }
 
 /* By the time at which it was accepted, or at which the process has ended that served it. */
+/* Whether the header had come before its time was up, and a loop could have seen that by now. */
+static bool fates_came_in_time(const struct socket *socket)
+{
+    return socket->written >= socket->header->decided && !world_has(FAULT_WATCHES) &&
+           !world_has(FAULT_ROUNDS) &&
+           socket->moved_us + FATES_CLOCK_US < socket->header_us + fates_timeout_us();
+}
+
 static bool fates_is_late(const struct socket *socket)
 {
     return fates_timeout_us() > 0 &&
@@ -146,6 +156,8 @@ static void fates_end(struct socket *socket, enum proxy_result result, int error
 
 void fates_discarded(struct socket *socket)
 {
+    if (!fates_is_bad(socket) && fates_came_in_time(socket))
+        world_fail("client %u is reset, and its header has come in time", socket->client);
     if (fates_is_bad(socket))
         fates_end(socket, PROXY_BAD, -EPROTO);
     else if (fates_is_late(socket))
@@ -199,7 +211,7 @@ void fates_before_sleep(const struct socket *socket)
     if (fates_decided(socket))
         world_fail("the header of client %u is known, and the daemon waits", socket->client);
     if (fates_timeout_us() > 0 &&
-        deadlines_passed(socket->header_served_us) > fates_timeout_us() + FATES_SLACK_US)
+        deadlines_passed(socket->header_served_us) > fates_timeout_us() + FATES_LATE_US)
         world_fail("client %u has not sent its header for %llu ms, and is still there",
                    socket->client,
                    (unsigned long long)(world_now() - socket->header_served_us) / 1000);

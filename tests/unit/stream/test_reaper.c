@@ -896,6 +896,24 @@ static void test_a_late_header(void **state)
     assert_true(ends(1));
 }
 
+/* What has come while the process did not run is seen first: once, or a byte a time would do. */
+static void test_a_header_that_came_unseen(void **state)
+{
+    (void)state;
+    (void)open_headless();
+    (void)open_headless();
+    assert_int_equal(send(fix.peers[0], "P", 1, 0), 1);
+    assert_int_equal(sweep_after(HEADER_MS), CONNS_PERIOD_MS);
+    assert_int_equal(fix.ledger.header->proxied.count[PROXY_LATE], 1);
+    assert_true(ends(1));
+    assert_int_equal(sweep_after(1), CONNS_PERIOD_MS - 1); /* woken for another reason */
+    assert_false(list_empty(&fix.conns.headless));
+    fix.now_ms += CONNS_PERIOD_MS - 1;
+    sweep_parks();
+    assert_int_equal(fix.ledger.header->proxied.count[PROXY_LATE], 2);
+    assert_true(ends(0));
+}
+
 /* The pass of the loop that accepts it may have begun long ago: that is not its time. */
 static void test_a_header_counts_from_its_accept(void **state)
 {
@@ -950,6 +968,7 @@ int main(void)
         FIXTURE_TEST(test_sleeps_when_there_is_nobody),
         FIXTURE_TEST(test_a_late_header),
         FIXTURE_TEST(test_a_header_counts_from_its_accept),
+        FIXTURE_TEST(test_a_header_that_came_unseen),
         FIXTURE_TEST(test_a_header_in_time),
         FIXTURE_TEST(test_a_header_that_may_take_for_ever),
         FIXTURE_TEST(test_the_first_header_ends_a_sleep),
