@@ -112,6 +112,7 @@ static int counts_try(int fd, struct tcp_info *info, struct counts *counts)
     const uint64_t acked = before.tcpi_bytes_acked;
     counts->in = received - (uint64_t)queues.unread - fins.in;
     counts->out = acked + (uint64_t)queues.unacked - fins.out;
+    counts->ended = fins.out > 0;
     return 0;
 }
 

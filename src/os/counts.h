@@ -11,12 +11,14 @@
 #ifndef UVECHOD_COUNTS_H
 #define UVECHOD_COUNTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Bytes since the connection was made. */
+/* Bytes since the connection was made, and whether we have ended our side of it. */
 struct counts {
     uint64_t in;  /* which recv(2) or splice(2) has taken out of the socket; peeking takes none */
     uint64_t out; /* which send(2) or splice(2) has put into it, whether the peer has them or not */
+    bool ended;   /* shutdown(2) has been called */
 };
 
 /*

@@ -279,8 +279,8 @@ static void takeover_orphan(struct takeover *takeover, int fd, enum ledger_end e
         rc = counts_get(fd, &counts);
     if (rc == -ENOTCONN && takeover_is_passed_again(fd))
         return;
-    bool fresh =
-        rc == 0 ? counts.in == 0 && counts.out == 0 : rc == -EOPNOTSUPP && end == LEDGER_OPEN;
+    bool fresh = rc == 0 ? counts.in == 0 && counts.out == 0 && !counts.ended
+                         : rc == -EOPNOTSUPP && end == LEDGER_OPEN;
     if (fresh)
         takeover_add(takeover, &accepted);
     else if (end == LEDGER_OPEN || rc == -EOPNOTSUPP)

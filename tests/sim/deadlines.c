@@ -6,10 +6,12 @@
 
 #include "fates.h"
 #include "listening.h"
+#include "memory.h"
 #include "plan.h"
 #include "stream/reaper.h"
 #include "world.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum {
@@ -158,13 +160,17 @@ void deadlines_stuck(struct socket *socket)
         socket->reason = REASON_STUCK;
 }
 
-void deadlines_lingered(const struct socket *socket)
+void deadlines_lingered(struct socket *socket)
 {
     uint64_t lingered = world_now() - socket->shut_us;
-    if (!socket->fin && socket->broken == 0 && !deadlines.twice &&
-        lingered + CLOCK_US < REAPER_LINGER_MS * 1000)
+    if (socket->fin || socket->broken != 0 || deadlines.twice ||
+        lingered + CLOCK_US >= REAPER_LINGER_MS * 1000)
+        return;
+    if (!socket->ending || !process_lacked_buffer())
         world_fail("client %u is given %llu ms to answer our end", socket->client,
                    (unsigned long long)lingered / 1000);
+    socket->reason = REASON_ERROR; /* the successor has not got the buffer that its entry names */
+    socket->error = -ENOMEM;
 }
 
 /*

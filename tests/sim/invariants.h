@@ -48,7 +48,7 @@ void deadlines_outlived(struct socket *socket);
 void deadlines_stuck(struct socket *socket);
 
 /* The daemon is about to close a socket whose stream it has ended, and whose peer has not. */
-void deadlines_lingered(const struct socket *socket);
+void deadlines_lingered(struct socket *socket);
 
 /* All loops are about to sleep: nothing is overdue. */
 void deadlines_before_sleep(void);

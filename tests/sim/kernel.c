@@ -417,7 +417,7 @@ int counts_get(int fd, struct counts *counts)
         return -EOPNOTSUPP;
     if (kernel_is_over(socket))
         return -ENOTCONN;
-    *counts = (struct counts){.in = socket->received, .out = socket->sent};
+    *counts = (struct counts){.in = socket->received, .out = socket->sent, .ended = socket->shut};
     world_trace("counts of descriptor %d (client %u): %llu, %llu", fd, socket->client,
                 (unsigned long long)counts->in, (unsigned long long)counts->out);
     return 0;

@@ -199,6 +199,7 @@ static ssize_t server_sends(size_t len)
 static void server_ends(void)
 {
     assert_int_equal(net_shutdown_send(fix.server), 0);
+    fix.hand.ended = true;
 }
 
 /* Sends until the client, which reads nothing, and both kernels are full. */
@@ -223,6 +224,7 @@ static void check(void)
     assert_int_equal(rc, 0);
     assert_int_equal(counts.in, fix.hand.in);
     assert_int_equal(counts.out, fix.hand.out);
+    assert_int_equal(counts.ended, fix.hand.ended);
 }
 
 static void check_unknown(int fd, int error)

@@ -69,6 +69,7 @@ int __wrap_counts_get(int fd, struct counts *counts)
     if (rc == 0) {
         assert_int_equal(counts->in, fix.moved[fd].in);
         assert_int_equal(counts->out, fix.moved[fd].out);
+        assert_int_equal(counts->ended, fix.moved[fd].ended);
     }
     if (rc != -EOPNOTSUPP || is_unix(fd))
         return rc;
@@ -460,6 +461,7 @@ static void test_one_that_ends_and_receives(void **state)
     ledger_answer(entry_of(fd), 100, 104, 104);
     ledger_end(entry_of(fd), LEDGER_IDLE);
     assert_int_equal(net_shutdown_send(fd), 0);
+    fix.moved[fd].ended = true;
     receive(fd, 4998);
     find(1, 0);
     check_adopted(fd, 0);
@@ -706,6 +708,21 @@ static void test_one_that_was_left(void **state)
     listen_tcp();
     int fd = serve_one(LIVE);
     receive(fd, 5);
+    ledger_leave(entry_of(fd));
+    find(0, 0);
+    assert_false(fd_is_open(fd));
+    (void)close(fix.client);
+    finish();
+}
+
+/* It had been silent for too long, and never moved a byte: only our FIN tells it from a new one. */
+static void test_a_silent_one_that_was_left(void **state)
+{
+    (void)state;
+    listen_tcp();
+    int fd = serve_one(LIVE);
+    assert_int_equal(net_shutdown_send(fd), 0);
+    fix.moved[fd].ended = true;
     ledger_leave(entry_of(fd));
     find(0, 0);
     assert_false(fd_is_open(fd));
@@ -1457,6 +1474,7 @@ int main(void)
         TEST(test_without_counts),
         TEST(test_entries_of_other_descriptors),
         TEST(test_one_that_was_left),
+        TEST(test_a_silent_one_that_was_left),
         TEST(test_a_passed_one_that_was_left),
         TEST(test_a_damaged_entry),
         TEST(test_one_that_was_reset),
