@@ -39,7 +39,7 @@ struct header {
 /* Draws the header of the client with this number. */
 void header_draw(struct header *header, unsigned number);
 
-/* Stores in what pieces its bytes from written on come: how many now, of those that are left. */
+/* How many bytes are sent at once when the first ones, so many, have been sent. At least one. */
 uint64_t header_next(const struct header *header, uint64_t written, struct chance *chance);
 
 #endif
