@@ -9,8 +9,8 @@
  * secret chooses. If it has no bucket there, it gets one that is full again, as if its owner had
  * never come. If none is full, the source shares one of the four with others. So no source ever
  * gets more than its rate by making others be forgotten, and at worst some get less: those in whose
- * set four others have not got all tokens back. With as many such sources as there are buckets, that
- * is more than half of all sets.
+ * set four others have not got all tokens back. With as many such sources as there are buckets,
+ * that is more than half of all sets.
  *
  * Datagrams come on the threads of all workers, so a lock protects the table. It is held for a
  * batch of datagrams.

@@ -35,6 +35,7 @@ table=$(sed -n 's/^|[^|]*|\([^|]*\)| *\[[^|]*](\(src[^)]*\)) *|$/\2 \1/p' README
         printf '%s\n' "$text" | names | sed "s|^|$path:|"
     done)
 # The sketch leaves lines out, and braces with them, but changes none.
+# shellcheck disable=SC2016 # the backticks are Markdown's
 sed -n '/^```c$/,/^```$/p' README.md | sed -e '/^```/d' -e 's|/[*].*||' -e 's/^ *//' -e 's/ *$//' |
     while IFS= read -r line; do
         grep -qF -- "$line" src/service/echo.c || echo "README.md: echo.c has no line $line"
