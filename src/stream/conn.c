@@ -290,13 +290,13 @@ static bool conn_goes_on(const struct conn *conn)
     return net_ready(sock->fd, (short)((receives ? POLLIN : 0) | (sends ? POLLOUT : 0)));
 }
 
-bool conn_header_is_late(struct conn *conn, uint32_t limit_ms)
+bool conn_spare(struct conn *conn, uint32_t limit_ms)
 {
-    conn->spared = !conn->spared && conn_goes_on(conn);
+    conn->spared = net_ready(conn->sock.fd, POLLIN);
     uv_update_time(conn->sock.poll.loop); /* the process may have been stopped during the look */
     if (conn->spared)
         conn->active_ms = conn_now(conn) - limit_ms + CONNS_PERIOD_MS;
-    return !conn->spared;
+    return conn->spared;
 }
 
 /* Whether its socket is a Unix socket, of which the kernel counts whole buffers. */

@@ -282,13 +282,11 @@ struct yield conn_finish(struct conn *conn, int error);
 struct yield conn_finish_reset(struct conn *conn, int error);
 
 /*
- * For the reaper: whether the connection, whose time for a header (limit_ms) is up, is to be ended.
- * It is not if what its task waits for has come and the loop has not seen that yet, because the
- * process has not run for a while: it has CONNS_PERIOD_MS more then. The next look says yes in any
- * case, because a peer may send a byte at a time. limit_ms must be more than CONNS_PERIOD_MS. At
- * most one system call.
+ * For proxy.c: the time for the header (limit_ms) is up. If something has come that the task has
+ * not received, because the process or the loop was held up, the connection has CONNS_PERIOD_MS
+ * more, and this returns true. limit_ms must be more than CONNS_PERIOD_MS. One system call.
  */
-bool conn_header_is_late(struct conn *conn, uint32_t limit_ms);
+bool conn_spare(struct conn *conn, uint32_t limit_ms);
 
 /* For proxy.c: the header is whole. From now on the connection is as if it were accepted now. */
 void conn_header_done(struct conn *conn);

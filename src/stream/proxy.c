@@ -110,6 +110,14 @@ static struct yield proxy_refuse(struct conn *conn, enum proxy_header_kind fault
     return conn_finish_reset(conn, -EPROTO);
 }
 
+bool proxy_is_late(struct conn *conn)
+{
+    struct proxied *proxied = proxy_of(conn);
+    const bool heard = conn->spared && proxied->have > proxied->looked;
+    proxied->looked = proxied->have;
+    return heard || !conn_spare(conn, conn_owner(conn)->proxies.timeout_ms);
+}
+
 void proxy_end_late(struct conn *conn)
 {
     proxy_count(conn, PROXY_LATE);

@@ -40,7 +40,7 @@ struct proxy_rules {
 enum proxy_result {
     PROXY_CLIENT,    /* it has named the client */
     PROXY_ANONYMOUS, /* it has named none, such as that of a health check */
-    PROXY_BAD,       /* it was wrong, or the connection ended in the middle of it */
+    PROXY_BAD,       /* it was wrong, or the proxy ended its stream in the middle of it */
     PROXY_LATE,      /* it was not whole in time */
     PROXY_RESULTS
 };
@@ -50,6 +50,7 @@ struct proxied {
     union net_addr client; /* once the header is whole; AF_UNSPEC: it has named none */
     char *bytes;           /* of the header, in a buffer of the ledger; NULL: there is none */
     uint32_t have;         /* how many of them */
+    uint32_t looked;       /* how many when the reaper last looked at it */
 };
 
 /* Whether the connections of this peer begin with a header. */
@@ -70,6 +71,14 @@ struct yield proxy_start(struct task *task);
  * without memory.
  */
 task_step *proxy_resume(struct conn *conn, uint32_t unnoted);
+
+/*
+ * For the reaper, when the time for the header is up: whether the header is late. It is not yet
+ * while the task has not been able to receive what has come: conn_spare(). Once the task has
+ * received bytes after a look, all that had come in time is known, and a peer that sends a byte at
+ * a time gains nothing. At most one system call.
+ */
+bool proxy_is_late(struct conn *conn);
 
 /* Its time is up: counts and tells that, and resets the connection. Not for its own step. */
 void proxy_end_late(struct conn *conn);

@@ -60,7 +60,7 @@ static void reaper_end_late(const struct reaper *reaper, struct sweep *sweep)
         next = link->next;
         if (reaper_left_ms(conn, limit_ms) == 0 && sweep->left > 0) {
             sweep->left--;
-            if (conn_header_is_late(conn, limit_ms)) {
+            if (proxy_is_late(conn)) {
                 proxy_end_late(conn);
                 continue;
             }

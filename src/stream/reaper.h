@@ -16,8 +16,8 @@
  *
  * A connection that begins with the header of a proxy is in none of this until its header is whole.
  * These have a list of their own, in the order in which they were accepted. An end for a late
- * header is never early, and late by CONNS_PERIOD_MS at most: if bytes have come that the loop has
- * not seen.
+ * header is never early, and late by CONNS_PERIOD_MS at most, counted from when the loop was able
+ * to see what had come by then.
  */
 #ifndef UVECHOD_REAPER_H
 #define UVECHOD_REAPER_H

@@ -77,7 +77,6 @@ static uint64_t fates_timeout_us(void)
     return (uint64_t)plan_get()->config.proxies.timeout_ms * 1000;
 }
 
-/* By the time at which it was accepted, or at which the process has ended that served it. */
 /* Whether the header had come before its time was up, and a loop could have seen that by now. */
 static bool fates_came_in_time(const struct socket *socket)
 {
@@ -86,6 +85,7 @@ static bool fates_came_in_time(const struct socket *socket)
            socket->moved_us + FATES_CLOCK_US < socket->header_us + fates_timeout_us();
 }
 
+/* By the time at which it was accepted, or at which the process has ended that served it. */
 static bool fates_is_late(const struct socket *socket)
 {
     return fates_timeout_us() > 0 &&

@@ -315,6 +315,8 @@ ssize_t write(int fd, const void *buf, size_t len)
 }
 
 FAULT(ssize_t, pread, pread, fd, -1, (int fd, void *buf, size_t len, off_t at), (fd, buf, len, at))
+FAULT(ssize_t, pwrite, pwrite, fd, -1, (int fd, const void *buf, size_t len, off_t at),
+      (fd, buf, len, at))
 FAULT(ssize_t, read, read, fd, -1, (int fd, void *buf, size_t len), (fd, buf, len))
 FAULT(int, poll, poll, -1, -1, (struct pollfd * fds, nfds_t count, int ms), (fds, count, ms))
 FAULT(int, epoll_create1, epoll_create1, -1, -1, (int flags), (flags))

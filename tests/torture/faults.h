@@ -65,6 +65,7 @@
     CALL(pthread_mutex_init)                                                                       \
     CALL(pthread_rwlock_init)                                                                      \
     CALL(pthread_setname_np)                                                                       \
+    CALL(pwrite)                                                                                   \
     CALL(read) /* of libuv's own descriptors, as the next */                                       \
     CALL(wake) /* write(2) to what eventfd and pipe2 have made */                                  \
     CALL(readlink)                                                                                 \

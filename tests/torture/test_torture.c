@@ -332,16 +332,25 @@ static int connect_tcp(struct torture *torture)
     return client_connect(&torture->daemon);
 }
 
-/* As a proxy connects: with a header, which comes in two pieces. It names no client, so that the
- * log calls the connection what it is called here. */
-static int connect_proxy(struct torture *torture)
+/* As a proxy connects: with a header, which comes in two pieces. */
+static int connect_with_header(struct torture *torture, const char *header)
 {
-    static const char header[] = "PROXY UNKNOWN\r\n";
     int fd = client_connect(&torture->daemon);
     (void)send(fd, header, 7, MSG_NOSIGNAL);
     client_wait_delivered(fd);
-    (void)send(fd, header + 7, sizeof header - 1 - 7, MSG_NOSIGNAL);
+    (void)send(fd, header + 7, strlen(header) - 7, MSG_NOSIGNAL);
     return fd;
+}
+
+/* It names no client, so that the log calls the connection what it is called here. */
+static int connect_proxy(struct torture *torture)
+{
+    return connect_with_header(torture, "PROXY UNKNOWN\r\n");
+}
+
+static int connect_named(struct torture *torture)
+{
+    return connect_with_header(torture, "PROXY TCP4 192.0.2.7 198.51.100.1 7007 25000\r\n");
 }
 
 static int connect_ipv6(struct torture *torture)
@@ -601,12 +610,21 @@ static void run_killed_datagrams(struct torture *torture)
     (void)close(fd);
 }
 
-/* Every header is counted once, whoever has received how much of it: also the bystander's. */
+/*
+ * Every header is counted once, whoever has received how much of it: also the bystander's. Whoever
+ * serves a connection at its end knows the client that its proxy has named.
+ */
 static void run_killed_proxy(struct torture *torture)
 {
+    static const char closed[] = "Connection closed: ";
+    static const char named[] = "Connection closed: 192.0.2.7:7007 via 127.0.0.1:";
     run_messages(torture);
     run_echo(torture);
-    assert_int_equal(ask_count(torture, "PROXY headers: 0 with a client, "), 3);
+    assert_int_equal(ask_count(torture, "PROXY headers: "), 3);
+    unsigned ends = 0;
+    for (const char *at = torture->log; (at = strstr(at, closed)) != NULL; at++, ends++)
+        assert_int_equal(strncmp(at, named, sizeof named - 1), 0);
+    assert_between(ends, 2 - torture->page->struck, 2); /* a kill can come before the line */
 }
 
 /* The keeper executes the program, unless the daemon is killed before it has asked for that. */
@@ -1063,7 +1081,7 @@ static const struct scenario scenario_killed_proxy = {.name = "killed, proxy",
                                                       .prefix = "GOT:",
                                                       .kept = true,
                                                       .launch = launch_kept_proxy,
-                                                      .connect = connect_proxy,
+                                                      .connect = connect_named,
                                                       .run = run_killed_proxy};
 static const struct scenario scenario_killed_splice = {.name = "killed, splice",
                                                        .prefix = "",

@@ -75,6 +75,7 @@ static const struct {
     [FAULT_pthread_mutex_init] = {"pthread_mutex_init", {ENOMEM, EAGAIN}},
     [FAULT_pthread_rwlock_init] = {"pthread_rwlock_init", {ENOMEM, EAGAIN}},
     [FAULT_pthread_setname_np] = {"pthread_setname_np", {ERANGE}},
+    [FAULT_pwrite] = {"pwrite", {ENOSPC, EINTR}},
     [FAULT_read] = {"read", {EINTR}},
     [FAULT_wake] = {"write to a loop", {EINTR}},
     [FAULT_readlink] = {"readlink", {EACCES, ENOENT, ENOMEM}},
