@@ -475,11 +475,10 @@ static void test_the_client_of_a_predecessor(void **state)
     const union net_addr client = {.in = {.sin_family = AF_INET, .sin_port = htons(1234)}};
     char text[NET_ADDR_STRLEN];
     (void)state;
-    if (!sockets_have_cookies())
-        skip();
     adopt_behind(&client);
-    assert_true(fix.conn->proxied);
-    assert_string_equal(net_format(proxy_client(fix.conn), text), "0.0.0.0:1234");
+    assert_int_equal(fix.conn->proxied, sockets_have_cookies());
+    if (fix.conn->proxied)
+        assert_string_equal(net_format(proxy_client(fix.conn), text), "0.0.0.0:1234");
     (void)close(fix.peer);
     turn();
     assert_int_equal(fix.error, 0);
