@@ -9,6 +9,7 @@
 #include "invariants.h"
 #include "listening.h"
 #include "lives.h"
+#include "memory.h"
 #include "plan.h"
 #include "process.h"
 #include "socket.h"
@@ -116,7 +117,10 @@ static bool logs_reason_is_right(const struct socket *socket, const char *reason
 {
     if (socket->reason == REASON_EITHER)
         return strcmp(reason, "idle for too long") == 0 || strcmp(reason, "the daemon stops") == 0;
-    return strcmp(reason, logs_reason(socket)) == 0;
+    if (strcmp(reason, logs_reason(socket)) == 0)
+        return true;
+    /* Its time was over, and the successor had no buffer for the answer that its entry names. */
+    return socket->ending && strcmp(reason, strerror(ENOMEM)) == 0 && process_lacked_buffer();
 }
 
 static void logs_closed(const char *peer)
